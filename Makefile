@@ -1,0 +1,60 @@
+# Everything a developer does here, by name. `make` alone says what there is.
+.DEFAULT_GOAL := help
+.PHONY: help demo urls demo-down test unit lint bench clean
+SHELL := bash
+
+help:
+	@echo 'make demo         from nothing to served apps on a local fleet, in one command'
+	@echo 'make urls         topology, app and URL of all that the demo serves, one per line'
+	@echo 'make demo-down    remove the fleet: containers, network, key'
+	@echo 'make test         the whole suite: lint, unit tests, molecule scenarios'
+	@echo 'make unit         the unit tests alone (seconds)'
+	@echo 'make lint         ansible-lint (profile production) and yamllint'
+	@echo 'make molecule-X   one scenario, kept: converge and verify (molecule/X)'
+	@echo 'make bench        our runs measured against a bare shell script'
+	@echo 'make clean        demo-down, and all that was made: .venv, .cache, images'
+
+demo:
+	@dev/venv
+	@dev/engine
+	@dev/fleet up inventories/docker
+	@echo 'demo: running site.yml on the fleet, over SSH as ubuntu'
+	@.venv/bin/ansible-playbook site.yml -i inventories/docker
+	@dev/show table
+
+urls:
+	@dev/show urls
+
+demo-down:
+	@dev/fleet down --all
+	@dev/engine stop
+
+test:
+	@dev/test
+
+unit:
+	@dev/venv
+	@.venv/bin/pytest tests/unit
+
+lint:
+	@dev/venv
+	@.venv/bin/pytest tests/test_lint.py
+
+molecule-%:
+	@dev/venv
+	@dev/engine
+	@dev/molecule converge $*
+	@dev/molecule verify $*
+
+bench:
+	@dev/venv
+	@dev/engine
+	@dev/bench
+
+clean:
+	@dev/fleet down --all
+	@images=$$(dev/docker images --filter 'reference=flaskops-*' --format '{{.Repository}}:{{.Tag}}' 2>/dev/null); \
+	  [ -z "$$images" ] || dev/docker rmi $$images >/dev/null || true
+	@dev/engine stop
+	@rm -rf .venv .cache .ansible
+	@echo 'clean: everything that was made here is gone'

@@ -1,0 +1,83 @@
+# Copyright: flaskops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The controller's part of release: fetch and pack the code, render the settings, keep secrets out of sight."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import tempfile
+from typing import Any
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+
+from ansible_collections.flaskops.hosting.plugins.plugin_utils.rendering import render_entries
+from ansible_collections.flaskops.hosting.plugins.plugin_utils.source import Source, SourceError, build_name, open_source
+
+TRAVELS_WITH_TASK = 512 * 1024  # bytes; larger code goes over as a file, and only to hosts that have it not yet
+PRIVATE_OPTIONS = ("environment", "secrets", "settings")
+RELEASE_TOKENS = {"release_path": "@RELEASE_PATH@", "release_name": "@RELEASE@"}
+
+
+class ActionModule(ActionBase):
+    """Hand everything over in one round trip; two more where the code is large and new to the host."""
+
+    TRANSFERS_FILES = True
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Return the module's result. Raises ``AnsibleActionFail`` for a source or variables that cannot be used."""
+        super().run(tmp, task_vars)
+        task_vars = task_vars or {}
+        options = {name: value for name, value in self._task.args.items() if name not in PRIVATE_OPTIONS}
+        if options.get("state") != "staged" or "source" not in options:
+            return self._call(options, task_vars)
+        try:
+            with open_source(str(options["source"]), str(options.get("version") or "HEAD")) as source:
+                return self._stage(source, options, task_vars)
+        except SourceError as error:
+            raise AnsibleActionFail(str(error)) from error
+
+    def _stage(self, source: Source, options: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
+        packed = source.pack()
+        payload = self._payload(source, options, task_vars)
+        payload["archive"] = base64.b64encode(packed).decode() if len(packed) <= TRAVELS_WITH_TASK else None
+        result = self._call({**options, "payload": _encode(payload)}, task_vars)
+        if not result.get("archive_needed"):
+            return result
+        try:
+            archive = self._send(packed)
+            return self._call({**options, "payload": _encode(payload), "archive": archive}, task_vars)
+        finally:
+            self._remove_tmp_path(self._connection._shell.tmpdir)
+
+    def _payload(self, source: Source, options: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
+        manifest = source.manifest()
+        given = self._task.args
+        return {
+            "build": build_name(manifest),
+            "version": source.version,
+            "manifest": manifest,
+            "requirements_text": source.requirements_text(str(options.get("requirements", "requirements.txt"))),
+            "settings": render_entries(self, given.get("settings") or [], task_vars, **RELEASE_TOKENS),
+            "environment": {name: str(value) for name, value in (given.get("environment") or {}).items()},
+            "secrets": dict(given.get("secrets") or {}),
+        }
+
+    def _call(self, options: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
+        return self._execute_module("flaskops.hosting.release", module_args=options, task_vars=task_vars)
+
+    def _send(self, packed: bytes) -> str:
+        remote = self._connection._shell.join_path(self._make_tmp_path(), "source.tar.gz")
+        with tempfile.NamedTemporaryFile() as local:
+            local.write(packed)
+            local.flush()
+            self._transfer_file(local.name, remote)
+        self._fixup_perms2((os.path.dirname(remote), remote))
+        return remote
+
+
+def _encode(payload: dict[str, Any]) -> str:
+    # base64, so that Ansible's masking of hidden values meets one long string and not each short secret in it
+    return base64.b64encode(json.dumps(payload).encode()).decode()

@@ -1,0 +1,95 @@
+# Copyright: flaskops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The pre-flight: runs inside a release's own venv, so it uses the standard library alone.
+
+Imports the app as a WSGI server does and asks it for its health path. Standard input is this file; the arguments
+are a file descriptor, the module, the callable, the mount, the health path and the host name. The verdict goes to
+the file descriptor as JSON, so that nothing the app prints can be taken for it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import io
+import json
+import os
+import sys
+import traceback
+
+
+def verdict(**facts: object) -> None:
+    """Tell the parent and end at once, whatever threads the app has started."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.write(int(sys.argv[1]), json.dumps(facts).encode())
+    os._exit(0)
+
+
+def find_callable(module: str, name: str) -> object:
+    """Import the module and return its WSGI callable; ``create_app()`` calls a factory."""
+    try:
+        found = importlib.import_module(module)
+    except BaseException as error:  # an app may well call sys.exit() when a setting is missing
+        verdict(ok=False, reason=f"importing {module} raised {type(error).__name__}: {error}", log=traceback.format_exc())
+    attribute = name[:-2] if name.endswith("()") else name
+    if not hasattr(found, attribute):
+        callables = [key for key, value in vars(found).items() if callable(value) and not key.startswith("_")]
+        verdict(ok=False, reason=f"{module} has no {attribute!r}; it has {', '.join(sorted(callables)) or 'no callable'}", log="")
+    app = getattr(found, attribute)
+    if not callable(app):
+        verdict(ok=False, reason=f"{module}:{attribute} is a {type(app).__name__}, not a WSGI callable", log="")
+    return app() if name.endswith("()") else app
+
+
+def ask(app: object, mount: str, path: str, host: str) -> tuple[str, str]:
+    """Ask the app for a path as the front would; returns the status line and what the app wrote to wsgi.errors."""
+    errors = io.StringIO()
+    statuses: list[str] = []
+
+    def start_response(status: str, headers: list[tuple[str, str]], exc_info: object = None) -> object:
+        statuses.append(status)
+        return lambda data: None
+
+    path, _, query = path.partition("?")
+    answer = app(  # type: ignore[operator]
+        {
+            "REQUEST_METHOD": "GET",
+            "SCRIPT_NAME": "" if mount == "/" else mount,
+            "PATH_INFO": path,
+            "QUERY_STRING": query,
+            "SERVER_NAME": host,
+            "SERVER_PORT": "80",
+            "SERVER_PROTOCOL": "HTTP/1.1",
+            "HTTP_HOST": host,
+            "REMOTE_ADDR": "127.0.0.1",
+            "wsgi.version": (1, 0),
+            "wsgi.url_scheme": "http",
+            "wsgi.input": io.BytesIO(),
+            "wsgi.errors": errors,
+            "wsgi.multithread": False,
+            "wsgi.multiprocess": False,
+            "wsgi.run_once": True,
+        },
+        start_response,
+    )
+    for _chunk in answer:
+        pass
+    if hasattr(answer, "close"):
+        answer.close()
+    return (statuses or ["no status"])[-1], errors.getvalue()
+
+
+def main() -> None:
+    """Import, ask, tell."""
+    module, name, mount, path, host = sys.argv[2:]
+    sys.path[0] = os.getcwd()
+    app = find_callable(module, name)
+    try:
+        status, errors = ask(app, mount, path, host)
+    except BaseException as error:
+        verdict(ok=False, reason=f"{path} raised {type(error).__name__}: {error}", log=traceback.format_exc())
+    verdict(ok=status[:1] == "2", reason=f"{path} answered {status}", log=errors)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,180 @@
+# Copyright: flaskops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The tree of one app on a host: releases, venvs, shared data, and ``current``, the switch."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+LOCKS = Path("/run/lock/flaskops")
+RECORDS = Path("/etc/flaskops/apps")
+UNIT_FILE = "app.service"
+COMPLETE_MARK = "release.json"
+FAILED_MARK = "failed.json"
+
+
+class ReleaseError(Exception):
+    """A release cannot be made or cannot go live. ``log`` holds the lines that tell why."""
+
+    def __init__(self, reason: str, log: str = "") -> None:
+        super().__init__(reason)
+        self.log = log
+
+
+@dataclass(frozen=True)
+class Tree:
+    """The directories of one app. ``app`` is its name, ``root`` the directory that holds them."""
+
+    app: str
+    root: Path
+
+    @property
+    def releases(self) -> Path:
+        """Where the releases are."""
+        return self.root / "releases"
+
+    @property
+    def venvs(self) -> Path:
+        """Where the venvs are, each named by the hash of what is installed in it."""
+        return self.root / "venvs"
+
+    @property
+    def shared(self) -> Path:
+        """Where the data is that outlives releases."""
+        return self.root / "shared"
+
+    @property
+    def current(self) -> Path:
+        """The symlink that says which release is live."""
+        return self.root / "current"
+
+    @property
+    def record(self) -> Path:
+        """The file that tells other runs what this app uses on the host."""
+        return RECORDS / f"{self.app}.json"
+
+    def release(self, name: str) -> Release:
+        """The release of this name, whether it exists or not."""
+        return Release(self, name)
+
+    def live(self) -> Release | None:
+        """The release that ``current`` names; ``None`` before the first one."""
+        try:
+            return self.release(Path(os.readlink(self.current)).name)
+        except FileNotFoundError:
+            return None
+
+    def complete_releases(self) -> list[Release]:
+        """The releases that were staged to the end, oldest first, failed ones included."""
+        if not self.releases.is_dir():
+            return []
+        found = [self.release(path.name) for path in self.releases.iterdir()]
+        return sorted((one for one in found if one.is_complete()), key=lambda one: one.facts()["created"])
+
+    def point_current_to(self, release: Release) -> None:
+        """Flip the switch: one rename(2), so every connection sees the old release or the new one."""
+        fresh = self.root / ".current.new"
+        fresh.unlink(missing_ok=True)
+        fresh.symlink_to(Path("releases") / release.name)
+        os.replace(fresh, self.current)
+
+    def lock(self) -> Any:
+        """Keep other deploys of this app away until the returned file is closed or its process ends.
+
+        Raises ``ReleaseError`` where another deploy holds the lock.
+        """
+        LOCKS.mkdir(mode=0o700, parents=True, exist_ok=True)
+        handle = open(LOCKS / self.app, "a+", encoding="utf-8")
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            handle.seek(0)
+            raise ReleaseError(
+                f"another deploy of {self.app} is running on this host (process {handle.read().strip()}); wait for its end"
+            ) from error
+        handle.truncate(0)
+        handle.write(str(os.getpid()))
+        handle.flush()
+        return handle
+
+
+@dataclass(frozen=True)
+class Release:
+    """One immutable release: code, a link to its venv, its environment and its server settings."""
+
+    tree: Tree
+    name: str
+
+    @property
+    def path(self) -> Path:
+        """Its directory."""
+        return self.tree.releases / self.name
+
+    @property
+    def unit(self) -> str:
+        """The systemd unit of its instance. Each release has its own, so that two can run side by side."""
+        return f"{self.tree.app}@{self.name}.service"
+
+    def is_complete(self) -> bool:
+        """Tell whether it was staged to the end. One that was not does not count as existing."""
+        return (self.path / COMPLETE_MARK).is_file()
+
+    def has_failed(self) -> bool:
+        """Tell whether it was refused; such a release is kept to look at and never goes live."""
+        return (self.path / FAILED_MARK).is_file()
+
+    def facts(self) -> dict[str, Any]:
+        """What was noted when it was staged."""
+        return json.loads((self.path / COMPLETE_MARK).read_text(encoding="utf-8"))
+
+    def mark_complete(self, facts: dict[str, Any]) -> None:
+        """Note what it is made of; from here on it exists."""
+        facts = {**facts, "release": self.name, "created": time.time()}
+        write_private(self.path / COMPLETE_MARK, json.dumps(facts, indent=1))
+
+    def mark_failed(self, reason: str, log: str) -> None:
+        """Note why it must never go live."""
+        if self.path.is_dir():
+            facts = {"reason": reason, "log": log, "failed": time.time()}
+            write_private(self.path / FAILED_MARK, json.dumps(facts, indent=1))
+
+    def discard(self) -> None:
+        """Remove its directory."""
+        if self.path.exists():
+            shutil.rmtree(self.path)
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file that only root can read, in one step."""
+    fresh = path.with_name(f".{path.name}.new")
+    fresh.unlink(missing_ok=True)
+    with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8", newline="") as handle:
+        handle.write(text)
+        handle.flush()
+        os.fsync(handle.fileno())
+    os.replace(fresh, path)
+
+
+def environment_file(variables: dict[str, str]) -> str:
+    """Write variables in the syntax of systemd's EnvironmentFile=, so that every byte arrives as it was.
+
+    Inside double quotes systemd (env-file.c) takes a backslash before these four as an escape, and all else as it is.
+    """
+    escapes = str.maketrans({character: f"\\{character}" for character in '"\\`$'})
+    return "".join(f'{name}="{value.translate(escapes)}"\n' for name, value in sorted(variables.items()))
+
+
+def hide_secrets(text: str, secrets: dict[str, str]) -> str:
+    """Replace each secret in a text that a person will read by its name, whole and line by line."""
+    for name, value in sorted(secrets.items(), key=lambda item: -len(item[1])):
+        for part in [value, repr(value)[1:-1], *value.splitlines()]:
+            if len(part) >= 4:  # shorter ones would shred the text and are no secrets
+                text = text.replace(part, f"<{name}>")
+    return text

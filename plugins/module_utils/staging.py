@@ -1,0 +1,360 @@
+# Copyright: flaskops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Stage a release: its name, its code, its venv, its settings, and the pre-flight that lets it exist."""
+
+from __future__ import annotations
+
+import base64
+import grp
+import hashlib
+import hmac
+import inspect
+import io
+import json
+import os
+import pwd
+import secrets as random
+import shutil
+import signal
+import subprocess
+import tarfile
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.flaskops.hosting.plugins.module_utils import probe
+from ansible_collections.flaskops.hosting.plugins.module_utils.command import run
+from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree import (
+    Release,
+    ReleaseError,
+    Tree,
+    environment_file,
+    hide_secrets,
+    write_private,
+)
+
+HOST_KEY = Path("/etc/flaskops/key")
+BUILD_TIMEOUT = 900  # seconds for pip; compiling uWSGI on a small host takes minutes
+PREFLIGHT_TIMEOUT = 60  # seconds for import and health path
+LOG_LINES = 30
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a release is to be, as the controller's part of the module sends it."""
+
+    tree: Tree
+    options: dict[str, Any]  # the module's own options
+    payload: dict[str, Any]  # what must not be shown: environment, secrets, settings; and the packed code
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables of the process, secrets included."""
+        return {**self.payload["environment"], **self.payload["secrets"]}
+
+    def venv_name(self) -> str:
+        """The hash of what the venv holds: the requirements, the server's, and the Python it is made with."""
+        python = self.options["python"]
+        asked = run(python, "-c", "import sys; print(sys.implementation.cache_tag)")
+        if asked.returncode:
+            raise ReleaseError(f"python: got {python!r}, which does not run on this host; give the path of a Python 3")
+        parts = [self.payload["requirements_text"], self.options["server_requirements"], python, asked.stdout]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+
+    def release_name(self, venv: str, key: bytes) -> str:
+        """The build's name and a keyed hash of the configuration, which tells no secret to who has not the key."""
+        configuration = {
+            "venv": venv,
+            "environment": self.environment,
+            "settings": self.payload["settings"],
+            **{name: self.options[name] for name in ("module", "user", "group", "mount", "static", "shared", "listen")},
+        }
+        digest = hmac.new(key, json.dumps(configuration, sort_keys=True).encode(), hashlib.sha256).hexdigest()
+        return f"{self.payload['build'][:12]}-{digest[:8]}"
+
+
+def host_key(create: bool) -> bytes:
+    """The key that release names on this host are made with; a throw-away one where it may not be created yet."""
+    if HOST_KEY.exists():
+        return HOST_KEY.read_bytes()
+    key = random.token_hex(32)
+    if create:
+        HOST_KEY.parent.mkdir(parents=True, exist_ok=True)
+        write_private(HOST_KEY, key)
+    return key.encode()
+
+
+def foretell(plan: Plan) -> tuple[Release, dict[str, str]]:
+    """The release that staging would give, and the diff to the live one."""
+    venv = plan.venv_name()
+    release = plan.tree.release(plan.release_name(venv, host_key(create=False)))
+    live = plan.tree.live()
+    before = describe(live.facts()) if live and live.is_complete() else []
+    after = describe({**facts_of(plan, venv), "release": release.name})
+    return release, {
+        "before_header": "live release",
+        "after_header": "new release",
+        "before": "".join(before),
+        "after": "".join(after),
+    }
+
+
+def stage(plan: Plan) -> tuple[Release, bool]:
+    """Put the release on the host, ready to go live; tells whether there was anything to do.
+
+    Raises ``ReleaseError`` where the venv, the code or the pre-flight fails. What is live is not touched.
+    """
+    key = host_key(create=True)
+    venv = plan.venv_name()
+    release = plan.tree.release(plan.release_name(venv, key))
+    if release.is_complete() and not release.has_failed():
+        return release, False
+    release.discard()
+    try:
+        make_tree(plan)
+        unpack_code(plan, release)
+        build_venv(plan, release, venv)
+        write_settings(plan, release)
+        preflight(plan, release)
+    except ReleaseError as error:
+        reason, log = (hide_secrets(text, plan.payload["secrets"]) for text in (str(error), error.log))
+        release.mark_failed(reason, log)
+        raise ReleaseError(reason, log) from None
+    release.mark_complete(facts_of(plan, venv))
+    return release, True
+
+
+def facts_of(plan: Plan, venv: str) -> dict[str, Any]:
+    """What is noted with a release: what activation needs, and what a diff shows. Secrets are there as keyed hashes."""
+    key = host_key(create=False)
+    fingerprints = {name: hmac.new(key, value.encode(), "sha256").hexdigest()[:8] for name, value in plan.environment.items()}
+    names = ("app", "module", "mount", "health_path", "health_host", "health_timeout", "listen", "shared")
+    return {
+        **{name: plan.options[name] for name in names},
+        "build": plan.payload["build"],
+        "version": plan.payload["version"],
+        "files": plan.payload["manifest"],
+        "settings": {entry["dest"]: hashlib.sha256(entry["content"].encode()).hexdigest()[:8] for entry in plan.payload["settings"]},
+        "requirements": plan.payload["requirements_text"],
+        "server_requirements": plan.options["server_requirements"],
+        "venv": venv,
+        "environment": fingerprints,
+    }
+
+
+def describe(facts: dict[str, Any]) -> list[str]:
+    """A release as lines of text, made for a diff: what differs is a line that differs."""
+    lines = [f"{name}: {facts[name]}\n" for name in ("release", "build", "version", "module", "mount", "listen", "venv")]
+    requirements = facts["requirements"].splitlines() + facts["server_requirements"]
+    lines += [f"requirement: {line}\n" for line in requirements]
+    for title, entries in (("variable", facts["environment"]), ("setting", facts["settings"]), ("file", facts["files"])):
+        lines += [f"{title}: {name} ({fingerprint})\n" for name, fingerprint in sorted(entries.items())]
+    return lines
+
+
+def make_tree(plan: Plan) -> None:
+    """Make the app's directories; only shared/ is the account's to write in."""
+    tree, options = plan.tree, plan.options
+    for path in (tree.root, tree.releases, tree.venvs):
+        path.mkdir(mode=0o755, parents=True, exist_ok=True)
+    tree.shared.mkdir(mode=0o750, exist_ok=True)
+    shutil.chown(tree.shared, options["user"], options["group"])
+
+
+def unpack_code(plan: Plan, release: Release) -> None:
+    """Lay the code down as root's, readable by the app's group; what the front serves is readable by all."""
+    code = release.path / "code"
+    release.path.mkdir(mode=0o751)
+    source = _sibling_with_same_build(plan, release)
+    if plan.options["archive"]:
+        archive: Any = tarfile.open(plan.options["archive"], "r:gz")
+    elif plan.payload["archive"] is not None:
+        archive = tarfile.open(fileobj=io.BytesIO(base64.b64decode(plan.payload["archive"])), mode="r:gz")
+    elif source:
+        archive = None
+        shutil.copytree(source / "code", code, symlinks=True)
+    else:
+        raise ReleaseError("archive needed")
+    if archive:
+        with archive:
+            # the controller packed it; the name of the filter only quiets newer Pythons
+            archive.extractall(code, **({"filter": "tar"} if hasattr(tarfile, "tar_filter") else {}))
+    for name in plan.options["shared"]:
+        _link_shared(plan, code, name)
+    _set_modes(code, grp.getgrnam(plan.options["group"]).gr_gid)
+    for name in plan.options["static"]:
+        _open_to_front(code, name)
+    run_directory = release.path / "run"
+    run_directory.mkdir()
+    # the front's group may pass to the socket in here, and needs no access to anything else
+    os.chown(run_directory, pwd.getpwnam(plan.options["user"]).pw_uid, _front_gid(plan))
+    run_directory.chmod(0o710)
+
+
+def has_build(plan: Plan) -> bool:
+    """Tell whether the host holds this code already, so that it need not be sent."""
+    venv = plan.venv_name()
+    wanted = plan.tree.release(plan.release_name(venv, host_key(create=False)))
+    return _sibling_with_same_build(plan, wanted) is not None or (wanted.is_complete() and not wanted.has_failed())
+
+
+def _sibling_with_same_build(plan: Plan, release: Release) -> Path | None:
+    for other in plan.tree.complete_releases():
+        same = other.facts()["build"] == plan.payload["build"] and other.facts()["shared"] == plan.options["shared"]
+        if same and other.name != release.name:
+            return other.path
+    return None
+
+
+def _front_gid(plan: Plan) -> int:
+    try:
+        return grp.getgrnam(plan.options["front_group"]).gr_gid
+    except KeyError as error:
+        raise ReleaseError(f"front_group: got {plan.options['front_group']!r}, which is no group on this host") from error
+
+
+def _link_shared(plan: Plan, code: Path, name: str) -> None:
+    inside, outside = code / name, plan.tree.shared / name
+    if inside.is_symlink() and os.readlink(inside) == str(outside):
+        return
+    if inside.is_dir() and not inside.is_symlink():
+        if any(path.is_file() and not path.name.startswith(".") for path in inside.rglob("*")):
+            raise ReleaseError(f"shared: {name!r} holds files in the source; they would be hidden by the shared directory")
+        shutil.rmtree(inside)
+    elif os.path.lexists(inside):
+        raise ReleaseError(f"shared: {name!r} is a file in the source; only directories are shared")
+    if not outside.is_dir():
+        outside.mkdir(mode=0o750)
+        shutil.chown(outside, plan.options["user"], plan.options["group"])
+    inside.parent.mkdir(parents=True, exist_ok=True)
+    inside.symlink_to(outside)
+
+
+def _set_modes(code: Path, gid: int) -> None:
+    for directory, _names, files in os.walk(code):
+        os.chown(directory, 0, gid)
+        os.chmod(directory, 0o750)
+        for name in files:
+            path = os.path.join(directory, name)
+            os.chown(path, 0, gid, follow_symlinks=False)
+            # the archive carries no times; a new one each release keeps browsers from taking a file for the old one
+            os.utime(path, follow_symlinks=False)
+            if not os.path.islink(path):
+                os.chmod(path, 0o750 if os.stat(path).st_mode & 0o100 else 0o640)
+
+
+def _open_to_front(code: Path, name: str) -> None:
+    top = code / name
+    if not top.is_dir():
+        raise ReleaseError(f"static: {name!r} is no directory of the source")
+    for parent in [top, *top.parents]:
+        parent.chmod(parent.stat().st_mode | 0o001)
+        if parent == code:
+            break
+    for path in [top, *top.rglob("*")]:
+        if not path.is_symlink():
+            path.chmod(0o755 if path.is_dir() else 0o644)
+
+
+def build_venv(plan: Plan, release: Release, name: str) -> None:
+    """Make the venv, unless a release before had the same; built as the app's account, then root's."""
+    venv = plan.tree.venvs / name
+    complete = venv / "complete"
+    if not complete.exists():
+        if venv.exists():
+            shutil.rmtree(venv)
+        try:
+            _install(plan, venv, release.path / "code")
+        except ReleaseError:
+            shutil.rmtree(venv, ignore_errors=True)
+            raise
+        complete.touch()
+    (release.path / ".venv").symlink_to(Path("../../venvs") / name)
+
+
+def _install(plan: Plan, venv: Path, source: Path) -> None:
+    options = plan.options
+    uid, gid = pwd.getpwnam(options["user"]).pw_uid, grp.getgrnam(options["group"]).gr_gid
+    venv.mkdir(mode=0o755)
+    os.chown(venv, uid, gid)
+    wanted = list(options["server_requirements"])
+    if options["requirements"]:
+        wanted = ["--requirement", options["requirements"], *wanted]
+    pip = [str(venv / "bin" / "python"), "-m", "pip", "install", "--quiet", "--no-cache-dir", *wanted]
+    with tempfile.TemporaryDirectory(prefix="flaskops-build-") as home:
+        os.chown(home, uid, gid)
+        environment = {"HOME": home, "TMPDIR": home, "PIP_NO_INPUT": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+        for words in [[options["python"], "-m", "venv", str(venv)], pip if wanted else []]:
+            code, output = run_as_account(options, words, source, environment, BUILD_TIMEOUT) if words else (0, "")
+            if code != 0:
+                errors = [line for line in output.splitlines() if line.lower().startswith("error:")]
+                reason = "took too long" if code is None else (errors or ["see the log"])[-1]
+                raise ReleaseError(f"the venv cannot be built: {reason}", tail(output))
+    for directory, names, files in os.walk(venv):
+        for path in [directory, *[os.path.join(directory, one) for one in names + files]]:
+            os.chown(path, 0, 0, follow_symlinks=False)
+
+
+def write_settings(plan: Plan, release: Release) -> None:
+    """Write the environment for root alone, and the server's settings for the account to read."""
+    for entry in plan.payload["settings"]:
+        path = release.path / entry["dest"]
+        write_private(path, in_release(release, entry["content"]))
+        shutil.chown(path, "root", plan.options["group"])
+        path.chmod(0o640)
+    write_private(release.path / "environment", environment_file(plan.environment))
+    shutil.chown(release.path, "root", plan.options["group"])
+
+
+def in_release(release: Release, text: str) -> str:
+    """Fill in what settings cannot know when they are rendered, since the name comes from their content."""
+    return text.replace("@RELEASE_PATH@", str(release.path)).replace("@RELEASE@", release.name)
+
+
+def preflight(plan: Plan, release: Release) -> None:
+    """Import the app and ask for its health path, in its venv, as its account, with its environment.
+
+    Raises ``ReleaseError`` with the app's own last lines.
+    """
+    options = plan.options
+    module, _colon, name = options["module"].partition(":")
+    verdict_from, verdict_to = os.pipe()
+    words = [str(release.path / ".venv/bin/python"), "-", str(verdict_to), module, name]
+    words += [options[key] for key in ("mount", "health_path", "health_host")]
+    code, output = run_as_account(
+        options, words, release.path / "code", plan.environment, PREFLIGHT_TIMEOUT, inspect.getsource(probe), verdict_to
+    )
+    os.close(verdict_to)
+    with os.fdopen(verdict_from, encoding="utf-8") as handle:
+        verdict = json.loads(handle.read() or "null")
+    if code is None:
+        raise ReleaseError(f"{options['module']} did not answer {options['health_path']} in {PREFLIGHT_TIMEOUT} s", tail(output))
+    if verdict is None:
+        raise ReleaseError(f"importing {module} ended the process (code {code})", tail(output))
+    if not verdict["ok"]:
+        raise ReleaseError(verdict["reason"], tail(output + verdict["log"]))
+
+
+def run_as_account(
+    options: dict[str, Any], words: list[str], directory: Path, environment: dict[str, str], timeout: int,
+    stdin: str = "", keep_open: int | None = None,
+) -> tuple[int | None, str]:
+    """Run a command as the app's account and return its exit code, ``None`` after ``timeout`` seconds, and its output."""
+    plain = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8", "HOME": "/nonexistent"}
+    process = subprocess.Popen(
+        words, cwd=directory, env={**plain, **environment}, umask=0o022, start_new_session=True, encoding="utf-8", errors="replace",
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, pass_fds=[keep_open] if keep_open else [],
+        user=pwd.getpwnam(options["user"]).pw_uid, group=grp.getgrnam(options["group"]).gr_gid, extra_groups=[],
+    )
+    try:
+        output, _none = process.communicate(stdin, timeout=timeout)
+        return process.returncode, output
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)  # the whole session that was started above
+        return None, process.communicate()[0]
+
+
+def tail(text: str) -> str:
+    """The last lines of a log."""
+    return "\n".join(text.strip().splitlines()[-LOG_LINES:])

@@ -1,0 +1,15 @@
+# Copyright: flaskops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Blue/green: the new release runs beside the old one before it gets traffic. Needs a unix socket per release."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def switch(steps: Any) -> None:
+    """Start the new instance, flip ``current`` when it is healthy, stop the old one. Raises ``ReleaseError``."""
+    steps.start_new()
+    steps.flip()
+    steps.verify()
+    steps.stop_old()

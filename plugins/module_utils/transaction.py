@@ -1,0 +1,215 @@
+# Copyright: flaskops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Files and links that go onto a host together, or not at all."""
+
+from __future__ import annotations
+
+import fcntl
+import grp
+import json
+import os
+import pwd
+import shutil
+import stat
+import subprocess
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Callable, Iterator
+
+JOURNAL = Path("/var/lib/flaskops/transaction")
+
+
+class TransactionError(Exception):
+    """The change cannot be made; everything is as it was before."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """What one path must be: a file with this content, a link, or nothing.
+
+    ``kind`` is ``file``, ``link`` or ``absent``; ``content`` is for files, ``target`` for links.
+    """
+
+    path: Path
+    kind: str
+    content: bytes = b""
+    target: str = ""
+    mode: int = 0o644
+    owner: str = "root"
+    group: str = "root"
+    secret: bool = False
+
+    @classmethod
+    def from_entry(cls, entry: dict[str, Any]) -> Change:
+        """Read one entry of the ``files`` option. Raises ``TransactionError`` for an entry that makes no sense."""
+        if entry.get("link"):
+            return cls(Path(entry["link"]), "link", target=entry["to"])
+        kind = "absent" if entry.get("state") == "absent" else "file"
+        try:
+            mode = int(entry.get("mode") or "0644", 8)
+        except ValueError as error:
+            raise TransactionError(f"mode: got {entry['mode']!r}; give octal digits in quotes, such as \"0644\"") from error
+        return cls(
+            Path(entry["dest"]),
+            kind,
+            content=(entry.get("content") or "").encode(),
+            mode=mode,
+            owner=entry.get("owner") or "root",
+            group=entry.get("group") or "root",
+            secret=bool(entry.get("secret")),
+        )
+
+    def is_in_place(self) -> bool:
+        """Tell whether the path is already what it must be."""
+        try:
+            found = self.path.lstat()
+        except (FileNotFoundError, NotADirectoryError):
+            return self.kind == "absent"
+        if self.kind == "absent":
+            return False
+        if self.kind == "link":
+            return stat.S_ISLNK(found.st_mode) and os.readlink(self.path) == self.target
+        return (
+            stat.S_ISREG(found.st_mode)
+            and stat.S_IMODE(found.st_mode) == self.mode
+            and _owner_names(found) == (self.owner, self.group)
+            and self.path.read_bytes() == self.content
+        )
+
+    def diff(self) -> dict[str, str]:
+        """The change as Ansible's diff callback shows it; the content of a secret file is left out."""
+        after = "" if self.kind == "absent" else self._describe_wanted()
+        return {
+            "before_header": str(self.path),
+            "after_header": str(self.path),
+            "before": _describe_found(self.path, self.secret),
+            "after": after,
+        }
+
+    def _describe_wanted(self) -> str:
+        if self.kind == "link":
+            return f"link to {self.target}\n"
+        content = "(secret)\n" if self.secret else self.content.decode(errors="replace")
+        return f"# {self.owner}:{self.group} {self.mode:04o}\n{content}"
+
+    def apply(self) -> None:
+        """Make the path what it must be; a file is replaced in one step, so no reader sees half of it."""
+        if self.kind == "absent":
+            _remove(self.path)
+            return
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        if self.path.is_dir() and not self.path.is_symlink():
+            raise TransactionError(f"{self.path} is a directory; a {self.kind} was to be put there")
+        scratch = Path(tempfile.mkdtemp(prefix=".flaskops-", dir=self.path.parent))
+        try:
+            new = scratch / "new"
+            if self.kind == "link":
+                new.symlink_to(self.target)
+            else:
+                new.touch(mode=0o600)
+                new.write_bytes(self.content)
+                shutil.chown(new, self.owner, self.group)
+                new.chmod(self.mode)
+            os.replace(new, self.path)
+        finally:
+            shutil.rmtree(scratch)
+
+
+@dataclass
+class Transaction:
+    """A list of changes that is written as a whole, tested as a whole, and put back as a whole.
+
+    What was there before is kept in a journal until the end, so that a run that is killed half-way is put
+    back by the next one: the lock tells whether the journal's owner still lives.
+    """
+
+    changes: list[Change]
+    journal: Path = field(default=JOURNAL)
+
+    def pending(self) -> list[Change]:
+        """The changes that are not in place yet."""
+        return [change for change in self.changes if not change.is_in_place()]
+
+    def commit(self, changes: list[Change], accept: Callable[[], None]) -> None:
+        """Make the changes, then call ``accept``; whatever it raises puts everything back and is raised again."""
+        self._remember(changes)
+        try:
+            for change in changes:
+                change.apply()
+            accept()
+        except BaseException:
+            self.recover()
+            raise
+        shutil.rmtree(self.journal)
+
+    def lock(self) -> Any:
+        """Wait for any other transaction on this host; the lock ends with the returned file or its process."""
+        self.journal.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        handle = open(self.journal.with_suffix(".lock"), "w", encoding="utf-8")
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        return handle
+
+    def recover(self) -> bool:
+        """Put back what an unfinished transaction changed; tells whether there was one."""
+        index = self.journal / "index.json"
+        found = index.exists()
+        if found:
+            for path, backup in reversed(json.loads(index.read_text())):
+                _remove(Path(path))
+                if backup:
+                    Path(path).parent.mkdir(parents=True, exist_ok=True)
+                    _copy(self.journal / backup, Path(path))
+        if self.journal.exists():
+            shutil.rmtree(self.journal)
+        return found
+
+    def _remember(self, changes: list[Change]) -> None:
+        self.journal.mkdir(mode=0o700, parents=True)
+        saved: list[tuple[str, str]] = []
+        for number, change in enumerate(changes):
+            saved += [(str(parent), "") for parent in _missing_parents(change)]
+            existed = os.path.lexists(change.path)
+            if existed:
+                _copy(change.path, self.journal / str(number))
+            saved.append((str(change.path), str(number) if existed else ""))
+        index = self.journal / "index.json.new"
+        index.write_text(json.dumps(saved))
+        os.replace(index, self.journal / "index.json")
+
+
+def _missing_parents(change: Change) -> Iterator[Path]:
+    if change.kind != "absent":
+        yield from reversed([parent for parent in change.path.parents if not parent.exists()])
+
+
+def _owner_names(found: os.stat_result) -> tuple[str, str]:
+    try:
+        return pwd.getpwuid(found.st_uid).pw_name, grp.getgrgid(found.st_gid).gr_name
+    except KeyError:
+        return str(found.st_uid), str(found.st_gid)
+
+
+def _describe_found(path: Path, secret: bool) -> str:
+    if path.is_symlink():
+        return f"link to {os.readlink(path)}\n"
+    if not path.exists():
+        return ""
+    if path.is_dir():
+        return "".join(f"{inside}\n" for inside in sorted(path.rglob("*")))
+    found = path.stat()
+    owner, group = _owner_names(found)
+    content = "(secret)\n" if secret else path.read_bytes().decode(errors="replace")
+    return f"# {owner}:{group} {stat.S_IMODE(found.st_mode):04o}\n{content}"
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _copy(source: Path, target: Path) -> None:
+    # cp keeps owners, modes, times and links of a whole tree; shutil loses the owners.
+    subprocess.run(["cp", "--archive", "--no-target-directory", "--", str(source), str(target)], check=True)

@@ -1,0 +1,214 @@
+#!/usr/bin/python
+# Copyright: flaskops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Write a server's configuration files as one transaction."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: config_files
+short_description: Write a server's configuration files as one transaction
+version_added: 0.1.0
+description:
+  - Writes a list of templates, texts and links, and removes a list of paths, in one round trip.
+  - The whole is tested with the server's own command. Where the test, or the reload after it, fails,
+    every path is put back as it was and the server's own message is shown. A rejected file never stays on disk.
+  - A run that was killed half-way is put back by the next run on that host.
+author: flaskops contributors
+options:
+  files:
+    description: What the paths must be. Each entry has O(files[].dest) or O(files[].link).
+    type: list
+    elements: dict
+    required: true
+    suboptions:
+      dest:
+        description: Absolute path of a file.
+        type: path
+      src:
+        description: A template on the controller, found as M(ansible.builtin.template) finds it.
+        type: str
+      content:
+        description: The text of the file, instead of O(files[].src).
+        type: str
+      state:
+        description: V(absent) removes the path, with all that is in it where it is a directory.
+        type: str
+        choices: [present, absent]
+        default: present
+      owner:
+        description: Name of the owner.
+        type: str
+        default: root
+      group:
+        description: Name of the group.
+        type: str
+        default: root
+      mode:
+        description: Permissions as octal digits in quotes.
+        type: str
+        default: "0644"
+      secret:
+        description: Whether the content is kept out of diffs.
+        type: bool
+        default: false
+      link:
+        description: Absolute path of a symbolic link.
+        type: path
+      to:
+        description: What the link points to. Relative paths start at the link's folder.
+        type: str
+  test:
+    description: A command, run without a shell when the files are written. Any exit code but 0 puts all back.
+    type: str
+  service:
+    description:
+      - A systemd unit that reads the files. It is enabled and started, and told of a change as O(on_change) says.
+      - The unit is looked at even where no file changed, so a server that somebody stopped is started.
+    type: str
+  on_change:
+    description: How the service takes a change.
+    type: str
+    choices: [reloaded, restarted]
+    default: reloaded
+attributes:
+  check_mode:
+    support: partial
+    description: Tells which files would change. The server's own test is not run, for it reads the files on disk.
+  diff_mode:
+    support: full
+    description: Shows each file, link and removal.
+"""
+
+EXAMPLES = r"""
+- name: Write what nginx reads
+  flaskops.hosting.config_files:
+    files:
+      - {src: site.conf.j2, dest: /etc/nginx/sites-available/shop.conf}
+      - {link: /etc/nginx/sites-enabled/shop.conf, to: ../sites-available/shop.conf}
+      - {dest: /etc/nginx/sites-enabled/default, state: absent}
+    test: nginx -t
+    service: nginx.service
+"""
+
+RETURN = r"""
+paths:
+  description: The paths that changed.
+  returned: always
+  type: list
+  elements: str
+  sample: [/etc/nginx/sites-available/shop.conf]
+recovered:
+  description: Whether an earlier run had been killed half-way and was put back first.
+  returned: always
+  type: bool
+  sample: false
+service:
+  description: What was done with the service. One of V(none), V(started), V(reloaded), V(restarted).
+  returned: always
+  type: str
+  sample: reloaded
+"""
+
+import shlex
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.flaskops.hosting.plugins.module_utils.command import run, unit_properties
+from ansible_collections.flaskops.hosting.plugins.module_utils.transaction import Change, Transaction, TransactionError
+
+FILE_OPTIONS: dict[str, Any] = {
+    "dest": {"type": "path"},
+    "src": {"type": "str"},
+    "content": {"type": "str"},
+    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+    "owner": {"type": "str", "default": "root"},
+    "group": {"type": "str", "default": "root"},
+    "mode": {"type": "str", "default": "0644"},
+    "secret": {"type": "bool", "default": False},
+    "link": {"type": "path"},
+    "to": {"type": "str"},
+}
+
+
+def accept(test: str | None, service: str | None, on_change: str) -> str:
+    """Test what was written and let the service read it; returns what was done with the service.
+
+    Raises ``TransactionError`` with the server's own message.
+    """
+    if test:
+        tested = run(*shlex.split(test))
+        if tested.returncode:
+            raise TransactionError(f"{test}: exit code {tested.returncode}\n{tested.stdout.strip()}")
+    return tell(service, on_change) if service else "none"
+
+
+def tell(service: str, on_change: str) -> str:
+    """Enable the service and have it read its files. Raises ``TransactionError`` where systemd refuses."""
+    before = unit_properties(service, "ActiveState", "UnitFileState")
+    if before.get("UnitFileState") != "enabled":
+        _systemctl("enable", service)
+    if before.get("ActiveState") != "active":
+        _systemctl("start", service)
+        return "started"
+    _systemctl("reload-or-restart" if on_change == "reloaded" else "restart", service)
+    return on_change
+
+
+def _systemctl(verb: str, service: str) -> None:
+    done = run("systemctl", "--quiet", verb, service)
+    if done.returncode:
+        log = run("journalctl", f"--unit={service}", "--lines=10", "--output=cat", "--no-pager").stdout
+        raise TransactionError(f"systemctl {verb} {service}: exit code {done.returncode}\n{done.stdout.strip()}\n{log.strip()}")
+
+
+def is_up(service: str) -> bool:
+    """Tell whether the service runs now and after a boot."""
+    found = unit_properties(service, "ActiveState", "UnitFileState")
+    return found.get("ActiveState") == "active" and found.get("UnitFileState") == "enabled"
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "files": {
+                "type": "list",
+                "elements": "dict",
+                "required": True,
+                "options": FILE_OPTIONS,
+                "required_one_of": [("dest", "link")],
+                "mutually_exclusive": [("dest", "link"), ("src", "content")],
+                "required_together": [("link", "to")],
+            },
+            "test": {"type": "str"},
+            "service": {"type": "str"},
+            "on_change": {"type": "str", "choices": ["reloaded", "restarted"], "default": "reloaded"},
+        },
+        supports_check_mode=True,
+    )
+    test, service, on_change = (module.params[name] for name in ("test", "service", "on_change"))
+    result: dict[str, Any] = {"recovered": False, "service": "none", "paths": []}
+
+    def put_on_the_host() -> None:
+        result["service"] = accept(test, service, on_change)
+
+    try:
+        transaction = Transaction([Change.from_entry(entry) for entry in module.params["files"]])
+        lock = None if module.check_mode else transaction.lock()
+        result["recovered"] = lock is not None and transaction.recover()
+        pending = transaction.pending()
+        result["paths"] = [str(change.path) for change in pending]
+        result["diff"] = [change.diff() for change in pending]
+        down = bool(service) and not is_up(service)
+        result["changed"] = bool(pending or result["recovered"] or down)
+        if result["changed"] and lock is not None:
+            transaction.commit(pending, put_on_the_host)
+    except TransactionError as error:
+        module.fail_json(msg=f"Nothing was changed, for this was refused: {error}", **{**result, "changed": False})
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,381 @@
+#!/usr/bin/python
+# Copyright: flaskops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Stage, activate and remove releases of a WSGI app."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: release
+short_description: Stage, activate and remove releases of a WSGI app
+version_added: 0.1.0
+description:
+  - A release is one immutable directory, C(releases/<name>) below the app's root, that holds the code, a link to its
+    virtual environment, its environment variables and its server's settings.
+  - Its name is the hash of the code, the same on every host, and a hash of the configuration that is keyed by a secret
+    of the host. So the same input gives no second release, and the name tells no secret.
+  - O(state=staged) puts a release on the host and lets it exist only when its app imports and answers its health path
+    in the release's own virtual environment, as the app's account, with the release's environment.
+  - O(state=live) starts the release's instance, waits until it is healthy, flips the symlink C(current), and stops the
+    instance that served before. Where anything fails, the release that was live serves on.
+  - O(state=absent) stops the app and removes its releases, units and tree.
+author: flaskops contributors
+options:
+  state:
+    description: What is to be done.
+    type: str
+    choices: [staged, live, absent]
+    required: true
+  app:
+    description: Name of the app. Its units are named C(<app>@<release>.service).
+    type: str
+    required: true
+  root:
+    description: Directory of the app's tree.
+    type: path
+    required: true
+  source:
+    description:
+      - The code, on the controller. A directory, an archive (C(.tar), C(.tar.gz), C(.zip), …) or the URL of a git repository,
+        which the controller fetches, so that hosts need neither git nor keys.
+      - C(.git), caches of Python and virtual environments in it are left out.
+    type: str
+  version:
+    description: The branch, tag or commit, where O(source) is a git repository.
+    type: str
+    default: HEAD
+  module:
+    description: The WSGI callable, as C(module:name). C(module:create_app(\)) calls a factory.
+    type: str
+  python:
+    description: The Python that virtual environments are made with.
+    type: path
+    default: /usr/bin/python3
+  requirements:
+    description: The requirements file in the source. Empty for none.
+    type: str
+    default: requirements.txt
+  server_requirements:
+    description: What the application server needs in the virtual environment, as pip takes it.
+    type: list
+    elements: str
+    default: []
+  environment:
+    description: Environment variables of the app.
+    type: dict
+    default: {}
+  secrets:
+    description:
+      - Environment variables that nobody but root and the app may see. They are in no log, fact, diff or argument.
+    type: dict
+    default: {}
+  settings:
+    description:
+      - The application server's files, written beside the code. One of them is the systemd unit C(app.service).
+      - C(@RELEASE_PATH@) and C(@RELEASE@) in them become the release's directory and name.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      dest:
+        description: File name in the release.
+        type: str
+        required: true
+      src:
+        description: A template on the controller.
+        type: str
+      content:
+        description: The text, instead of O(settings[].src).
+        type: str
+  user:
+    description: The app's account. It exists already.
+    type: str
+    default: wsgi
+  group:
+    description: The app's group. It exists already.
+    type: str
+    default: wsgi
+  front_group:
+    description: The group of the web server, which gets access to the app's socket.
+    type: str
+    default: www-data
+  mount:
+    description: The URL prefix that the app answers under.
+    type: str
+    default: /
+  static:
+    description: Directories of the source that the web server serves itself.
+    type: list
+    elements: str
+    default: []
+  shared:
+    description: Directories of the source that are kept in C(shared/), writable for the app, across releases.
+    type: list
+    elements: str
+    default: []
+  listen:
+    description: Where the release's instance listens. C(unix:) and a path in the release, or C(host:port).
+    type: str
+    default: unix:run/app.sock
+  health_path:
+    description: The path below O(mount) that must answer 2xx before the release gets traffic.
+    type: str
+    default: /
+  health_host:
+    description: The C(Host) header of health requests.
+    type: str
+    default: localhost
+  health_timeout:
+    description: Seconds until a started instance must be healthy.
+    type: int
+    default: 30
+  release:
+    description: Name of the release to make live, as RV(release) tells.
+    type: str
+  front:
+    description: How to ask for the app through the web server when the release is live. Left out, nobody asks.
+    type: dict
+    suboptions:
+      address:
+        description: Where the web server listens, as C(host:port).
+        type: str
+        required: true
+      host:
+        description: The C(Host) header.
+        type: str
+        required: true
+  record:
+    description: What other apps on the host must know of this one, such as ports and server names.
+    type: dict
+    default: {}
+  keep:
+    description: How many releases are kept, the live one among them.
+    type: int
+    default: 5
+  remove_data:
+    description: Whether O(state=absent) removes C(shared/) even where the app has written data there.
+    type: bool
+    default: false
+  archive:
+    description: Internal. Where the controller has put the packed code when it is too large to travel with the task.
+    type: path
+  payload:
+    description: Internal. What the controller hands over and nobody shall see.
+    type: str
+notes:
+  - Needs systemd, and C(python3-venv) on Debian and Ubuntu.
+attributes:
+  check_mode:
+    support: partial
+    description: Tells the release that would be made. The virtual environment is not built, so the pre-flight cannot run.
+  diff_mode:
+    support: full
+    description: Shows what differs from the live release. Values of variables are shown as keyed hashes.
+"""
+
+EXAMPLES = r"""
+- name: Stage a release
+  flaskops.hosting.release:
+    state: staged
+    app: shop
+    root: /srv/shop
+    source: "{{ playbook_dir }}/shop"
+    module: main:app
+    user: shop
+    group: shop
+    server_requirements: [gunicorn==27.0.1]
+    secrets:
+      DATABASE_PASSWORD: "{{ vaulted_database_password }}"
+    settings:
+      - {src: app.service.j2, dest: app.service}
+  register: staged
+
+- name: Make it live
+  flaskops.hosting.release:
+    state: live
+    app: shop
+    root: /srv/shop
+    release: "{{ staged.release }}"
+    front: {address: "127.0.0.1:80", host: shop.example}
+
+- name: Remove the app
+  flaskops.hosting.release:
+    state: absent
+    app: shop
+    root: /srv/shop
+"""
+
+RETURN = r"""
+release:
+  description: Name of the release.
+  returned: when O(state) is V(staged) or V(live)
+  type: str
+  sample: 3f786850e387-89e6c98d
+build:
+  description: Hash of the code.
+  returned: when O(state=staged)
+  type: str
+  sample: 3f786850e387550fdab836ed7e6dc881de23001b
+previous:
+  description: The release that was live before. Empty for none.
+  returned: when O(state=live)
+  type: str
+  sample: 0fcd19b3a1d2-89e6c98d
+removed:
+  description: Releases that were removed because there are more than O(keep).
+  returned: when O(state=live)
+  type: list
+  elements: str
+  sample: []
+kept:
+  description: Directories with the app's data that were not removed.
+  returned: when O(state=absent)
+  type: list
+  elements: str
+  sample: [/srv/shop/shared]
+log:
+  description: The last lines that the app, or pip, wrote.
+  returned: on failure
+  type: str
+  sample: "ModuleNotFoundError: No module named 'flask'"
+"""
+
+import base64
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.flaskops.hosting.plugins.module_utils import activation, staging
+from ansible_collections.flaskops.hosting.plugins.module_utils.command import run
+from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree import ReleaseError, Tree, write_private
+
+ARGUMENTS: dict[str, Any] = {
+    "state": {"type": "str", "choices": ["staged", "live", "absent"], "required": True},
+    "app": {"type": "str", "required": True},
+    "root": {"type": "path", "required": True},
+    "source": {"type": "str"},
+    "version": {"type": "str", "default": "HEAD"},
+    "module": {"type": "str"},
+    "python": {"type": "path", "default": "/usr/bin/python3"},
+    "requirements": {"type": "str", "default": "requirements.txt"},
+    "server_requirements": {"type": "list", "elements": "str", "default": []},
+    "environment": {"type": "dict", "default": {}},
+    "secrets": {"type": "dict", "default": {}, "no_log": False},  # the controller moves them into the payload
+    "settings": {
+        "type": "list",
+        "elements": "dict",
+        "default": [],
+        "options": {"dest": {"type": "str", "required": True}, "src": {"type": "str"}, "content": {"type": "str"}},
+    },
+    "user": {"type": "str", "default": "wsgi"},
+    "group": {"type": "str", "default": "wsgi"},
+    "front_group": {"type": "str", "default": "www-data"},
+    "mount": {"type": "str", "default": "/"},
+    "static": {"type": "list", "elements": "str", "default": []},
+    "shared": {"type": "list", "elements": "str", "default": []},
+    "listen": {"type": "str", "default": "unix:run/app.sock"},
+    "health_path": {"type": "str", "default": "/"},
+    "health_host": {"type": "str", "default": "localhost"},
+    "health_timeout": {"type": "int", "default": 30},
+    "release": {"type": "str"},
+    "front": {"type": "dict", "options": {"address": {"type": "str", "required": True}, "host": {"type": "str", "required": True}}},
+    "record": {"type": "dict", "default": {}},
+    "keep": {"type": "int", "default": 5},
+    "remove_data": {"type": "bool", "default": False},
+    "archive": {"type": "path"},
+    "payload": {"type": "str", "no_log": True},
+}
+
+
+def stage(options: dict[str, Any], tree: Tree, check_mode: bool) -> dict[str, Any]:
+    """Stage a release and return the module's result. Raises ``ReleaseError``."""
+    plan = staging.Plan(tree, options, json.loads(base64.b64decode(options["payload"])))
+    release, diff = staging.foretell(plan)
+    ready = release.is_complete() and not release.has_failed()
+    result = {"release": release.name, "build": plan.payload["build"], "changed": not ready}
+    if ready:
+        return result
+    if check_mode:
+        return {**result, "diff": diff}
+    with tree.lock():
+        if plan.payload["archive"] is None and not options["archive"] and not staging.has_build(plan):
+            return {"archive_needed": True, "changed": False}
+        release, changed = staging.stage(plan)
+    return {**result, "release": release.name, "changed": changed, "diff": diff}
+
+
+def make_live(options: dict[str, Any], tree: Tree, check_mode: bool) -> dict[str, Any]:
+    """Activate a staged release and return the module's result. Raises ``ReleaseError``."""
+    release, before = tree.release(options["release"]), tree.live()
+    previous = before.name if before else ""
+    record = json.dumps({**options["record"], "app": tree.app, "root": str(tree.root)}, indent=1, sort_keys=True)
+    recorded = tree.record.exists() and tree.record.read_text(encoding="utf-8") == record
+    live = activation.is_live(release)
+    result: dict[str, Any] = {"release": release.name, "previous": previous, "removed": [], "changed": not (live and recorded)}
+    if not live:
+        result["diff"] = {"before": f"{tree.current} -> {previous or 'nothing'}\n", "after": f"{tree.current} -> {release.name}\n"}
+    if check_mode or not result["changed"]:
+        return result
+    if not release.is_complete():
+        raise ReleaseError(f"release: got {release.name!r}, which is not staged on this host")
+    if release.has_failed():
+        raise ReleaseError(f"release: got {release.name!r}, which failed before; stage it again")
+    with tree.lock():
+        if not live:
+            activation.activate(release, options["front"])
+            result["removed"] = activation.prune(tree, options["keep"])
+        tree.record.parent.mkdir(parents=True, exist_ok=True)
+        write_private(tree.record, record)
+    return result
+
+
+def remove(options: dict[str, Any], tree: Tree, check_mode: bool) -> dict[str, Any]:
+    """Remove the app, all but data it has written, and return the module's result."""
+    data = tree.shared.is_dir() and any(path.is_file() for path in tree.shared.rglob("*")) and not options["remove_data"]
+    kept = [str(tree.shared)] if data else []
+    units = [unit.name for unit in sorted(activation.UNITS.glob(f"{tree.app}@*.service"))]
+    paths = sorted(tree.root.iterdir()) if tree.root.is_dir() else []
+    paths = [path for path in paths if str(path) not in kept] + ([] if kept or not tree.root.is_dir() else [tree.root])
+    paths += [tree.record] if tree.record.exists() else []
+    found = [*units, *map(str, paths)]
+    result = {"kept": kept, "changed": bool(found), "diff": {"before": "".join(f"{one}\n" for one in found), "after": ""}}
+    if check_mode or not found:
+        return result
+    with tree.lock():
+        for unit in units:
+            activation.remove_unit(unit)
+        run("systemctl", "daemon-reload")
+        for path in paths:
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+    return result
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec=ARGUMENTS,
+        supports_check_mode=True,
+        required_if=[("state", "staged", ("source", "module", "payload")), ("state", "live", ("release",))],
+    )
+    options: dict[str, Any] = module.params
+    tree = Tree(options["app"], Path(options["root"]))
+    os.umask(0o022)
+    act = {"staged": stage, "live": make_live, "absent": remove}[options["state"]]
+    try:
+        result = act(options, tree, module.check_mode)
+    except ReleaseError as error:
+        live = tree.live()
+        serving = f"Release {live.name} serves on." if live else "No release is live."
+        module.fail_json(msg=f"{tree.app}: {error}. {serving}" + (f"\n{error.log}" if error.log else ""), log=error.log)
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,64 @@
+"""Every molecule scenario, as a test: fresh targets, converge, converge again, reboot, verify."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+SCENARIOS = sorted(path.parent.name for path in ROOT.glob("molecule/*/molecule.yml"))
+LIMIT_SECONDS = 20 * 60
+
+
+@pytest.mark.molecule
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_scenario(scenario: str, capfd: pytest.CaptureFixture[str]) -> None:
+    """`molecule test` ends well; what it says goes to a log, and every quarter of a minute to the terminal where it is."""
+    log = ROOT / f".cache/logs/molecule-{scenario}.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    began = time.monotonic()
+    env = {**os.environ, "NO_COLOR": "1", "ANSIBLE_FORCE_COLOR": "0", "PY_COLORS": "0"}
+    with log.open("w") as out:
+        run = subprocess.Popen(
+            [ROOT / "dev/molecule", "test", scenario],
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            env=env,
+            start_new_session=True,
+        )
+    try:
+        while run.poll() is None:
+            try:
+                run.wait(timeout=15)
+            except subprocess.TimeoutExpired:
+                seconds = time.monotonic() - began
+                assert seconds < LIMIT_SECONDS, f"molecule {scenario}: not over after {LIMIT_SECONDS} s, see {log}\n{tail(log)}"
+                # The terminal itself, not what pytest captures (and keeps till the test is over).
+                with capfd.disabled():
+                    print(f"\nmolecule {scenario}: {seconds:.0f} s, {where(log)}", file=sys.stderr, flush=True)
+    finally:
+        if run.poll() is None:
+            os.killpg(run.pid, signal.SIGTERM)
+            run.wait()
+    assert run.returncode == 0, f"molecule {scenario} failed, the whole log: {log}\n{tail(log)}"
+
+
+def tail(log: Path) -> str:
+    """The end of the log, where it says what went wrong."""
+    return "\n".join(log.read_text(errors="replace").splitlines()[-80:])
+
+
+def where(log: Path) -> str:
+    """What the scenario is at: its step, and Ansible's task."""
+    text = log.read_text(errors="replace")
+    steps = re.findall(r"> (\w+)\] Executing", text)
+    tasks = re.findall(r"^TASK \[(.*?)\]", text, re.MULTILINE)
+    return " · ".join(found[-1] for found in (steps, tasks) if found)
