@@ -112,6 +112,9 @@ class Settings:
         self.problems: list[str] = []
         self.values: dict[str, Any] = {}
         self._specs = {role: read_specs(role) for role in known_roles()}
+        if "nginx_site" not in roles:
+            topologies = ", ".join(role for role in self._specs if role not in ("flask_app", "nginx_site"))
+            self.problems.append(f"{roles[0]} serves nothing by itself; use a topology's role instead, one of: {topologies}")
         self._wanted = {name: spec for role in roles for name, spec in self._specs[role].items()}
         defaults = {name: value for role in roles for name, value in load(ROLES / role / "defaults" / "main.yml").items()}
         self._scope = {**defaults, **variables, **own}

@@ -1,0 +1,41 @@
+"""Fresh targets for the tests of this directory. A module names its address, so that no two modules meet on one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from ansible_collections.flaskops.hosting.tests.targets.harness import Target
+
+NewTarget = Callable[..., Target]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep the tests of one module in one worker: they share a target."""
+    for item in items:
+        if item.path.parent.name == "targets":
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+
+
+@pytest.fixture(scope="module")
+def new_target(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[NewTarget]:
+    """Starts targets, and removes them after the module's last test."""
+    started: list[Target] = []
+
+    def start(address: str, variant: str = "ubuntu-like") -> Target:
+        name = f"{request.path.stem}-{address.rpartition('.')[2]}".replace("_", "-")
+        target = Target(name, address, variant, tmp_path_factory.mktemp(name))
+        started.append(target)
+        target.up()
+        return target
+
+    yield start
+    for target in started:
+        target.down()
+
+
+@pytest.fixture(scope="module")
+def target(request: pytest.FixtureRequest, new_target: NewTarget) -> Target:
+    """The module's own target, at its ADDRESS."""
+    return new_target(request.module.ADDRESS, getattr(request.module, "VARIANT", "ubuntu-like"))

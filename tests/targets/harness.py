@@ -1,0 +1,235 @@
+"""A fresh target, what can be done with it, and what a play on it says."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+APPS = Path(__file__).resolve().parent / "apps"
+PLAYBOOK = ROOT / "playbooks/nginx_gunicorn.yml"
+SSH_OPTIONS = "-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR"
+PLAY_SECONDS = 300
+
+
+class Unsafe(str):
+    """A string that Ansible takes as it is: `!unsafe` in a variables file."""
+
+
+class VarsDumper(yaml.SafeDumper):
+    """Writes a variables file."""
+
+
+VarsDumper.add_representer(Unsafe, lambda dumper, text: dumper.represent_scalar("!unsafe", str(text), style='"'))
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back over HTTP."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def text(self) -> str:
+        """The body as text."""
+        return self.body.decode()
+
+    def json(self) -> Any:
+        """The body as JSON."""
+        return json.loads(self.body)
+
+
+@dataclass(frozen=True)
+class Play:
+    """One run of ansible-playbook: its exit code and all that it printed."""
+
+    returncode: int
+    output: str
+
+    @property
+    def recap(self) -> dict[str, int]:
+        """The last line's counts, such as `changed` and `failed`."""
+        counts = re.findall(r"^\S+ +: +(ok=.*)$", self.output, re.MULTILINE)
+        return {name: int(count) for name, count in re.findall(r"(\w+)=(\d+)", counts[-1])} if counts else {}
+
+    @property
+    def changed(self) -> list[str]:
+        """The names of the tasks that changed something, in their order and without their role's name."""
+        return [task for task, lines in self._tasks() if re.search(r"^changed: \[", lines, re.MULTILINE)]
+
+    @property
+    def diffs(self) -> set[str]:
+        """The headers of all diffs, such as a file's path."""
+        return set(re.findall(r"^\+\+\+ after(?:: (.*?))?\r?$", self.output, re.MULTILINE)) - {""}
+
+    def shown_by(self, task: str) -> str:
+        """What the run printed for the tasks of this name."""
+        return "".join(lines for name, lines in self._tasks() if name == task)
+
+    def _tasks(self) -> list[tuple[str, str]]:
+        pieces = re.split(r"^(?:TASK|RUNNING HANDLER) \[(.*)\] \**$", self.output.partition("\nPLAY RECAP")[0], flags=re.MULTILINE)
+        return [(name.rpartition(" : ")[2], lines) for name, lines in zip(pieces[1::2], pieces[2::2], strict=True)]
+
+
+@dataclass
+class Target:
+    """A running container that is one host of the group nginx_gunicorn."""
+
+    name: str
+    address: str
+    variant: str
+    work: Path
+    control: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="cp-")))
+
+    @property
+    def inventory(self) -> Path:
+        """The inventory that has this host alone."""
+        return self.work / "inventory.yml"
+
+    def up(self) -> None:
+        """Start the container and wait till it lets Ansible in."""
+        host = {
+            "ansible_host": self.address,
+            "target_variant": self.variant,
+            "ansible_user": "ubuntu",
+            "ansible_ssh_private_key_file": str(ROOT / ".cache/ssh/id_ed25519"),
+            "ansible_ssh_common_args": SSH_OPTIONS,
+        }
+        self.inventory.write_text(yaml.safe_dump({"nginx_gunicorn": {"hosts": {self.name: host}}}))
+        self._fleet("up")
+
+    def down(self) -> None:
+        """Remove the container."""
+        self._fleet("down")
+        shutil.rmtree(self.control)
+
+    def reboot(self) -> None:
+        """Restart the container and wait till it has booted."""
+        self._fleet("restart")
+
+    def _fleet(self, command: str) -> None:
+        done = subprocess.run([ROOT / "dev/fleet", command, self.inventory], capture_output=True, text=True)
+        assert done.returncode == 0, f"dev/fleet {command}: {done.stdout}{done.stderr}"
+
+    def run(self, command: str, check: bool = True, stdin: str = "") -> str:
+        """Run a shell command as root; returns what it printed."""
+        words = [ROOT / "dev/docker", "exec", "--interactive", f"flaskops-{self.name}", "sh", "-c", command]
+        done = subprocess.run(words, capture_output=True, text=True, input=stdin, errors="replace")
+        assert not check or done.returncode == 0, f"{command}: exit code {done.returncode}\n{done.stdout}{done.stderr}"
+        return done.stdout.strip()
+
+    def succeeds(self, command: str) -> bool:
+        """Tell whether a shell command ends well as root."""
+        return self.run(f"({command}) >/dev/null 2>&1 && echo yes || echo no") == "yes"
+
+    def play(
+        self,
+        apps: list[dict[str, Any]] | None,
+        *arguments: str,
+        playbook: Path = PLAYBOOK,
+        variables: dict[str, Any] | None = None,
+        environment: dict[str, str] | None = None,
+    ) -> Play:
+        """Run a playbook for these apps; `variables` are the host's, `environment` is added to ansible-playbook's own."""
+        given = {**({} if apps is None else {"flask_apps": apps}), **(variables or {})}
+        path = self.work / "vars.yml"
+        path.write_text(yaml.dump(given, Dumper=VarsDumper, allow_unicode=True, sort_keys=False), encoding="utf-8")
+        settings = {
+            "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+            "ANSIBLE_NOCOLOR": "1",
+            # A new container at this address must not meet the connection to the one before.
+            "ANSIBLE_SSH_CONTROL_PATH_DIR": str(self.control),
+        }
+        done = subprocess.run(
+            [ROOT / ".venv/bin/ansible-playbook", "--inventory", self.inventory, "--extra-vars", f"@{path}", *arguments, playbook],
+            env={**os.environ, **settings, **(environment or {})},
+            cwd=self.work,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=PLAY_SECONDS,
+        )
+        return Play(done.returncode, done.stdout)
+
+    def converge(self, apps: list[dict[str, Any]] | None, *arguments: str, **options: Any) -> Play:
+        """Run the playbook and insist that it ends well."""
+        play = self.play(apps, *arguments, **options)
+        assert play.returncode == 0, play.output
+        return play
+
+    def get(self, path: str, port: int = 80, host: str | None = None, method: str = "GET") -> Answer:
+        """Send one request from the controller; a redirect is an answer like any other."""
+        connection = http.client.HTTPConnection(self.address, port, timeout=10)
+        try:
+            connection.request(method, path, headers={"Host": host} if host else {})
+            answer = connection.getresponse()
+            return Answer(answer.status, dict(answer.getheaders()), answer.read())
+        finally:
+            connection.close()
+
+    def live(self, app: str) -> str:
+        """The name of the app's live release; empty where it has none."""
+        return Path(self.run(f"readlink /srv/{app}/current || true")).name
+
+    def releases(self, app: str) -> list[str]:
+        """The names of the app's releases on the host."""
+        return self.run(f"ls /srv/{app}/releases").split()
+
+    def snapshot(self, *places: str) -> dict[str, str]:
+        """Every path below these places with its kind, mode, owner, size, time and link, and every unit with its state."""
+        where = " ".join(places or ("/etc", "/srv", "/usr/local", "/var/lib/dpkg/status", "/var/lib/flaskops"))
+        listed = self.run(f"find {where} -printf '%p\\t%y %m %u:%g %s %T@ %l\\n' 2>/dev/null", check=False)
+        paths = dict(line.split("\t", 1) for line in listed.splitlines())
+        units = self.run("systemctl list-units --all --plain --no-legend --type=service,socket --state=active | awk '{print $1, $4}'")
+        return {**paths, **{line: "unit" for line in units.splitlines()}}
+
+
+def app(name: str, source: Path | str = APPS / "probe", **settings: Any) -> dict[str, Any]:
+    """The variables of an app with an account of its own; a setting's name may lack its `flask_app_`."""
+    values = {"name": name, "source": str(source), "user": name, "requirements": "", **settings}
+    return {key if key.startswith("nginx_") else f"flask_app_{key}": value for key, value in values.items()}
+
+
+def differences(before: dict[str, str], after: dict[str, str]) -> dict[str, tuple[str | None, str | None]]:
+    """What differs between two snapshots."""
+    names = before.keys() | after.keys()
+    return {name: (before.get(name), after.get(name)) for name in sorted(names) if before.get(name) != after.get(name)}
+
+
+def write_source(directory: Path, files: dict[str, str | bytes]) -> Path:
+    """Write an app's files; returns their directory."""
+    for name, content in files.items():
+        path = directory / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return directory
+
+
+def eventually(holds: Callable[[], bool], seconds: float = 5) -> bool:
+    """Tell whether something gets true in this time."""
+    deadline = time.monotonic() + seconds
+    while not holds():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def missing(text: str, words: Iterable[str]) -> list[str]:
+    """Those of the words that a text does not hold."""
+    return [word for word in words if word not in text]

@@ -1,0 +1,109 @@
+"""A dry run foretells what the run does, and does nothing; a second run finds nothing to do."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from ansible_collections.flaskops.hosting.tests.targets.harness import Play, Target, app, differences
+
+ADDRESS = "198.18.2.10"
+APPS = [
+    app("shop"),
+    app("api", nginx_gunicorn_listen="127.0.0.1:8080", nginx_site_listen="81"),
+]
+# What stands in for tasks that need a package which a dry run does not install.
+STANDS_FOR = {
+    "Foretell the packages, where no package list tells of them yet": ["Install the packages"],
+    "Foretell the firewall, where it is not installed yet": ["Let SSH in", "Let in what is served, and nothing else"],
+}
+
+
+def builds(play: Play) -> list[str]:
+    """The names of the builds that a run's diffs show."""
+    return re.findall(r"^\+build: (\w+)$", play.output, re.MULTILINE)
+
+
+def foretold_tasks(play: Play) -> list[str]:
+    """What the real run is to change, task by task."""
+    return [real for task in play.changed for real in STANDS_FOR.get(task, [task])]
+
+
+@pytest.fixture(scope="module")
+def dry(target: Target) -> Play:
+    """The dry run on the bare target, which has touched nothing."""
+    before = target.snapshot()
+    play = target.converge(APPS, "--check", "--diff")
+    assert differences(before, target.snapshot()) == {}
+    return play
+
+
+@pytest.fixture(scope="module")
+def real(target: Target, dry: Play) -> Play:
+    """The run after the dry run."""
+    return target.converge(APPS, "--diff")
+
+
+def test_dry_run_names_packages_files_and_release(dry: Play) -> None:
+    """A reader sees what will be installed, written, opened and released."""
+    packages = dry.shown_by("Install the packages")
+    assert re.search(r"NEW packages will be installed:.*\bnginx\b.*\bpython3-venv\b.*\bufw\b", packages, re.DOTALL), dry.output
+    assert {"/etc/nginx/flaskops/80/shop.conf", "/etc/nginx/sites-enabled/81.conf", "new release"} <= dry.diffs
+    assert "+    proxy_pass http://127.0.0.1:8080;" in dry.output
+    assert re.search(r"^\+/srv/shop/current -> [0-9a-f]{12}-", dry.output, re.MULTILINE)
+    assert "22, 80" in dry.output and "81" in dry.shown_by("Foretell the firewall, where it is not installed yet")
+    assert "shop would answer at http://198.18.2.10/ " in dry.output
+    assert "api would answer at http://198.18.2.10:81/ " in dry.output
+
+
+def test_run_does_what_was_foretold(target: Target, dry: Play, real: Play) -> None:
+    """The same tasks change, and the same files; no other path of the diff is there in the end."""
+    assert sorted(set(real.changed)) == sorted(set(foretold_tasks(dry)))
+    assert dry.diffs <= real.diffs
+    unforetold = {path for path in real.diffs - dry.diffs if target.succeeds(f"test -e {path} -o -L {path}")}
+    assert unforetold == set(), "was nginx's default site, which its package brings, not removed?"
+    assert builds(dry) == builds(real) and len(builds(real)) == 2
+    for name in ("shop", "api"):
+        assert target.live(name).startswith(builds(dry)[0][:12])
+        assert f"+release: {target.live(name)}" in real.output, "the diff of the real run must name the real release"
+    assert target.get("/").json()["version"] == target.get("/", port=81).json()["version"] == "one"
+
+
+def test_second_run_changes_nothing(target: Target, real: Play) -> None:
+    """Neither Ansible's count nor the file system knows of a change."""
+    before = target.snapshot()
+    again = target.converge(APPS, "--diff")
+    assert (again.recap["changed"], again.changed, again.diffs) == (0, [], set())
+    assert differences(before, target.snapshot()) == {}
+
+
+def test_dry_run_on_converged_host_foretells_nothing(target: Target, real: Play) -> None:
+    """What is done is not foretold again."""
+    assert target.converge(APPS, "--check", "--diff").recap["changed"] == 0
+
+
+def test_dry_run_of_a_change_foretells_that_change_alone(target: Target, real: Play) -> None:
+    """A changed setting is shown as one, and nothing is touched."""
+    before = target.snapshot()
+    changed = [{**APPS[0], "nginx_site_snippet": "client_max_body_size 7m;"}, APPS[1]]
+    play = target.converge(changed, "--check", "--diff")
+    assert play.changed == ["Write what nginx reads"]
+    assert play.diffs == {"/etc/nginx/flaskops/80/shop.conf"}
+    assert "+    client_max_body_size 7m;" in play.output
+    assert differences(before, target.snapshot()) == {}
+
+
+def test_host_without_package_lists(new_target) -> None:
+    """A host that never ran `apt update` is foretold and converged all the same."""
+    bare = new_target("198.18.2.11", "debian13")
+    bare.run("rm -rf /var/lib/apt/lists/*")
+    before = bare.snapshot()
+    dry = bare.converge(APPS[:1], "--check", "--diff")
+    assert "Would install nginx, python3-venv, ufw" in dry.output
+    assert differences(before, bare.snapshot()) == {}
+    assert bare.run("ls /var/lib/apt/lists") == ""
+    real = bare.converge(APPS[:1], "--diff")
+    assert sorted(set(real.changed)) == sorted(set(foretold_tasks(dry)))
+    assert bare.get("/").status == 200
+    assert bare.converge(APPS[:1]).recap["changed"] == 0
