@@ -294,6 +294,7 @@ ARGUMENTS: dict[str, Any] = {
 def stage(options: dict[str, Any], tree: Tree, check_mode: bool) -> dict[str, Any]:
     """Stage a release and return the module's result. Raises ``ReleaseError``."""
     plan = staging.Plan(tree, options, json.loads(base64.b64decode(options["payload"])))
+    staging.host_key(create=not check_mode)  # the first release's name, in its diff too, depends on it
     release, diff = staging.foretell(plan)
     ready = release.is_complete() and not release.has_failed()
     result = {"release": release.name, "build": plan.payload["build"], "changed": not ready}

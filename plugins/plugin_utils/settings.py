@@ -117,6 +117,7 @@ class Settings:
             self.problems.append(f"{roles[0]} serves nothing by itself; use a topology's role instead, one of: {topologies}")
         self._wanted = {name: spec for role in roles for name, spec in self._specs[role].items()}
         defaults = {name: value for role in roles for name, value in load(ROLES / role / "defaults" / "main.yml").items()}
+        self._given = {*variables, *own}
         self._scope = {**defaults, **variables, **own}
         self._problems_of_names(own)
         for name in self._wanted:
@@ -153,6 +154,8 @@ class Settings:
             self.values[name] = value
 
     def _refuse(self, name: str, value: Any, needs: str) -> None:
+        if name not in self._given and self.problems:
+            return  # a default that follows from what was refused already
         given = "a " + type(value).__name__ if name == SECRETS else repr(value)
         example = f". For example:\n    {name}: {RULES[name].example}" if name in RULES else ""
         self.problems.append(f"{name}: got {given}, needs {needs}{example}")

@@ -193,7 +193,7 @@ class Target:
     def snapshot(self, *places: str) -> dict[str, str]:
         """Every path below these places with its kind, mode, owner, size, time and link, and every unit with its state."""
         where = " ".join(places or ("/etc", "/srv", "/usr/local", "/var/lib/dpkg/status", "/var/lib/flaskops"))
-        listed = self.run(f"find {where} -printf '%p\\t%y %m %u:%g %s %T@ %l\\n' 2>/dev/null", check=False)
+        listed = self.run(f"find {where} ! -name transaction.lock -printf '%p\\t%y %m %u:%g %s %T@ %l\\n' 2>/dev/null", check=False)
         paths = dict(line.split("\t", 1) for line in listed.splitlines())
         units = self.run("systemctl list-units --all --plain --no-legend --type=service,socket --state=active | awk '{print $1, $4}'")
         return {**paths, **{line: "unit" for line in units.splitlines()}}

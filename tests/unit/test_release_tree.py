@@ -1,0 +1,111 @@
+"""The tree of an app: its switch, its marks, its environment file."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from ansible_collections.flaskops.hosting.plugins.module_utils import release_tree
+from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree import (
+    ReleaseError,
+    Tree,
+    environment_file,
+    hide_secrets,
+    write_private,
+)
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Tree:
+    """The tree of an app with two complete releases, a failed one, and one that was never finished."""
+    app = Tree("shop", tmp_path / "srv")
+    for name in ("one", "two", "failed", "unfinished"):
+        app.release(name).path.mkdir(parents=True)
+        if name != "unfinished":
+            app.release(name).mark_complete({})
+    app.release("failed").mark_failed("no", "log")
+    return app
+
+
+def test_before_the_first_release_nothing_is_live(tree: Tree) -> None:
+    assert tree.live() is None
+
+
+def test_the_switch_is_one_link(tree: Tree) -> None:
+    tree.point_current_to(tree.release("one"))
+    tree.point_current_to(tree.release("two"))
+    assert os.readlink(tree.current) == "releases/two"
+    assert tree.live() == tree.release("two")
+    assert sorted(path.name for path in tree.root.iterdir()) == ["current", "releases"]
+
+
+def test_a_release_without_its_mark_does_not_exist(tree: Tree) -> None:
+    assert [one.name for one in tree.complete_releases()] == ["one", "two", "failed"]
+    assert not tree.release("unfinished").is_complete()
+
+
+def test_a_failed_release_is_marked(tree: Tree) -> None:
+    assert tree.release("failed").has_failed()
+    assert not tree.release("one").has_failed()
+
+
+def test_only_the_owner_can_read_a_mark(tree: Tree) -> None:
+    mode = (tree.release("one").path / release_tree.COMPLETE_MARK).stat().st_mode
+    assert stat.S_IMODE(mode) == 0o600
+
+
+def test_a_second_deploy_is_refused_and_told_of_the_first(tree: Tree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(release_tree, "LOCKS", tmp_path / "locks")
+    with tree.lock():
+        with pytest.raises(ReleaseError, match=f"another deploy of shop is running on this host .process {os.getpid()}"):
+            tree.lock()
+    tree.lock().close()
+
+
+def test_a_lock_dies_with_its_holder(tree: Tree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(release_tree, "LOCKS", tmp_path / "locks")
+    program = f"""
+import os, pathlib
+from ansible_collections.flaskops.hosting.plugins.module_utils import release_tree
+release_tree.LOCKS = pathlib.Path({str(tmp_path / "locks")!r})
+held = release_tree.Tree("shop", pathlib.Path("/")).lock()
+os._exit(0)
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)})
+    tree.lock().close()
+
+
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [
+        ("plain", '"plain"'),
+        ('say "hi"', '"say \\"hi\\""'),
+        ("$HOME `id` \\n", '"\\$HOME \\`id\\` \\\\n"'),
+        ("two\nlines", '"two\nlines"'),
+        ("50% {{ x }} 🐙", '"50% {{ x }} 🐙"'),
+    ],
+)
+def test_an_environment_file_escapes_what_systemd_would_take_as_syntax(value: str, written: str) -> None:
+    assert environment_file({"NAME": value}) == f"NAME={written}\n"
+
+
+def test_a_private_file_is_never_readable_by_others(tmp_path: Path) -> None:
+    path = tmp_path / "environment"
+    path.write_text("old")
+    path.chmod(0o644)
+    write_private(path, "new")
+    assert path.read_text() == "new"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_secrets_are_hidden_in_what_people_read() -> None:
+    log = "connect('db', 'hun\"ter2\\n')\nKeyError: multi\nTOKEN=line-one\nline-two"
+    shown = hide_secrets(log, {"PASSWORD": 'hun"ter2', "TOKEN": "line-one\nline-two", "SHORT": "db"})
+    assert "ter2" not in shown
+    assert "line-one" not in shown and "line-two" not in shown
+    assert "<PASSWORD>" in shown
+    assert "connect('db'" in shown

@@ -1,0 +1,157 @@
+"""An app's source on the controller."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import subprocess
+import tarfile
+from pathlib import Path
+
+import pytest
+from ansible_collections.flaskops.hosting.plugins.plugin_utils.source import Source, SourceError, build_name, open_source
+
+
+def name_of(directory: Path) -> str:
+    """The build name of a directory."""
+    return build_name(Source(directory).manifest())
+
+
+def git(directory: Path, *words: str) -> str:
+    """Run git as somebody."""
+    who = ["-c", "user.name=Somebody", "-c", "user.email=somebody@example.com", "-c", "commit.gpgsign=false"]
+    return subprocess.run(["git", *who, *words], cwd=directory, check=True, capture_output=True, text=True).stdout.strip()
+
+
+@pytest.fixture
+def repository(source: Path) -> Path:
+    """The source as a git repository with a tag and a later commit."""
+    git(source, "init", "--quiet", "--initial-branch=main")
+    git(source, "add", ".")
+    git(source, "commit", "--quiet", "--message=one")
+    git(source, "tag", "v1")
+    (source / "main.py").write_text("app = None\n")
+    git(source, "commit", "--quiet", "--all", "--message=two")
+    return source
+
+
+def test_the_same_content_has_the_same_name_wherever_and_whenever_it_is(source: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "elsewhere"
+    shutil.copytree(source, copy)
+    os.utime(copy / "main.py", (1, 1))
+    assert name_of(copy) == name_of(source)
+    assert Source(copy).pack() == Source(source).pack()
+
+
+@pytest.mark.parametrize("change", ["content", "name", "executable bit", "new file"])
+def test_any_change_gives_another_name(source: Path, change: str) -> None:
+    before = name_of(source)
+    main = source / "main.py"
+    {
+        "content": lambda: main.write_text("app = 1\n"),
+        "name": lambda: main.rename(source / "serve.py"),
+        "executable bit": lambda: main.chmod(0o755),
+        "new file": lambda: (source / "new.py").touch(),
+    }[change]()
+    assert name_of(source) != before
+
+
+def test_caches_venvs_and_git_are_left_out(source: Path) -> None:
+    before = name_of(source)
+    for name in (".git/config", "__pycache__/main.cpython-311.pyc", "pkg.pyc", "ENV/pyvenv.cfg", "ENV/bin/python", ".venv/x"):
+        (source / name).parent.mkdir(parents=True, exist_ok=True)
+        (source / name).write_text("x")
+    assert name_of(source) == before
+
+
+def test_a_link_inside_is_kept_and_one_that_leads_out_is_refused(source: Path) -> None:
+    (source / "inside").symlink_to("main.py")
+    assert Source(source).manifest()["inside"] == "link main.py"
+    (source / "outside").symlink_to("/etc/passwd")
+    with pytest.raises(SourceError, match="outside is a link to /etc/passwd"):
+        Source(source).manifest()
+
+
+def test_names_and_contents_of_any_script_travel_byte_for_byte(source: Path) -> None:
+    (source / "ペン.txt").write_bytes("値段 100 円\n".encode())
+    (source / "привет 🐙.txt").write_bytes(b"\xff\x00\xfe")
+    with tarfile.open(fileobj=io.BytesIO(Source(source).pack())) as archive:
+        assert archive.extractfile("ペン.txt").read() == "値段 100 円\n".encode()
+        assert archive.extractfile("привет 🐙.txt").read() == b"\xff\x00\xfe"
+        assert all((member.uid, member.uname, member.mtime) == (0, "", 0) for member in archive)
+
+
+def test_a_hard_link_travels_as_a_file(source: Path) -> None:
+    os.link(source / "main.py", source / "twin.py")
+    with tarfile.open(fileobj=io.BytesIO(Source(source).pack())) as archive:
+        assert archive.extractfile("twin.py").read() == archive.extractfile("main.py").read() != b""
+
+
+@pytest.mark.parametrize("kind", ["gztar", "zip", "xztar"])
+@pytest.mark.parametrize("top", [True, False])
+def test_an_archive_is_the_same_build_as_its_directory(source: Path, tmp_path: Path, kind: str, top: bool) -> None:
+    archive = shutil.make_archive(str(tmp_path / "app"), kind, source.parent if top else source, source.name if top else ".")
+    with open_source(archive, "") as opened:
+        assert build_name(opened.manifest()) == name_of(source)
+
+
+def test_a_broken_archive_is_refused(tmp_path: Path) -> None:
+    broken = tmp_path / "app.tar.gz"
+    broken.write_bytes(b"not an archive")
+    with pytest.raises(SourceError, match="app.tar.gz is no archive"):
+        with open_source(str(broken), ""):
+            pass
+
+
+@pytest.mark.parametrize("version", ["HEAD", "main", "v1", "commit"])
+def test_git_gives_the_version_that_was_asked_for(repository: Path, version: str) -> None:
+    commit = git(repository, "rev-parse", "v1" if version == "commit" else version)
+    with open_source(f"file://{repository}", commit if version == "commit" else version) as opened:
+        assert opened.version == commit
+        assert (opened.directory / "main.py").read_text().startswith("from flask" if version in ("v1", "commit") else "app = None")
+        assert ".git" not in str(list(opened.files()))
+
+
+def test_git_gives_the_same_build_as_the_directory(repository: Path) -> None:
+    with open_source(f"file://{repository}", "main") as opened:
+        assert build_name(opened.manifest()) == name_of(repository)
+
+
+def test_a_version_that_is_not_there_is_named(repository: Path) -> None:
+    with pytest.raises(SourceError, match="cannot fetch 'v9' of file://"):
+        with open_source(f"file://{repository}", "v9"):
+            pass
+
+
+def test_what_is_no_source_is_refused_with_an_example(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match=r"got '/no/such/place', which is no directory.*\n  flask_app_source: "):
+        with open_source("/no/such/place", ""):
+            pass
+
+
+def test_requirements_hold_what_they_include(source: Path) -> None:
+    (source / "base.txt").write_text("jinja2\n")
+    (source / "requirements.txt").write_text("-r base.txt\nflask\n")
+    before = Source(source).requirements_text("requirements.txt")
+    (source / "base.txt").write_text("jinja2==3.1.6\n")
+    assert Source(source).requirements_text("requirements.txt") != before
+
+
+def test_requirements_that_include_each_other_end(source: Path) -> None:
+    (source / "a.txt").write_text("-r b.txt\n")
+    (source / "b.txt").write_text("-r a.txt\n")
+    assert "-r b.txt" in Source(source).requirements_text("a.txt")
+
+
+def test_requirements_that_install_the_code_change_with_the_code(source: Path) -> None:
+    (source / "requirements.txt").write_text(".\n")
+    before = Source(source).requirements_text("requirements.txt")
+    (source / "main.py").write_text("app = 2\n")
+    assert Source(source).requirements_text("requirements.txt") != before
+
+
+def test_missing_requirements_are_named(source: Path) -> None:
+    with pytest.raises(SourceError, match="flask_app_requirements: got 'deps.txt'"):
+        Source(source).requirements_text("deps.txt")
+    assert Source(source).requirements_text("") == ""

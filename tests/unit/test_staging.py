@@ -1,0 +1,170 @@
+"""How releases are named, what is noted of them, and how the pre-flight judges an app."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.flaskops.hosting.plugins.module_utils import probe, staging
+from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree import ReleaseError, Release, Tree
+
+KEY = b"the host's key"
+
+
+def plan(tmp_path: Path, **changes: Any) -> staging.Plan:
+    """A plan for a release with some options or parts of the payload changed."""
+    options = {
+        "app": "shop", "module": "main:app", "user": "wsgi", "group": "wsgi", "mount": "/", "static": [], "shared": [],
+        "listen": "unix:run/app.sock", "python": sys.executable, "server_requirements": ["gunicorn==27.0.1"],
+        "health_path": "/", "health_host": "localhost", "health_timeout": 30, "archive": None,
+    }
+    payload = {
+        "build": "b" * 64, "version": "", "manifest": {"main.py": "1234"}, "requirements_text": "flask\n",
+        "settings": [{"dest": "app.service", "content": "[Service]\n"}], "environment": {"MODE": "live"}, "secrets": {"KEY": "hunter2"},
+        "archive": None,
+    }
+    for name, value in changes.items():
+        (payload if name in payload else options)[name] = value
+    return staging.Plan(Tree("shop", tmp_path), options, payload)
+
+
+def name(a_plan: staging.Plan, key: bytes = KEY) -> str:
+    """The release's name."""
+    return a_plan.release_name(a_plan.venv_name(), key)
+
+
+def test_the_same_input_has_the_same_name(tmp_path: Path) -> None:
+    assert name(plan(tmp_path)) == name(plan(tmp_path)) != ""
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"secrets": {"KEY": "hunter3"}},
+        {"environment": {"MODE": "test"}},
+        {"settings": [{"dest": "app.service", "content": "[Service]\nNice=1\n"}]},
+        {"requirements_text": "flask==3.1.3\n"},
+        {"mount": "/shop"},
+        {"listen": "127.0.0.1:8080"},
+        {"static": ["static"]},
+    ],
+    ids=str,
+)
+def test_a_changed_configuration_is_a_new_release_of_the_same_build(tmp_path: Path, change: dict[str, Any]) -> None:
+    before, after = name(plan(tmp_path)), name(plan(tmp_path, **change))
+    assert before != after
+    assert before.split("-")[0] == after.split("-")[0] == "b" * 12
+
+
+def test_how_health_is_asked_for_is_no_part_of_a_release(tmp_path: Path) -> None:
+    assert name(plan(tmp_path, health_timeout=60)) == name(plan(tmp_path))
+
+
+def test_a_name_tells_no_secret_to_who_has_not_the_hosts_key(tmp_path: Path) -> None:
+    assert name(plan(tmp_path)) != name(plan(tmp_path), key=b"another host's key")
+
+
+def test_a_venv_is_named_by_requirements_and_python_alone(tmp_path: Path) -> None:
+    same = plan(tmp_path, secrets={}, settings=[], build="c" * 64)
+    assert same.venv_name() == plan(tmp_path).venv_name()
+    assert plan(tmp_path, requirements_text="django\n").venv_name() != same.venv_name()
+    assert plan(tmp_path, server_requirements=["gunicorn==23.0.0"]).venv_name() != same.venv_name()
+
+
+def test_a_python_that_does_not_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ReleaseError, match="python: got '/usr/bin/python2', which does not run"):
+        plan(tmp_path, python="/usr/bin/python2").venv_name()
+
+
+def test_what_is_noted_and_shown_of_a_release_holds_no_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(staging, "HOST_KEY", tmp_path / "key")
+    facts = staging.facts_of(plan(tmp_path), "venv")
+    assert "hunter2" not in json.dumps(facts)
+    lines = staging.describe({**facts, "release": "x"})
+    assert any(line.startswith("variable: KEY (") for line in lines)
+    assert "file: main.py (1234)\n" in lines
+
+
+def test_the_hosts_key_is_made_once_and_for_root_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(staging, "HOST_KEY", tmp_path / "etc" / "key")
+    assert staging.host_key(create=False) != staging.host_key(create=False)
+    made = staging.host_key(create=True)
+    assert staging.host_key(create=False) == staging.host_key(create=True) == made
+    assert oct(staging.HOST_KEY.stat().st_mode)[-3:] == "600"
+
+
+def test_settings_may_speak_of_their_release(tmp_path: Path) -> None:
+    release = Release(Tree("shop", Path("/srv/shop")), "abc")
+    assert staging.in_release(release, "@RELEASE_PATH@/run @RELEASE@") == "/srv/shop/releases/abc/run abc"
+
+
+def ask_probe(directory: Path, code: str, *, module: str = "main", name: str = "app", mount: str = "/", path: str = "/") -> dict[str, Any]:
+    """Run the pre-flight on a module with this code, as staging does."""
+    (directory / "main.py").write_text(code)
+    read_end, write_end = os.pipe()
+    arguments = [str(write_end), module, name, mount, path, "localhost"]
+    subprocess.run(
+        [sys.executable, "-", *arguments], input=inspect.getsource(probe), text=True, cwd=directory, pass_fds=[write_end],
+        check=False, capture_output=True,
+    )
+    os.close(write_end)
+    with os.fdopen(read_end) as answer:
+        return json.loads(answer.read() or '{"ok": null}')
+
+
+ECHO = """
+def app(environ, start_response):
+    start_response("200 OK", [])
+    assert (environ["SCRIPT_NAME"], environ["PATH_INFO"], environ["QUERY_STRING"]) == {expected!r}
+    return [b"ok"]
+"""
+
+
+def test_a_healthy_app_passes(tmp_path: Path) -> None:
+    assert ask_probe(tmp_path, ECHO.format(expected=("", "/", "")))["ok"] is True
+
+
+def test_the_mount_is_the_script_name(tmp_path: Path) -> None:
+    assert ask_probe(tmp_path, ECHO.format(expected=("/shop", "/health", "a=1")), mount="/shop", path="/health?a=1")["ok"] is True
+
+
+def test_a_factory_is_called(tmp_path: Path) -> None:
+    code = ECHO.format(expected=("", "/", "")) + "\ndef create_app():\n    return app\n"
+    assert ask_probe(tmp_path, code, name="create_app()")["ok"] is True
+
+
+def test_threads_of_the_app_do_not_hold_the_pre_flight(tmp_path: Path) -> None:
+    code = "import threading, time\nthreading.Thread(target=time.sleep, args=(60,)).start()\n" + ECHO.format(expected=("", "/", ""))
+    assert ask_probe(tmp_path, code)["ok"] is True
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        ("import nowhere", "importing main raised ModuleNotFoundError: No module named 'nowhere'"),
+        ("import os\nos.environ['NEEDED']", "importing main raised KeyError: 'NEEDED'"),
+        ("import sys\nsys.exit('no settings')", "importing main raised SystemExit: no settings"),
+        ("application = print", "main has no 'app'; it has application"),
+        ("app = 7", "main:app is a int, not a WSGI callable"),
+        ("def app(environ, start_response):\n    1 / 0", "/ raised ZeroDivisionError: division by zero"),
+        ("def app(e, start):\n    start('500 Oops', [])\n    return []", "/ answered 500 Oops"),
+        ("def app(e, start):\n    start('302 Found', [])\n    return []", "/ answered 302 Found"),
+        ("def app(e, start):\n    return []", "/ answered no status"),
+    ],
+)
+def test_a_bad_app_is_refused_with_the_reason(tmp_path: Path, code: str, reason: str) -> None:
+    assert ask_probe(tmp_path, code) | {"log": ""} == {"ok": False, "reason": reason, "log": ""}
+
+
+def test_an_app_that_kills_its_process_gives_no_verdict(tmp_path: Path) -> None:
+    assert ask_probe(tmp_path, "import os\nos._exit(3)")["ok"] is None
+
+
+def test_what_an_app_prints_is_no_verdict(tmp_path: Path) -> None:
+    assert ask_probe(tmp_path, "print('{\"ok\": true}')\nimport nowhere")["ok"] is False
