@@ -1,9 +1,10 @@
 # Everything a developer does here, by name. `make` alone says what there is.
 .DEFAULT_GOAL := help
-.PHONY: help demo urls demo-down test unit lint bench clean
+.PHONY: help venv demo urls demo-down test unit lint bench clean
 SHELL := bash
 
 help:
+	@echo 'make venv         the Python environment with ansible-playbook, in .venv'
 	@echo 'make demo         from nothing to served apps on a local fleet, in one command'
 	@echo 'make urls         topology, app and URL of all that the demo serves, one per line'
 	@echo 'make demo-down    remove the fleet: containers, network, key'
@@ -13,6 +14,9 @@ help:
 	@echo 'make molecule-X   one scenario, kept: converge and verify (molecule/X)'
 	@echo 'make bench        our runs measured against a bare shell script'
 	@echo 'make clean        demo-down, and all that was made: .venv, .cache, images'
+
+venv:
+	@dev/venv
 
 demo:
 	@dev/venv

@@ -105,9 +105,8 @@ def stage(plan: Plan) -> tuple[Release, bool]:
 
     Raises ``ReleaseError`` where the venv, the code or the pre-flight fails. What is live is not touched.
     """
-    key = host_key(create=True)
     venv = plan.venv_name()
-    release = plan.tree.release(plan.release_name(venv, key))
+    release = plan.tree.release(plan.release_name(venv, host_key(create=True)))
     if release.is_complete() and not release.has_failed():
         return release, False
     release.discard()

@@ -374,7 +374,7 @@ def main() -> None:
     except ReleaseError as error:
         live = tree.live()
         serving = f"Release {live.name} serves on." if live else "No release is live."
-        module.fail_json(msg=f"{tree.app}: {error}. {serving}" + (f"\n{error.log}" if error.log else ""), log=error.log)
+        module.fail_json(msg=f"{tree.app}: {error}. {serving}", log=error.log)
     module.exit_json(**result)
 
 

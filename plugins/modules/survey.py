@@ -94,10 +94,12 @@ package_lists:
   type: bool
   sample: true
 account:
-  description: Whether the user and the group exist as a system account without a login shell.
+  description:
+    - Whether the group exists, and whether the user exists in it without a login shell.
+    - Whether the user was made by this collection, and whether it is somebody else's that must not be changed.
   returned: always
   type: dict
-  sample: {user: true, group: true}
+  sample: {user: true, group: true, ours: true, foreign: false}
 sockets:
   description: The TCP ports that are listened on, with the address, the account, the process and its systemd unit.
   returned: always
@@ -134,6 +136,7 @@ from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree impo
 
 LISTENING = "0A"  # the state column of /proc/net/tcp
 HEALTH_TIMEOUT = 5  # seconds
+OUR_COMMENT = "Flask app"  # what the role flask_app writes into the account's comment
 NO_LOGIN = ("/usr/sbin/nologin", "/sbin/nologin", "/bin/false")
 
 
@@ -155,16 +158,15 @@ def missing_packages(packages: list[str]) -> list[str]:
 
 
 def account(user: str, group: str) -> dict[str, bool]:
-    """Whether the group exists, and the user as its member without a login shell."""
-    try:
-        gid = grp.getgrnam(group).gr_gid
-    except KeyError:
-        return {"user": False, "group": False}
+    """Whether the group exists, whether the user is right, and whose it is."""
+    has_group = any(entry.gr_name == group for entry in grp.getgrall())
     try:
         found = pwd.getpwnam(user)
     except KeyError:
-        return {"user": False, "group": True}
-    return {"user": found.pw_gid == gid and found.pw_shell in NO_LOGIN, "group": True}
+        return {"user": False, "group": has_group, "ours": False, "foreign": False}
+    right = has_group and found.pw_gid == grp.getgrnam(group).gr_gid and found.pw_shell in NO_LOGIN
+    ours = found.pw_gecos.startswith(OUR_COMMENT)
+    return {"user": right, "group": has_group, "ours": ours, "foreign": not (right or ours)}
 
 
 def sockets() -> list[dict[str, Any]]:

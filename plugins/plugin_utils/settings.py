@@ -70,7 +70,11 @@ def is_inside(value: Any) -> bool:
     return matches(r"[\w.][\w./ -]*")(value) and ".." not in str(value).split("/")
 
 
-ACCOUNT = Rule(matches(r"[a-z_][a-z0-9_-]{0,31}"), "an account name of a-z, 0-9, - and _", "shop")
+ACCOUNT = Rule(
+    lambda value: matches(r"[a-z_][a-z0-9_-]{0,31}")(value) and value not in ("root", "www-data"),
+    "an account name of a-z, 0-9, - and _ that is neither root's nor the web server's",
+    "shop",
+)
 AT_LEAST_1 = Rule(lambda value: value >= 1, "a whole number of at least 1", "4")
 URL_PATH = r"/(?:[\w.~-]+/?)*"
 RULES = {
@@ -156,7 +160,7 @@ class Settings:
     def _refuse(self, name: str, value: Any, needs: str) -> None:
         if name not in self._given and self.problems:
             return  # a default that follows from what was refused already
-        given = "a " + type(value).__name__ if name == SECRETS else repr(value)
+        given = f"a {type_of(value)}" if name == SECRETS else repr(value)
         example = f". For example:\n    {name}: {RULES[name].example}" if name in RULES else ""
         self.problems.append(f"{name}: got {given}, needs {needs}{example}")
 
@@ -174,13 +178,19 @@ class Settings:
                 self.problems.append(f"flask_app_environment: {variable} is {value!r}, needs a string; put it in quotes")
         for variable, value in self.secrets.items():
             if not isinstance(value, str):
-                self.problems.append(f"{SECRETS}: {variable} is a {type(value).__name__}, needs a string; put it in quotes")
+                self.problems.append(f"{SECRETS}: {variable} is a {type_of(value)}, needs a string; put it in quotes")
         for name, found in (("flask_app_environment", self.values.get("flask_app_environment") or {}), (SECRETS, self.secrets)):
             for variable, value in found.items():
                 if not VARIABLE_NAME.match(str(variable)):
                     self.problems.append(f"{name}: got {variable!r}, needs a variable name of letters, digits and _")
                 if isinstance(value, str) and ("\0" in value or len(value.encode("utf-8", "replace")) > 120_000):
                     self.problems.append(f"{name}: {variable} must hold no NUL byte and at most 120,000 bytes, as Linux demands")
+
+
+def type_of(value: Any) -> str:
+    """The plain name of a value's type; Ansible's own types, which carry where a value came from, have a prefix."""
+    name, prefix = type(value).__name__, "_AnsibleTagged"
+    return name.removeprefix(prefix).lower() if name.startswith(prefix) else name
 
 
 def known_roles() -> list[str]:
@@ -233,6 +243,14 @@ def _top_level_names(tree: ast.AST) -> Iterator[str]:
 def conflicts(values: dict[str, Any], host: dict[str, Any]) -> Iterator[str]:
     """What of one app's settings would hurt something else on the host, as ``survey`` found it."""
     name = values["flask_app_name"]
+    if host["account"]["foreign"]:
+        yield (
+            f"flask_app_user: {values['flask_app_user']!r} is an account that this collection did not make, and it has a login shell "
+            f"or another group; give the app one of its own. For example:\n    flask_app_user: {name}"
+        )
+    own = host["apps"].get(name)
+    if own and own["root"] != values["flask_app_root"]:
+        yield f"flask_app_root: got {values['flask_app_root']!r}, but {name} is in {own['root']}; remove it there first, or keep that"
     others = [record for record in host["apps"].values() if record["app"] != name]
     for other in others:
         for variable, key in (("flask_app_root", "root"), ("flask_app_user", "user")):
@@ -281,14 +299,26 @@ def derive(values: dict[str, Any], host: dict[str, Any], reached_at: str) -> dic
     local = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(address, address)
     names = [name for name in values["nginx_site_server_names"] if "*" not in name]
     port = int(listen.rpartition(":")[2])
-    others = [record for record in host["apps"].values() if record["app"] != values["flask_app_name"]]
     shown = names[0] if names else reached_at
+    site = site_of(values)
+    present = values["flask_app_state"] == "present"
+    before = host["apps"].get(values["flask_app_name"], {})
+    others = [record for record in host["apps"].values() if record["app"] != values["flask_app_name"]]
+    ssh_ports = {one["port"] for one in host["sockets"] if one["process"] == "sshd"} or {22}
+    # what the app had and has no more: all of it when it goes, and what it left when it moved
+    left_site = before.get("site", "") if not present or before.get("site") != site else ""
+    needed = ssh_ports | {_front_port(record) for record in others} | ({port} if present else set())
     return {
-        "site": site_of(values),
-        "site_is_shared": any(record.get("site") == site_of(values) for record in others),
+        "site": site,
+        "left_site": left_site,
+        "left_site_is_shared": left_site in [record.get("site") for record in others],
+        "left_ports": sorted({_front_port(before)} - needed - {0}),
         "front": {"address": f"{local}:{port}", "host": names[0] if names else "localhost"},
         "front_port": port,
-        "other_ports": sorted({record["front_port"] for record in others if "front_port" in record}),
-        "ssh_ports": sorted({one["port"] for one in host["sockets"] if one["process"] == "sshd"} or {22}),
+        "ssh_ports": sorted(ssh_ports),
         "url": f"http://{shown}{'' if port == 80 else f':{port}'}{values['flask_app_mount'].rstrip('/')}/",
     }
+
+
+def _front_port(record: dict[str, Any]) -> int:
+    return int(record["front"]["address"].rpartition(":")[2]) if "front" in record else 0

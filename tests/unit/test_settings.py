@@ -69,6 +69,8 @@ def test_secrets_are_not_among_the_values() -> None:
         ("flask_app_root", "srv/shop"),
         ("flask_app_root", "/srv"),
         ("flask_app_user", "Robert; DROP"),
+        ("flask_app_user", "root"),
+        ("flask_app_user", "www-data"),
         ("flask_app_module", "main"),
         ("flask_app_module", "main.py"),
         ("flask_app_mount", "shop"),
@@ -212,9 +214,11 @@ def test_a_syntax_error_is_told_with_its_line(tmp_path: Path) -> None:
 def host(**more: Any) -> dict[str, Any]:
     """A host as survey finds it, with another app."""
     blog = {
-        "app": "blog", "root": "/srv/blog", "user": "blog", "mount": "/", "site": "80", "front_port": 80, "listen": "127.0.0.1:8001",
+        "app": "blog", "root": "/srv/blog", "user": "blog", "mount": "/", "site": "80", "listen": "127.0.0.1:8001",
+        "front": {"address": "127.0.0.1:80", "host": "localhost"},
     }
-    return {"apps": {"blog": blog}, "sockets": [], **more}
+    account = {"user": True, "group": True, "ours": True, "foreign": False}
+    return {"apps": {"blog": blog}, "sockets": [], "account": account, **more}
 
 
 def socket(port: int, process: str, user: str, address: str = "0.0.0.0") -> dict[str, Any]:
@@ -286,7 +290,44 @@ def test_the_port_of_ssh_stays_open_wherever_it_is() -> None:
 
 
 def test_sites_are_shared_by_apps_with_the_same_address_and_names() -> None:
-    values = check(flask_app_mount="/shop").values
-    assert derive(values, host(), "x")["site_is_shared"] is True
-    assert derive(check(nginx_site_listen="81").values, host(), "x")["site_is_shared"] is False
+    assert settings.site_of(check(flask_app_mount="/shop").values) == "80"
+    assert settings.site_of(check(nginx_site_server_names=["b.example", "a.example"]).values) == "80-a.example-b.example"
     assert len(settings.site_of(check(nginx_site_server_names=[f"name-{number}.example" for number in range(50)]).values)) <= 80
+
+
+def shop(site: str, port: int) -> dict[str, Any]:
+    """What a host has noted of the app before."""
+    return {"app": "shop", "root": "/srv/shop", "site": site, "front": {"address": f"127.0.0.1:{port}", "host": "localhost"}}
+
+
+@pytest.mark.parametrize(
+    ("variables", "before", "left_site", "left_ports"),
+    [
+        ({"flask_app_mount": "/shop"}, shop("80", 80), "", []),
+        ({"nginx_site_listen": "82"}, shop("81", 81), "81", [81]),
+        ({"nginx_site_listen": "82"}, shop("80", 80), "80", []),
+        ({"nginx_site_server_names": ["a.example"]}, shop("81", 81), "81", [81]),
+        ({"flask_app_state": "absent"}, shop("81", 81), "81", [81]),
+        ({"flask_app_state": "absent"}, shop("22", 22), "22", []),
+    ],
+)
+def test_what_an_app_leaves_is_taken_away_unless_others_need_it(
+    variables: dict[str, Any], before: dict[str, Any], left_site: str, left_ports: list[int]
+) -> None:
+    found = host()
+    found["apps"]["shop"] = before
+    left = derive(check(**variables).values, found, "x")
+    assert (left["left_site"], left["left_ports"]) == (left_site, left_ports)
+    assert left["left_site_is_shared"] is (left_site == "80")
+
+
+def test_an_account_of_somebody_else_is_refused() -> None:
+    found = host(apps={}, account={"user": False, "group": True, "ours": False, "foreign": True})
+    (problem,) = conflicts(check(flask_app_user="ubuntu").values, found)
+    assert problem.startswith("flask_app_user: 'ubuntu' is an account that this collection did not make")
+
+
+def test_an_app_does_not_move_to_another_root_behind_its_own_back() -> None:
+    found = host(apps={"shop": shop("80", 80)})
+    (problem,) = conflicts(check(flask_app_root="/opt/shop").values, found)
+    assert problem.startswith("flask_app_root: got '/opt/shop', but shop is in /srv/shop")

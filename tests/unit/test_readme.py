@@ -1,0 +1,47 @@
+"""What the README shows works as it stands."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from ansible_collections.flaskops.hosting.plugins.plugin_utils.settings import Settings
+
+ROOT = Path(__file__).resolve().parents[2]
+README = (ROOT / "README.md").read_text()
+TOPOLOGIES = {"nginx_gunicorn": ["flask_app", "nginx_site", "nginx_gunicorn"]}
+
+
+def blocks(language: str) -> list[str]:
+    """The README's code blocks in a language, without the indent of a list."""
+    found = re.findall(rf"^( *)```{language}\n(.*?)^ *```$", README, re.MULTILINE | re.DOTALL)
+    return [re.sub(rf"^{indent}", "", text, flags=re.MULTILINE) for indent, text in found]
+
+
+def examples() -> list[tuple[str, dict[str, Any]]]:
+    """Each app that an example shows, the README's and the example inventory's, with its topology."""
+    inventory = yaml.safe_load((ROOT / "inventories/example/hosts.yml").read_text())
+    found = []
+    for document in [*map(yaml.safe_load, blocks("yaml")), inventory]:
+        group = "nginx_gunicorn"
+        variables = document[group]["vars"] if group in document else document
+        found += [(group, app) for app in variables["flask_apps"]]
+    return found
+
+
+@pytest.mark.parametrize(("topology", "app"), examples(), ids=lambda value: value if isinstance(value, str) else value["flask_app_name"])
+def test_the_variables_of_an_example_are_right(topology: str, app: dict[str, Any]) -> None:
+    found = Settings(TOPOLOGIES[topology], {}, app, lambda path: yaml.safe_load(path.read_text()), lambda value, _variables: value)
+    unresolved = ("flask_app_root:", "flask_app_group:")  # defaults that only Ansible can render
+    assert [problem for problem in found.problems if not problem.startswith(unresolved)] == []
+
+
+def test_the_commands_are_there() -> None:
+    targets = set(re.findall(r"^(\w[\w-]*):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    shown = set(re.findall(r"make ([a-z][\w-]*)", README)) - {"install"}
+    assert {"demo", "test"} <= shown <= targets
+    for playbook in re.findall(r"ansible-playbook (\S+\.yml)", README):
+        assert (ROOT / playbook).is_file()
