@@ -224,7 +224,7 @@ def _link_shared(plan: Plan, code: Path, name: str) -> None:
     elif os.path.lexists(inside):
         raise ReleaseError(f"shared: {name!r} is a file in the source; only directories are shared")
     if not outside.is_dir():
-        outside.mkdir(mode=0o750)
+        outside.mkdir(mode=0o750, parents=True)
         shutil.chown(outside, plan.options["user"], plan.options["group"])
     inside.parent.mkdir(parents=True, exist_ok=True)
     inside.symlink_to(outside)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Callable, Iterator
 
 import yaml
+from ansible.errors import AnsibleError
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 ROLES = Path(__file__).resolve().parents[2] / "roles"
@@ -125,8 +126,15 @@ class Settings:
         self._scope = {**defaults, **variables, **own}
         self._problems_of_names(own)
         for name in self._wanted:
-            if name in self._scope:
-                self._take(name, render(self._scope[name], self._scope))
+            if name not in self._scope:
+                continue
+            try:
+                value = render(self._scope[name], self._scope)
+            except AnsibleError as error:
+                if name in self._given:  # a default that cannot be rendered follows from what is missing
+                    self.problems.append(f"{name}: {error}")
+                continue
+            self._take(name, value)
         self.secrets = self.values.pop(SECRETS, {})
         self._problems_of_missing()
         self._problems_of_environment()

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible.errors import AnsibleError
 from ansible_collections.flaskops.hosting.plugins.plugin_utils import settings
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.settings import Settings, conflicts, derive, problems_of_module
 
@@ -18,6 +19,8 @@ def render(value: Any, variables: dict[str, Any]) -> Any:
     """Enough of a template engine for the defaults."""
     while isinstance(value, str) and value.startswith(("{{", "/srv/{{")):
         name = value.split("{{")[1].split("}}")[0].strip()
+        if name not in variables:
+            raise AnsibleError(f"'{name}' is undefined")
         value = value.split("{{")[0] + str(variables[name])
     return value
 
@@ -128,8 +131,12 @@ def test_other_variables_of_the_host_are_nobodys_business() -> None:
 @pytest.mark.parametrize("missing", ["flask_app_name", "flask_app_source"])
 def test_a_missing_variable_is_named_with_an_example(missing: str) -> None:
     given = {name: value for name, value in GOOD.items() if name != missing}
-    found = Settings(ROLES, given, {"flask_app_root": "/srv/x"}, load, render)
+    found = Settings(ROLES, given, {}, load, render)
     assert only_problem(found).startswith(f"{missing}: is not given. For example:\n    {missing}: ")
+
+
+def test_a_variable_that_cannot_be_rendered_is_named() -> None:
+    assert only_problem(check(flask_app_user="{{ nobody }}")) == "flask_app_user: 'nobody' is undefined"
 
 
 def test_an_app_that_is_to_go_needs_no_source() -> None:
