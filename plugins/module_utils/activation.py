@@ -14,7 +14,14 @@ from typing import Any
 
 from ansible_collections.flaskops.hosting.plugins.module_utils import strategy_blue_green, strategy_reload
 from ansible_collections.flaskops.hosting.plugins.module_utils.command import run, unit_properties
-from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree import FAILED_MARK, UNIT_FILE, Release, ReleaseError, Tree
+from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree import (
+    FAILED_MARK,
+    UNIT_FILE,
+    Release,
+    ReleaseError,
+    Tree,
+    hide_secrets,
+)
 
 UNITS = Path("/etc/systemd/system")
 WANTS = UNITS / "multi-user.target.wants"
@@ -170,8 +177,9 @@ def remove_unit(unit: str) -> None:
 
 
 def instance_log(release: Release) -> str:
-    """The last lines that a release's instance wrote."""
-    return run("journalctl", f"--unit={release.unit}", "--lines=30", "--output=cat", "--no-pager").stdout.strip()
+    """The last lines that a release's instance wrote, without its secrets."""
+    written = run("journalctl", f"--unit={release.unit}", "--lines=30", "--output=cat", "--no-pager").stdout.strip()
+    return hide_secrets(written, release.secrets())
 
 
 def prune(tree: Tree, keep: int) -> list[str]:

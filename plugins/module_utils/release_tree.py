@@ -7,6 +7,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import shutil
 import time
 from dataclasses import dataclass
@@ -134,6 +135,11 @@ class Release:
         """What was noted when it was staged."""
         return json.loads((self.path / COMPLETE_MARK).read_text(encoding="utf-8"))
 
+    def secrets(self) -> dict[str, str]:
+        """Its secret variables, to keep them out of what people read."""
+        variables = read_environment_file((self.path / "environment").read_text(encoding="utf-8"))
+        return {name: variables[name] for name in self.facts()["secrets"]}
+
     def mark_complete(self, facts: dict[str, Any]) -> None:
         """Note what it is made of; from here on it exists."""
         facts = {**facts, "release": self.name, "created": time.time()}
@@ -169,6 +175,12 @@ def environment_file(variables: dict[str, str]) -> str:
     """
     escapes = str.maketrans({character: f"\\{character}" for character in '"\\`$'})
     return "".join(f'{name}="{value.translate(escapes)}"\n' for name, value in sorted(variables.items()))
+
+
+def read_environment_file(text: str) -> dict[str, str]:
+    """The variables in a text that ``environment_file`` has written."""
+    found = re.findall(r'^([A-Za-z_]\w*)="((?:[^"\\]|\\.)*)"$', text, re.MULTILINE | re.DOTALL)
+    return {name: re.sub(r"\\(.)", r"\1", value, flags=re.DOTALL) for name, value in found}
 
 
 def hide_secrets(text: str, secrets: dict[str, str]) -> str:

@@ -139,6 +139,7 @@ def facts_of(plan: Plan, venv: str) -> dict[str, Any]:
         "server_requirements": plan.options["server_requirements"],
         "venv": venv,
         "environment": fingerprints,
+        "secrets": sorted(plan.payload["secrets"]),
     }
 
 

@@ -138,11 +138,22 @@ def _unpack(path: Path, target: str) -> None:
     try:
         if tarfile.is_tarfile(path):
             with tarfile.open(path) as archive:
-                archive.extractall(target, filter="data")
+                _extract(archive, target)
         else:
             shutil.unpack_archive(str(path), target)
     except (tarfile.TarError, shutil.ReadError, ValueError, OSError) as error:
         raise SourceError(f"flask_app_source: {path} is no archive that can be unpacked: {error}") from error
+
+
+def _extract(archive: tarfile.TarFile, target: str) -> None:
+    if hasattr(tarfile, "data_filter"):
+        archive.extractall(target, filter="data")
+        return
+    for member in archive.getmembers():  # Pythons before 3.10.12 and 3.11.4 have no filter
+        inside = not os.path.isabs(member.name) and ".." not in Path(member.name).parts
+        if not inside or not (member.isfile() or member.isdir() or member.issym()):
+            raise tarfile.TarError(f"{member.name} would not be a plain file in the source")
+    archive.extractall(target)
 
 
 def _only_directory(directory: Path) -> Path:

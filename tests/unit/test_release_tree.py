@@ -15,6 +15,7 @@ from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree impo
     Tree,
     environment_file,
     hide_secrets,
+    read_environment_file,
     write_private,
 )
 
@@ -91,6 +92,19 @@ os._exit(0)
 )
 def test_an_environment_file_escapes_what_systemd_would_take_as_syntax(value: str, written: str) -> None:
     assert environment_file({"NAME": value}) == f"NAME={written}\n"
+
+
+@pytest.mark.parametrize("value", ["plain", 'a "b" \\ $c `d`', "two\nlines\n", "ペン 🐙", "\\", '"', 'x"\nFAKE="y', "\r\t"])
+def test_an_environment_file_reads_back_as_it_was_written(value: str) -> None:
+    variables = {"A": "before", "NAME": value, "Z": "after"}
+    assert read_environment_file(environment_file(variables)) == variables
+
+
+def test_a_release_knows_its_secrets(tree: Tree) -> None:
+    release = tree.release("one")
+    release.mark_complete({"secrets": ["KEY"]})
+    write_private(release.path / "environment", environment_file({"KEY": "hun\nter2", "MODE": "live"}))
+    assert release.secrets() == {"KEY": "hun\nter2"}
 
 
 def test_a_private_file_is_never_readable_by_others(tmp_path: Path) -> None:

@@ -104,6 +104,17 @@ def test_a_broken_archive_is_refused(tmp_path: Path) -> None:
             pass
 
 
+@pytest.mark.parametrize("filtered", [True, False])
+def test_an_archive_cannot_write_outside_of_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, filtered: bool) -> None:
+    if not filtered:
+        monkeypatch.delattr(tarfile, "data_filter", raising=False)
+    with tarfile.open(tmp_path / "app.tar", "w") as archive:
+        archive.addfile(tarfile.TarInfo("../escaped.txt"))
+    with pytest.raises(SourceError, match="app.tar is no archive that can be unpacked"):
+        with open_source(str(tmp_path / "app.tar"), ""):
+            pass
+
+
 @pytest.mark.parametrize("version", ["HEAD", "main", "v1", "commit"])
 def test_git_gives_the_version_that_was_asked_for(repository: Path, version: str) -> None:
     commit = git(repository, "rev-parse", "v1" if version == "commit" else version)
