@@ -38,11 +38,11 @@ test:
 
 unit:
 	@dev/venv
-	@.venv/bin/pytest tests/unit
+	@PATH=$(CURDIR)/.venv/bin:$$PATH pytest tests/unit
 
 lint:
 	@dev/venv
-	@.venv/bin/pytest tests/test_lint.py
+	@PATH=$(CURDIR)/.venv/bin:$$PATH pytest tests/test_lint.py
 
 molecule-%:
 	@dev/venv

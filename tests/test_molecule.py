@@ -58,7 +58,6 @@ def tail(log: Path) -> str:
 
 def where(log: Path) -> str:
     """What the scenario is at: its step, and Ansible's task."""
-    text = log.read_text(errors="replace")
-    steps = re.findall(r"> (\w+)\] Executing", text)
-    tasks = re.findall(r"^TASK \[(.*?)\]", text, re.MULTILINE)
-    return " · ".join(found[-1] for found in (steps, tasks) if found)
+    step, _, since = log.read_text(errors="replace").rpartition("] Executing")
+    tasks = re.findall(r"^TASK \[(.*?)\]", since, re.MULTILINE)
+    return " · ".join([step.rpartition(" ")[2], *tasks[-1:]])
