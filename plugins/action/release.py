@@ -24,7 +24,7 @@ RELEASE_TOKENS = {"release_path": "@RELEASE_PATH@", "release_name": "@RELEASE@"}
 class ActionModule(ActionBase):
     """Hand everything over in one round trip; two more where the code is large and new to the host."""
 
-    TRANSFERS_FILES = True
+    TRANSFERS_FILES = False  # it makes its remote directory itself, only where it needs one
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Return the module's result. Raises ``AnsibleActionFail`` for a source or variables that cannot be used."""

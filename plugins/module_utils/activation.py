@@ -101,7 +101,9 @@ def start_instance(release: Release) -> None:
     WANTS.mkdir(exist_ok=True)
     if not (WANTS / release.unit).is_symlink():
         (WANTS / release.unit).symlink_to(UNITS / release.unit)  # what `systemctl enable` does, without its reload
-    run("systemctl", "daemon-reload")
+    # systemd reads a unit that is new to it without a reload, which takes a third of a second
+    if unit_properties(release.unit, "NeedDaemonReload").get("NeedDaemonReload") == "yes":
+        run("systemctl", "daemon-reload")
     run("systemctl", "reset-failed", release.unit)
     started = run("systemctl", "start", release.unit)
     if started.returncode:
@@ -178,7 +180,7 @@ def remove_unit(unit: str) -> None:
 
 def instance_log(release: Release) -> str:
     """The last lines that a release's instance wrote, without its secrets."""
-    written = run("journalctl", f"--unit={release.unit}", "--lines=30", "--output=cat", "--no-pager").stdout.strip()
+    written = run("journalctl", f"--unit={release.unit}", "--lines=80", "--output=cat", "--no-pager").stdout.strip()
     return hide_secrets(written, release.secrets())
 
 

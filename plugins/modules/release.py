@@ -350,6 +350,8 @@ def remove(options: dict[str, Any], tree: Tree, check_mode: bool) -> dict[str, A
         for unit in units:
             activation.remove_unit(unit)
         run("systemctl", "daemon-reload")
+        # systemd made it for the app's units, and would keep it, empty, till the next boot
+        run("systemctl", "stop", "system-" + tree.app.replace("-", r"\x2d") + ".slice")
         for path in paths:
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
