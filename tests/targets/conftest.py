@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
@@ -11,28 +11,23 @@ from ansible_collections.flaskops.hosting.tests.targets.harness import Target
 NewTarget = Callable[..., Target]
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_itemcollected(item: pytest.Item) -> None:
     """Keep the tests of one module in one worker: they share a target."""
-    for item in items:
-        if item.path.parent.name == "targets":
-            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+    item.add_marker(pytest.mark.xdist_group(item.path.stem))
 
 
 @pytest.fixture(scope="module")
-def new_target(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[NewTarget]:
+def new_target(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> NewTarget:
     """Starts targets, and removes them after the module's last test."""
-    started: list[Target] = []
 
     def start(address: str, variant: str = "ubuntu-like") -> Target:
         name = f"{request.path.stem}-{address.rpartition('.')[2]}".replace("_", "-")
         target = Target(name, address, variant, tmp_path_factory.mktemp(name))
-        started.append(target)
+        request.addfinalizer(target.down)
         target.up()
         return target
 
-    yield start
-    for target in started:
-        target.down()
+    return start
 
 
 @pytest.fixture(scope="module")

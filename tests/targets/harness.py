@@ -172,11 +172,11 @@ class Target:
         assert play.returncode == 0, play.output
         return play
 
-    def get(self, path: str, port: int = 80, host: str | None = None, method: str = "GET") -> Answer:
+    def get(self, path: str, port: int = 80, host: str | None = None, method: str = "GET", body: bytes | None = None) -> Answer:
         """Send one request from the controller; a redirect is an answer like any other."""
         connection = http.client.HTTPConnection(self.address, port, timeout=10)
         try:
-            connection.request(method, path, headers={"Host": host} if host else {})
+            connection.request(method, path, body=body, headers={"Host": host} if host else {})
             answer = connection.getresponse()
             return Answer(answer.status, dict(answer.getheaders()), answer.read())
         finally:
@@ -191,9 +191,10 @@ class Target:
         return self.run(f"ls /srv/{app}/releases").split()
 
     def snapshot(self, *places: str) -> dict[str, str]:
-        """Every path below these places with its kind, mode, owner, size, time and link, and every unit with its state."""
+        """Every path below these places with its kind, mode, owner and link, a file's size and time, and every active unit."""
         where = " ".join(places or ("/etc", "/srv", "/usr/local", "/var/lib/dpkg/status", "/var/lib/flaskops"))
-        listed = self.run(f"find {where} ! -name transaction.lock -printf '%p\\t%y %m %u:%g %s %T@ %l\\n' 2>/dev/null", check=False)
+        told = r"-printf '%p\t%y %m %u:%g %l\n' -type f -printf '%p\t%y %m %u:%g %s %T@\n'"
+        listed = self.run(f"find {where} ! -name transaction.lock {told} 2>/dev/null", check=False)
         paths = dict(line.split("\t", 1) for line in listed.splitlines())
         units = self.run("systemctl list-units --all --plain --no-legend --type=service,socket --state=active | awk '{print $1, $4}'")
         return {**paths, **{line: "unit" for line in units.splitlines()}}

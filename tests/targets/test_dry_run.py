@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 import pytest
 
@@ -94,7 +95,7 @@ def test_dry_run_of_a_change_foretells_that_change_alone(target: Target, real: P
     assert differences(before, target.snapshot()) == {}
 
 
-def test_host_without_package_lists(new_target) -> None:
+def test_host_without_package_lists(new_target: Callable[..., Target]) -> None:
     """A host that never ran `apt update` is foretold and converged all the same."""
     bare = new_target("198.18.2.11", "debian13")
     bare.run("rm -rf /var/lib/apt/lists/*")

@@ -1,0 +1,225 @@
+"""Bad input is refused with the variable, what was given and what would be right; nothing is touched, the good app serves on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.flaskops.hosting.tests.targets.harness import APPS, Play, Target, app, differences, missing, write_source
+
+ADDRESS = "198.18.2.20"
+GOOD = app("good", nginx_site_server_names=["good.example"])
+TCP = app("tcp", nginx_gunicorn_listen="127.0.0.1:8080", nginx_site_listen="81")
+PROBE = (APPS / "probe/main.py").read_text()
+
+# What is wrong, as changes to a right app, and the words that its message must have.
+REFUSED: dict[str, tuple[dict[str, Any], list[str]]] = {
+    "name with a slash": ({"flask_app_name": "a/b"}, ["flask_app_name: got 'a/b'", "letters, digits, - and _", "flask_app_name: shop"]),
+    "name with a space": ({"flask_app_name": "a b"}, ["flask_app_name: got 'a b'", "1 to 32 letters", "flask_app_name: shop"]),
+    "name of 33 characters": ({"flask_app_name": "a" * 33}, [f"flask_app_name: got '{'a' * 33}'", "1 to 32", "flask_app_name: shop"]),
+    "no such source": (
+        {"flask_app_source": "/nowhere/shop"},
+        ["flask_app_source: got '/nowhere/shop'", "no directory, no archive and no git URL", "flask_app_source: /home/me/shop"],
+    ),
+    "no such module": ({"flask_app_module": "mian:app"}, ["flask_app_module: got 'mian:app'", "no module mian", "its modules: main"]),
+    "module without that callable": (
+        {"flask_app_module": "main:application"},
+        ["flask_app_module: got 'main:application'", "defines no application", "it defines:", "app"],
+    ),
+    "module without a colon": ({"flask_app_module": "main"}, ["flask_app_module: got 'main'", "module:callable", "flask_app_module: main:app"]),
+    "no workers": (
+        {"nginx_gunicorn_workers": 0},
+        ["nginx_gunicorn_workers: got 0", "a whole number of at least 1", "nginx_gunicorn_workers: 4"],
+    ),
+    "many workers": ({"nginx_gunicorn_workers": "many"}, ["nginx_gunicorn_workers: got 'many'", "a whole number", "nginx_gunicorn_workers: 4"]),
+    "instance address that is none": (
+        {"nginx_gunicorn_listen": "localhost:http"},
+        ["nginx_gunicorn_listen: got 'localhost:http'", "an IP address and a port", "127.0.0.1:8080"],
+    ),
+    "site address that is none": (
+        {"nginx_site_listen": "300.1.2.3:80"},
+        ["nginx_site_listen: got '300.1.2.3:80'", "a port, or an IP address and a port", 'nginx_site_listen: "80"'],
+    ),
+    "port out of range": ({"nginx_site_listen": 70000}, ["nginx_site_listen: got '70000'", "a port", 'nginx_site_listen: "80"']),
+    "instance port of another service": (
+        {"nginx_gunicorn_listen": "127.0.0.1:9090"},
+        ["nginx_gunicorn_listen: port 9090 is in use by", "python3", "squatter.service", "another port"],
+    ),
+    "site port of another service": (
+        {"nginx_site_listen": "9090"},
+        ["nginx_site_listen: port 9090 is in use by", "squatter.service", "another port"],
+    ),
+    "site port of SSH": ({"nginx_site_listen": "22"}, ["nginx_site_listen: port 22 is in use by", "sshd", "another port"]),
+    "typo in an app's variable": (
+        {"flask_app_moduel": "main:app"},
+        ["flask_app_moduel: there is no such variable", "did you mean flask_app_module?"],
+    ),
+    "typo in a server's variable": (
+        {"nginx_gunicorn_worker": 2},
+        ["nginx_gunicorn_worker: there is no such variable", "did you mean nginx_gunicorn_worker"],
+    ),
+    "secret that is a number": (
+        {"flask_app_secrets": {"PASSWORD": 71077345}},
+        ["flask_app_secrets: PASSWORD is a int", "needs a string", "quotes"],
+    ),
+    "secret that is a list": ({"flask_app_secrets": {"PASSWORD": ["71077345"]}}, ["flask_app_secrets: PASSWORD is a list", "needs a string"]),
+    "secrets that are no dictionary": ({"flask_app_secrets": "71077345"}, ["flask_app_secrets: got a str", "a dictionary"]),
+    "the same site and mount": (
+        {"nginx_site_server_names": ["good.example"]},
+        ["flask_app_mount: / on port 80 is the app good's", "another flask_app_mount", "nginx_site_server_names"],
+    ),
+    "the same instance port": (
+        {"nginx_gunicorn_listen": "127.0.0.1:8080"},
+        ["nginx_gunicorn_listen: 127.0.0.1:8080 is the app tcp's", "another port"],
+    ),
+    "the same account": ({"flask_app_user": "good"}, ["flask_app_user: 'good' is the app good's", "flask_app_user: new"]),
+    "several mistakes at once": (
+        {"flask_app_name": "a/b", "nginx_gunicorn_workers": 0, "flask_app_mount": "shop/"},
+        ["flask_app_name: got 'a/b'", "nginx_gunicorn_workers: got 0", "flask_app_mount: got 'shop/'", "a leading slash"],
+    ),
+}
+
+# What only the release itself can tell, as files of the source, and the words that the message must have.
+FAILS_PREFLIGHT: dict[str, tuple[dict[str, str], dict[str, Any], list[str]]] = {
+    "raises on import": (
+        {"main.py": "print('about to fail')\napp = None\nraise RuntimeError('no database named 猫')\n"},
+        {},
+        ["importing main raised RuntimeError: no database named 猫", "about to fail", "Traceback", "main.py"],
+    ),
+    "ends its process on import": (
+        {"main.py": "import os, sys\nsys.stderr.write('last words')\nsys.stderr.flush()\nos._exit(3)\napp = None\n"},
+        {},
+        ["importing main ended the process (code 3)", "last words"],
+    ),
+    "callable that is none": ({"main.py": "app = 'a string'\n"}, {}, ["main:app is a str, not a WSGI callable"]),
+    "health path answers 500": (
+        {
+            "main.py": "def app(environ, start_response):\n"
+            "    print('the queue is away', file=environ['wsgi.errors'])\n"
+            "    start_response('500 Oh', [])\n    return [b'']\n"
+        },
+        {"health_path": "/healthz"},
+        ["/healthz answered 500 Oh", "the queue is away"],
+    ),
+    "health path raises": (
+        {"main.py": "def app(environ, start_response):\n    return 1 / 0\n"},
+        {},
+        ["/ raised ZeroDivisionError: division by zero", "main.py"],
+    ),
+    "requirement that does not exist": (
+        {"main.py": PROBE, "requirements.txt": "gunicorn==0.0.987\n"},
+        {"requirements": "requirements.txt"},
+        ["the venv cannot be built", "gunicorn==0.0.987"],
+    ),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def host(target: Target) -> Target:
+    """The target with two good apps, and a foreign service on port 9090."""
+    target.converge([GOOD, TCP])
+    target.run("systemd-run --quiet --unit=squatter python3 -m http.server 9090 --directory /usr/share")
+    return target
+
+
+@pytest.fixture
+def untouched(host: Target) -> Iterator[Target]:
+    """The target; whatever the test does, nothing on it may differ afterwards, and its apps serve."""
+    before = host.snapshot()
+    yield host
+    assert differences(before, host.snapshot()) == {}
+    assert_serves(host)
+
+
+def assert_serves(host: Target) -> None:
+    """Both good apps answer."""
+    assert host.get("/", host="good.example").json() == {"version": "one", "mount": ""}
+    assert host.get("/", port=81).json()["version"] == "one"
+
+
+def assert_refused(play: Play, words: list[str]) -> None:
+    """The play failed and said all these words; no secret is among what it said."""
+    assert (play.returncode, play.recap["failed"], play.recap["changed"]) == (2, 1, 0), play.output
+    assert missing(play.output, words) == [], play.output
+    assert "71077345" not in play.output
+
+
+@pytest.mark.parametrize("mistake", REFUSED)
+def test_refused_before_anything_is_touched(untouched: Target, mistake: str) -> None:
+    """A mistake in the variables of a new app."""
+    settings, words = REFUSED[mistake]
+    play = untouched.play([{**app("new", nginx_site_server_names=["new.example"]), **settings}])
+    assert_refused(play, [*words, "Nothing was changed."])
+    assert "squatter.service" in untouched.run("systemctl list-units squatter.service")
+
+
+def test_refused_with_plain_variables(untouched: Target) -> None:
+    """A host's own variables are checked like those of a list of apps, and nothing is there when it is missing."""
+    play = untouched.play(None, variables={**app("new"), "nginx_gunicorn_wrkers": 2})
+    assert_refused(play, ["nginx_gunicorn_wrkers: there is no such variable", "did you mean nginx_gunicorn_workers?"])
+    play = untouched.play([{"flask_app_name": "new"}])
+    assert_refused(play, ["flask_app_source: is not given", "flask_app_source: /home/me/shop"])
+
+
+@pytest.mark.parametrize("fault", FAILS_PREFLIGHT)
+def test_failed_release_leaves_the_live_one(host: Target, tmp_path: Path, fault: str) -> None:
+    """The old release serves on; the failed one is marked and kept; a second run fails the same way."""
+    files, settings, words = FAILS_PREFLIGHT[fault]
+    live, directory = host.live("good"), host.get("/who", host="good.example").json()["cwd"]
+    nginx = host.snapshot("/etc/nginx", "/etc/systemd", "/etc/flaskops")
+    broken = {**GOOD, **app("good", write_source(tmp_path / "source", files), **settings)}
+    for _ in range(2):
+        play = host.play([broken])
+        assert play.returncode == 2, play.output
+        assert missing(play.output, [*words, f"Release {live} serves on."]) == [], play.output
+        assert host.live("good") == live
+        assert host.get("/who", host="good.example").json()["cwd"] == directory
+    assert differences(nginx, host.snapshot("/etc/nginx", "/etc/systemd", "/etc/flaskops")) == {}
+    failed = set(host.releases("good")) - {live}
+    newest = host.run("ls -t /srv/good/releases/*/failed.json").splitlines()[0]
+    assert newest.split("/")[4] in failed
+    assert host.run(f"stat -c '%a %U' {newest}") == "600 root"
+    assert host.run(f"ls {newest.replace('failed', 'release')} 2>&1 || true").endswith("No such file or directory")
+    # the same app, mended, converges to what serves already
+    assert host.converge([GOOD]).recap["changed"] == 0
+    assert_serves(host)
+
+
+def test_new_app_that_fails_leaves_no_traffic_to_it(host: Target, tmp_path: Path) -> None:
+    """The first release of an app fails: nginx never hears of it, and the message says that none is live."""
+    nginx = host.snapshot("/etc/nginx", "/etc/systemd", "/etc/flaskops")
+    source = write_source(tmp_path / "source", {"main.py": "import nowhere\napp = None\n"})
+    play = host.play([app("new", source, nginx_site_listen="82")])
+    assert play.returncode == 2
+    assert missing(play.output, ["No module named 'nowhere'", "No release is live."]) == [], play.output
+    assert differences(nginx, host.snapshot("/etc/nginx", "/etc/systemd", "/etc/flaskops")) == {}
+    assert host.live("new") == ""
+    assert "82" not in host.run("ufw status")
+    assert_serves(host)
+
+
+def test_snippet_with_syntax_error(host: Target) -> None:
+    """nginx shows its own message, keeps its old files and serves; a second run fails the same way."""
+    nginx, live = host.snapshot("/etc/nginx"), host.live("good")
+    workers = host.run("pgrep -P $(cat /run/nginx.pid)")
+    for _ in range(2):
+        play = host.play([{**GOOD, "nginx_site_snippet": "client_max_body_siez 20m;"}])
+        assert play.returncode == 2, play.output
+        assert missing(play.output, ['unknown directive "client_max_body_siez"', "/etc/nginx/flaskops/", "nginx -t: exit code 1"]) == []
+        assert differences(nginx, host.snapshot("/etc/nginx")) == {}
+        assert_serves(host)
+    assert host.live("good") == live
+    assert host.run("nginx -t 2>&1 | tail -1").endswith("test is successful")
+    assert host.run("pgrep -P $(cat /run/nginx.pid)") == workers, "nginx was made to read the rejected files"
+
+
+def test_snippet_that_breaks_out_of_its_block(host: Target) -> None:
+    """A lost brace is a syntax error of the whole tree, and is put back like any other."""
+    nginx = host.snapshot("/etc/nginx")
+    play = host.play([{**GOOD, "nginx_site_snippet": "if ($host) {"}])
+    assert play.returncode == 2 and "nginx -t: exit code 1" in play.output
+    assert differences(nginx, host.snapshot("/etc/nginx")) == {}
+    assert_serves(host)

@@ -1,0 +1,197 @@
+"""The module config_files on its own: files go onto the host together and tested, or not at all."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.flaskops.hosting.tests.targets.harness import Play, Target, differences
+
+ADDRESS = "198.18.2.100"
+PLAYBOOK = Path(__file__).resolve().parent / "playbooks/config_files.yml"
+PLACE = "/etc/tried"
+# A server of no importance that tells how often it was started and told to reload.
+UNIT = """[Service]
+Type=exec
+ExecStartPre=/bin/sh -c 'test ! -e /etc/tried/refuse'
+ExecStart=/bin/sleep infinity
+ExecReload=/bin/sh -c 'echo reload >>/root/reloads; test ! -e /etc/tried/refuse'
+
+[Install]
+WantedBy=multi-user.target
+"""
+
+
+@pytest.fixture
+def host(target: Target) -> Target:
+    """A target with files of every sort in one place, which a test may write over; the server is not running."""
+    target.run(
+        f"systemctl disable --now --quiet tried 2>/dev/null; rm -rf {PLACE} /root/reloads /var/lib/flaskops; mkdir -p {PLACE}/folder/inner && cd {PLACE} && "
+        "echo old >old.conf && chmod 640 old.conf && chown ubuntu:adm old.conf && touch -d 2020-02-02 old.conf && ln -s old.conf link && "
+        "echo kept >folder/inner/deep.conf && chmod 600 folder/inner/deep.conf && chmod 710 folder && chown -R ubuntu:ubuntu folder && "
+        "ln -s nowhere folder/dangling && echo whole >replaced.conf && rm -f /etc/systemd/system/tried.service"
+    )
+    target.run("cat >/etc/systemd/system/tried.service && systemctl daemon-reload", stdin=UNIT)
+    return target
+
+
+EVERYTHING = [
+    {"dest": f"{PLACE}/old.conf", "content": "new\n"},
+    {"dest": f"{PLACE}/replaced.conf", "content": "new\n", "mode": "0600", "owner": "ubuntu", "group": "adm"},
+    {"dest": f"{PLACE}/made/on/the/way/new.conf", "content": "ペン\n"},
+    {"link": f"{PLACE}/link", "to": "replaced.conf"},
+    {"dest": f"{PLACE}/folder", "state": "absent"},
+    {"link": f"{PLACE}/another", "to": "made"},
+]
+
+
+def write(host: Target, *arguments: str, files: list[dict[str, Any]] | None = None, **options: Any) -> Play:
+    """Run the module."""
+    return host.play(None, *arguments, playbook=PLAYBOOK, variables={"files": EVERYTHING if files is None else files, **options})
+
+
+def test_all_is_written_and_a_second_run_finds_it_so(host: Target) -> None:
+    """Contents, modes, owners, links and removals in one task; nothing else is left behind."""
+    play = write(host)
+    assert (play.returncode, play.recap["changed"]) == (0, 1), play.output
+    assert host.run(f"cat {PLACE}/old.conf {PLACE}/made/on/the/way/new.conf") == "new\nペン"
+    assert host.run(f"stat -c '%a %U:%G' {PLACE}/old.conf {PLACE}/replaced.conf").splitlines() == ["644 root:root", "600 ubuntu:adm"]
+    assert host.run(f"readlink {PLACE}/link {PLACE}/another").split() == ["replaced.conf", "made"]
+    assert host.run(f"cd {PLACE} && find . | sort").split() == [
+        ".", "./another", "./link", "./made", "./made/on", "./made/on/the", "./made/on/the/way",
+        "./made/on/the/way/new.conf", "./old.conf", "./replaced.conf",
+    ]  # fmt: skip
+    assert host.run("ls /var/lib/flaskops") == "transaction.lock"
+    before = host.snapshot()
+    assert write(host).recap["changed"] == 0
+    assert differences(before, host.snapshot()) == {}
+
+
+@pytest.mark.parametrize("entry", EVERYTHING, ids=lambda entry: entry.get("dest") or entry["link"])
+def test_each_kind_of_change_is_put_back_alone(host: Target, entry: dict[str, Any]) -> None:
+    """A test that fails after this one change leaves the place as it was, times included."""
+    before = host.snapshot(PLACE)
+    play = write(host, files=[entry], test="sh -c 'echo the server says no; exit 7'")
+    assert play.returncode == 2
+    assert "the server says no" in play.output and "exit code 7" in play.output
+    assert differences(before, host.snapshot(PLACE)) == {}
+
+
+def test_all_is_put_back_when_the_test_fails(host: Target) -> None:
+    """The test has seen the new files; afterwards all are the old ones, and a second run fails the same way."""
+    before = host.snapshot(PLACE)
+    seen = f"sh -c 'cat {PLACE}/old.conf {PLACE}/made/on/the/way/new.conf; ls {PLACE}; exit 1'"
+    for _ in range(2):
+        play = write(host, test=seen)
+        assert play.returncode == 2 and play.recap["changed"] == 0
+        assert "new\n" in play.output and "ペン" in play.output and "another" in play.output
+        assert differences(before, host.snapshot(PLACE)) == {}
+    assert host.run("cat /etc/tried/folder/inner/deep.conf") == "kept"
+    assert host.run("ls /var/lib/flaskops") == "transaction.lock"
+
+
+def test_test_that_is_not_installed_puts_all_back(host: Target) -> None:
+    """A command that is not there is a failed test."""
+    before = host.snapshot(PLACE)
+    play = write(host, test="no-such-server -t")
+    assert play.returncode == 2 and "no-such-server: not installed" in play.output
+    assert differences(before, host.snapshot(PLACE)) == {}
+
+
+def test_service_that_refuses_puts_all_back(host: Target) -> None:
+    """The server's test may say yes and its reload no: then the old files are back too, and the server runs."""
+    assert write(host, files=EVERYTHING[:1], service="tried.service").returncode == 0
+    before, pid = host.snapshot(PLACE), host.run("systemctl show --property=MainPID --value tried")
+    play = write(host, files=[*EVERYTHING, {"dest": f"{PLACE}/refuse", "content": ""}], service="tried.service")
+    assert play.returncode == 2 and "tried.service" in play.output
+    assert differences(before, host.snapshot(PLACE)) == {}
+    assert host.run("systemctl is-active tried") == "active"
+    assert host.run("systemctl show --property=MainPID --value tried") == pid
+
+
+def test_service_is_started_then_reloaded_then_left_alone(host: Target) -> None:
+    """One start, one reload for all files, none where nothing changed; a stopped server is started."""
+    assert write(host, service="tried.service").returncode == 0
+    assert host.run("systemctl is-active tried; systemctl is-enabled tried").split() == ["active", "enabled"]
+    assert not host.succeeds("test -e /root/reloads")
+    assert write(host, service="tried.service").recap["changed"] == 0
+    changed = [{"dest": f"{PLACE}/old.conf", "content": "newer\n"}, {"dest": f"{PLACE}/more.conf", "content": ""}]
+    assert write(host, files=changed, service="tried.service").recap["changed"] == 1
+    assert host.run("cat /root/reloads") == "reload"
+    pid = host.run("systemctl show --property=MainPID --value tried")
+    assert write(host, files=[{**changed[0], "content": "newest\n"}], service="tried.service", on_change="restarted").returncode == 0
+    assert host.run("systemctl show --property=MainPID --value tried") != pid
+    host.run("systemctl stop tried")
+    assert write(host, files=changed[1:], service="tried.service").recap["changed"] == 1
+    assert host.run("systemctl is-active tried") == "active"
+
+
+def test_dry_run_shows_all_and_touches_nothing(host: Target) -> None:
+    """The diff of the dry run is the diff of the run; a secret's text is in neither."""
+    files = [*EVERYTHING, {"dest": f"{PLACE}/token", "content": "hush-hush\n", "secret": True, "mode": "0600"}]
+    before = host.snapshot()
+    dry = write(host, "--check", "--diff", files=files)
+    assert (dry.returncode, dry.recap["changed"]) == (0, 1)
+    assert differences(before, host.snapshot()) == {}
+    assert dry.diffs == {entry.get("dest") or entry["link"] for entry in files}
+    for line in ("-old", "+new", "+ペン", "+# ubuntu:adm 0600", "-link to old.conf", "+link to replaced.conf", f"-{PLACE}/folder/inner/deep.conf"):
+        assert f"\n{line}\n" in dry.output, line
+    real = write(host, "--diff", files=files)
+    assert real.shown_by("Write the files") == dry.shown_by("Write the files")
+    assert "hush-hush" not in dry.output + real.output and host.run(f"cat {PLACE}/token") == "hush-hush"
+
+
+def test_killed_run_is_put_back_by_the_next(host: Target) -> None:
+    """The module is killed while the server tests its files; the next run starts from the state before."""
+    before = host.snapshot(PLACE)
+    play = write(host, test="sh -c 'kill -9 $PPID'")
+    assert play.returncode == 2
+    assert host.run(f"cat {PLACE}/old.conf") == "new", "the killed run left its files, or this test would show nothing"
+    index = json.loads(host.run("cat /var/lib/flaskops/transaction/index.json"))
+    assert [f"{PLACE}/old.conf", "0"] in index
+    assert host.run("stat -c '%a %U' /var/lib/flaskops /var/lib/flaskops/transaction").splitlines() == ["700 root", "700 root"]
+    dry = write(host, "--check", files=[])
+    assert dry.returncode == 0 and host.succeeds("test -d /var/lib/flaskops/transaction"), "a dry run repairs nothing"
+    play = write(host, files=[])
+    assert (play.returncode, play.recap["changed"]) == (0, 1)
+    assert differences(before, host.snapshot(PLACE)) == {}
+    assert write(host, files=[]).recap["changed"] == 0
+
+
+def test_directory_in_a_files_place_is_refused(host: Target) -> None:
+    """A directory is not removed to make room, and what was written before it is put back."""
+    before = host.snapshot(PLACE)
+    play = write(host, files=[EVERYTHING[0], {"dest": f"{PLACE}/folder", "content": "x"}])
+    assert play.returncode == 2 and f"{PLACE}/folder is a directory" in play.output
+    assert differences(before, host.snapshot(PLACE)) == {}
+
+
+@pytest.mark.parametrize(
+    ("entry", "words"),
+    [
+        ({"dest": f"{PLACE}/x", "mode": "rw"}, "octal digits in quotes"),
+        ({"dest": f"{PLACE}/x", "content": "x", "owner": "nobody-here"}, "nobody-here"),
+        ({"link": f"{PLACE}/x"}, "to"),
+        ({"content": "x"}, "dest"),
+    ],
+)
+def test_entry_that_makes_no_sense_is_refused(host: Target, entry: dict[str, Any], words: str) -> None:
+    """Together with right ones, none is written."""
+    before = host.snapshot(PLACE)
+    play = write(host, files=[EVERYTHING[0], entry])
+    assert play.returncode == 2 and words in play.output, play.output
+    assert differences(before, host.snapshot(PLACE)) == {}
+
+
+def test_two_runs_at_once_wait_for_one_another(host: Target) -> None:
+    """While one run tests its files, another one on the host waits, so that neither puts back the other's."""
+    lock = shlex.quote("import fcntl, time; f = open('/var/lib/flaskops/transaction.lock', 'w'); fcntl.flock(f, fcntl.LOCK_EX); time.sleep(4)")
+    host.run("mkdir -p /var/lib/flaskops")
+    host.run(f"systemd-run --quiet --collect python3 -c {lock}; sleep 0.3")
+    began = float(host.run("date +%s.%N"))
+    assert write(host).returncode == 0
+    assert float(host.run(f"stat -c %.9Y {PLACE}/old.conf")) - began > 2

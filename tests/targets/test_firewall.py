@@ -1,0 +1,104 @@
+"""The firewall lets in SSH and what is served, and nothing else."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+
+import pytest
+
+from ansible_collections.flaskops.hosting.tests.targets.harness import Target, app
+
+ADDRESS = "198.18.2.70"
+SHOP, API = app("shop"), app("api", nginx_site_listen="8443", nginx_gunicorn_listen="127.0.0.1:8080")
+
+
+@pytest.fixture(scope="module")
+def host(target: Target) -> Target:
+    """Two apps on two ports; and somebody's listener on a third, on all addresses."""
+    target.run("systemd-run --quiet --unit=squatter python3 -m http.server 9999 --directory /usr/share")
+    target.converge([SHOP, API])
+    return target
+
+
+def answers(port: int) -> bool:
+    """Tell whether the port takes a connection from outside of the host."""
+    try:
+        with socket.create_connection((ADDRESS, port), timeout=1):
+            return True
+    except (TimeoutError, ConnectionError):
+        return False
+
+
+def test_rules_are_ssh_and_what_is_served(host: Target) -> None:
+    """For IPv4 and IPv6, with all else denied, now and after a boot."""
+    status = host.run("ufw status verbose")
+    assert "Status: active" in status
+    assert "Default: deny (incoming), allow (outgoing)" in status
+    rules = sorted(line.split("  ")[0].strip() for line in status.partition("----")[2].splitlines() if "ALLOW" in line)
+    assert rules == sorted(["22/tcp", "80/tcp", "8443/tcp", "22/tcp (v6)", "80/tcp (v6)", "8443/tcp (v6)"])
+    assert "ALLOW" in status and "REJECT" not in status and "LIMIT" not in status
+    assert host.run("systemctl is-enabled ufw") == "enabled"
+
+
+def test_what_is_served_answers(host: Target) -> None:
+    """Both apps and SSH."""
+    assert host.get("/").status == host.get("/", port=8443).status == 200
+    assert answers(22)
+
+
+def test_closed_port_is_closed(host: Target) -> None:
+    """A service that listens on all addresses is not reached; without the firewall it would be."""
+    assert host.succeeds("ss --listening --tcp --numeric | grep -q 0.0.0.0:9999")
+    assert not answers(9999)
+    assert not answers(8080)
+    host.run("ufw disable")
+    try:
+        assert answers(9999)
+    finally:
+        # what somebody has switched off is on again after a run
+        assert host.converge([SHOP]).changed == ["Let in what is served, and nothing else"]
+    assert not answers(9999)
+
+
+def test_lost_rule_comes_back(host: Target) -> None:
+    """A rule that somebody has deleted is there again after a run, and a second run has nothing to do."""
+    host.run("ufw delete allow 8443/tcp")
+    assert not answers(8443)
+    assert host.converge([API]).changed == ["Let in what is served, and nothing else"]
+    assert answers(8443)
+    assert host.converge([API]).recap["changed"] == 0
+
+
+def test_changed_default_policy_comes_back(host: Target) -> None:
+    """All else is denied again."""
+    host.run("ufw default allow incoming")
+    assert answers(9999)
+    host.converge([SHOP])
+    assert not answers(9999)
+
+
+def test_own_rules_of_the_host_stay(host: Target) -> None:
+    """A rule that is not ours is nobody's business here."""
+    host.run("ufw allow from 198.18.9.9 to any port 5432 proto tcp")
+    host.converge([SHOP])
+    assert "5432/tcp" in host.run("ufw status")
+
+
+def test_port_that_is_served_no_more_is_closed(host: Target) -> None:
+    """An app that moves to another port takes its rule along."""
+    host.converge([SHOP, {**API, "nginx_site_listen": "8444"}])
+    assert answers(8444)
+    status = host.run("ufw status")
+    assert "8444/tcp" in status and "8443/tcp" not in status
+    assert not host.succeeds("ss --listening --tcp --numeric | grep -q :8443")
+    assert host.converge([SHOP, {**API, "nginx_site_listen": "8444"}]).recap["changed"] == 0
+
+
+def test_ssh_on_another_port_is_let_in(new_target: Callable[..., Target]) -> None:
+    """A host whose SSH listens elsewhere is not locked out."""
+    moved = new_target("198.18.2.71", "debian13")
+    moved.run("printf 'Port 22\\nPort 2222\\n' >/etc/ssh/sshd_config.d/ports.conf && systemctl restart ssh")
+    moved.converge([SHOP])
+    with socket.create_connection(("198.18.2.71", 2222), timeout=2) as connection:
+        assert connection.recv(4) == b"SSH-"

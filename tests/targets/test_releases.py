@@ -1,0 +1,257 @@
+"""Releases: from every kind of source, byte for byte, named by content; repaired, pruned, started again."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.flaskops.hosting.tests.targets.harness import APPS, Target, app, eventually, write_source
+
+ADDRESS = "198.18.2.80"
+PROBE = (APPS / "probe/main.py").read_text()
+NAMES = {"ペン/りんご.txt": "日本語\n", "данные/файл.txt": "привет", "🐙.bin": b"\x00\xff\n\r\n", "with space & 'quote'.txt": "", "-dash": "x"}
+# Waits for the pre-flight, which runs as the app's account outside of its unit, and kills the module that waits for it.
+KILL = """
+import glob, os, pwd, signal, time
+uid = pwd.getpwnam("shop").pw_uid
+while True:
+    time.sleep(0.05)
+    for path in glob.glob("/proc/[0-9]*"):
+        try:
+            words = open(f"{path}/cmdline", "rb").read().split(b"\\0")
+            parent = int(open(f"{path}/stat").read().rpartition(")")[2].split()[1])
+            if os.stat(path).st_uid == uid and words[1:2] == [b"-"]:
+                os.kill(parent, signal.SIGKILL)
+                os.kill(int(path[6:]), signal.SIGKILL)
+                raise SystemExit
+        except OSError:
+            continue
+"""
+
+
+def probe(version: str) -> str:
+    """The probe app's code, telling another version."""
+    return PROBE.replace('VERSION = "one"', f'VERSION = "{version}"')
+
+
+def shop(source: Path | str, **settings: Any) -> list[dict[str, Any]]:
+    """The one app of this module."""
+    return [app("shop", source, **settings)]
+
+
+def build(release: str) -> str:
+    """The part of a release's name that names its code."""
+    return release.split("-")[0]
+
+
+@pytest.fixture(scope="module")
+def host(target: Target) -> Target:
+    """A target on which the probe is live."""
+    target.converge(shop(APPS / "probe"))
+    return target
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A source with awkward names, an executable, a link, and more than a mebibyte that does not compress."""
+    directory = write_source(tmp_path_factory.mktemp("sources") / "shop", {**NAMES, "main.py": probe("two"), "large.bin": os.urandom(1_300_000)})
+    write_source(directory, {"tool.sh": "#!/bin/sh\n", "__pycache__/main.pyc": "stale", ".git/config": "", "venv/pyvenv.cfg": "", "venv/lib.py": ""})
+    (directory / "tool.sh").chmod(0o755)
+    (directory / "link.txt").symlink_to("ペン/りんご.txt")
+    return directory
+
+
+def listing(directory: Path) -> dict[str, str]:
+    """What of a source must arrive: each file's hash, each link's target."""
+    found = {}
+    for path in sorted(directory.rglob("*")):
+        inside = str(path.relative_to(directory))
+        if inside.startswith(("__pycache__", ".git", "venv")) or path.is_dir():
+            continue
+        found[inside] = os.readlink(path) if path.is_symlink() else hashlib.sha256(path.read_bytes()).hexdigest()
+    return found
+
+
+def listing_on(host: Target) -> dict[str, str]:
+    """The same of the live release's code, read by the target's own tools."""
+    code = "cd /srv/shop/current/code/ && find . -name __pycache__ -prune -o"
+    hashes = host.run(f"{code} -type f -print0 | xargs -0 sha256sum --zero").split("\0")
+    links = host.run(f"{code} -type l -printf '%l  %p\\n'").splitlines()
+    return {name.removeprefix("./"): mark for mark, name in (line.split("  ", 1) for line in [*hashes, *links] if line)}
+
+
+def git(directory: Path, *words: str) -> str:
+    """Run git as nobody in particular."""
+    identity = ["-c", "user.name=test", "-c", "user.email=test@example.com", "-c", "init.defaultBranch=main"]
+    return subprocess.run(["git", *identity, "-C", directory, *words], check=True, capture_output=True, text=True).stdout.strip()
+
+
+def test_directory_arrives_byte_for_byte(host: Target, source: Path) -> None:
+    """Large, with names in any script; caches, venvs and .git stay behind."""
+    host.converge(shop(source))
+    assert host.get("/").json()["version"] == "two"
+    assert listing_on(host) == listing(source)
+    assert host.run("stat -c %a /srv/shop/current/code/tool.sh /srv/shop/current/code/main.py").split() == ["750", "640"]
+
+
+@pytest.mark.parametrize(("kind", "suffix"), [("gztar", ".tar.gz"), ("zip", ".zip")])
+def test_archive_gives_the_same_build(host: Target, source: Path, tmp_path: Path, kind: str, suffix: str) -> None:
+    """The same code in an archive is the same release: nothing is to do; with the project's folder at its top or without."""
+    clean = shutil.copytree(source, tmp_path / "clean/shop", symlinks=True, ignore=shutil.ignore_patterns("__pycache__", ".git", "venv"))
+    if kind == "zip":  # which has neither links nor, from Python, executable bits
+        (clean / "link.txt").unlink()
+        (clean / "tool.sh").unlink()
+    archive = shutil.make_archive(str(tmp_path / "shop"), kind, tmp_path / "clean")
+    assert archive.endswith(suffix)
+    if kind == "zip":
+        host.converge(shop(archive))
+        assert listing_on(host) == listing(clean)
+    else:
+        host.converge(shop(source))
+        assert host.converge(shop(archive)).recap["changed"] == 0
+
+
+def test_git_branch_tag_and_commit(host: Target, tmp_path: Path) -> None:
+    """A bare repository by its URL; the same code as from a directory has the same build name."""
+    work, bare = tmp_path / "work", tmp_path / "shop.git"
+    write_source(work, {"main.py": probe("first"), **NAMES})
+    git(tmp_path, "init", "--quiet", str(work))
+    git(work, "add", "--all")
+    git(work, "commit", "--quiet", "--message=first")
+    git(work, "tag", "v1")
+    first = git(work, "rev-parse", "HEAD")
+    write_source(work, {"main.py": probe("second")})
+    git(work, "commit", "--quiet", "--all", "--message=second")
+    git(tmp_path, "clone", "--quiet", "--bare", str(work), str(bare))
+    url = f"file://{bare}"
+    host.converge(shop(url))
+    assert host.get("/").json()["version"] == "second"
+    second = host.live("shop")
+    host.converge(shop(url, version="v1"))
+    assert host.get("/").json()["version"] == "first"
+    assert listing_on(host).keys() == {"main.py", *NAMES}
+    assert host.converge(shop(url, version=first)).recap["changed"] == 0
+    host.converge(shop(url, version="main"))
+    assert host.live("shop") == second
+    assert host.converge(shop(work)).recap["changed"] == 0, "the same code from a directory is another build"
+    play = host.play(shop(url, version="no-such-branch"))
+    assert play.returncode == 2 and "flask_app_source: cannot fetch 'no-such-branch' of" in play.output
+    assert host.live("shop") == second
+
+
+def test_code_only_release_builds_no_venv(host: Target, tmp_path: Path) -> None:
+    """The venv of the release before is used as it is."""
+    host.converge(shop(APPS / "probe"))
+    before, venv = host.live("shop"), host.run("readlink -f /srv/shop/current/.venv")
+    stamp = f"stat -c '%i %Y %Z' {venv} {venv}/bin/gunicorn"
+    built = host.run(stamp)
+    host.converge(shop(write_source(tmp_path, {"main.py": probe("three")})))
+    assert host.get("/").json()["version"] == "three"
+    assert build(host.live("shop")) != build(before)
+    assert host.run("readlink -f /srv/shop/current/.venv") == venv
+    assert host.run(stamp) == built
+
+
+def test_changed_environment_is_a_release_of_the_same_build(host: Target) -> None:
+    """It goes live, and back, in the same way as code."""
+    host.converge(shop(APPS / "probe"))
+    before = host.live("shop")
+    host.converge(shop(APPS / "probe", environment={"GREETING": "hello", "NUMBER": 7}))
+    after = host.live("shop")
+    assert after != before and build(after) == build(before)
+    environment = host.get("/environment").json()
+    assert bytes.fromhex(environment["GREETING"]) == b"hello" and bytes.fromhex(environment["NUMBER"]) == b"7"
+    host.converge(shop(APPS / "probe"))
+    assert host.live("shop") == before
+    assert "GREETING" not in host.get("/environment").json()
+
+
+def test_changed_requirements_are_a_new_venv(host: Target, tmp_path: Path) -> None:
+    """Another requirement builds another venv, and the old one stays with its release."""
+    files = {"main.py": probe("one"), "requirements.txt": "itsdangerous==2.2.0\n"}
+    before = host.run("readlink -f /srv/shop/current/.venv")
+    host.converge(shop(write_source(tmp_path, files), requirements="requirements.txt"))
+    after = host.run("readlink -f /srv/shop/current/.venv")
+    assert after != before and host.succeeds(f"test -d {before}")
+    assert host.succeeds(f"{after}/bin/python -c 'import itsdangerous'")
+
+
+def test_old_releases_are_pruned(host: Target, tmp_path: Path) -> None:
+    """As many as asked for stay, the live one among them, and no unit or venv that none of them needs."""
+    for version in ("four", "five", "six"):
+        host.converge(shop(write_source(tmp_path / version, {"main.py": probe(version)}), keep_releases=2))
+    assert len(host.releases("shop")) == 2 and host.live("shop") in host.releases("shop")
+    assert host.get("/").json()["version"] == "six"
+    units = host.run("ls /etc/systemd/system | grep ^shop@").split()
+    assert len(units) == 2
+    used = host.run("readlink /srv/shop/releases/*/.venv | xargs -n1 basename | sort -u").split()
+    assert host.run("ls /srv/shop/venvs").split() == used
+    assert host.run("ls /etc/systemd/system/multi-user.target.wants | grep ^shop@") == f"shop@{host.live('shop')}.service"
+
+
+def test_half_staged_release_is_repaired(host: Target, tmp_path: Path) -> None:
+    """Without its completion mark a release does not exist: the next run makes it anew, venv and all."""
+    source = write_source(tmp_path, {"main.py": probe("seven"), "data.txt": "whole"})
+    host.converge(shop(source))
+    release, venv = f"/srv/shop/releases/{host.live('shop')}", host.run("readlink -f /srv/shop/current/.venv")
+    host.converge(shop(APPS / "probe"))
+    host.run(f"rm {release}/release.json; echo half >{release}/code/data.txt; rm -r {release}/code/main.py")
+    host.run(f"rm -f {venv}/complete; rm -rf {venv}/bin/gunicorn")
+    host.converge(shop(source))
+    assert host.get("/").json()["version"] == "seven"
+    assert host.run("cat /srv/shop/current/code/data.txt") == "whole"
+    assert host.converge(shop(source)).recap["changed"] == 0
+
+
+def test_killed_run_is_made_good(host: Target, tmp_path: Path) -> None:
+    """A run that is killed while it stages leaves the live release alone, and no lock that stops the next run."""
+    live = host.live("shop")
+    source = write_source(tmp_path, {"main.py": f"{probe('eight')}\nimport time\ntime.sleep(30)\n"})
+    host.run("cat >/root/kill.py && systemd-run --quiet --unit=kill python3 /root/kill.py", stdin=KILL)
+    play = host.play(shop(source))
+    assert play.returncode == 2 and "Killed" in play.output, play.output
+    assert host.live("shop") == live
+    assert host.get("/").status == 200
+    write_source(tmp_path, {"main.py": probe("eight")})
+    host.converge(shop(source))
+    assert host.get("/").json()["version"] == "eight"
+    assert host.converge(shop(source)).recap["changed"] == 0
+
+
+@pytest.mark.parametrize("service", ["app", "nginx"])
+def test_stopped_service_is_started_again(host: Target, service: str) -> None:
+    """What somebody has stopped or disabled serves again after a run, and now and after a boot."""
+    host.converge(shop(APPS / "probe"))
+    unit = "nginx.service" if service == "nginx" else f"shop@{host.live('shop')}.service"
+    host.run(f"systemctl disable --now --quiet {unit}")
+    play = host.converge(shop(APPS / "probe"))
+    assert play.recap["changed"] == 1
+    assert host.get("/").status == 200
+    assert host.run(f"systemctl is-enabled {unit}") == "enabled"
+    assert host.converge(shop(APPS / "probe")).recap["changed"] == 0
+
+
+def test_reboot(host: Target) -> None:
+    """After a boot the app answers with no help, and a run has nothing to do."""
+    host.converge(shop(APPS / "probe"))
+    live = host.live("shop")
+    host.reboot()
+    assert eventually(lambda: host.get("/").status == 200, 10)
+    assert host.live("shop") == live
+    assert host.converge(shop(APPS / "probe")).recap["changed"] == 0
+
+
+def test_same_code_has_the_same_build_name_everywhere(host: Target, new_target: Callable[..., Target]) -> None:
+    """Another host, another distribution: the same build, and a release name of its own."""
+    host.converge(shop(APPS / "probe"))
+    other = new_target("198.18.2.81", "debian12")
+    other.converge(shop(APPS / "probe"))
+    assert build(other.live("shop")) == build(host.live("shop"))
+    assert other.live("shop") != host.live("shop")

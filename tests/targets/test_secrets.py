@@ -1,0 +1,167 @@
+"""A secret reaches the app's process as it was, and nobody else."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+import pytest
+
+from ansible_collections.flaskops.hosting.tests.targets.harness import Play, Target, Unsafe, app
+
+ADDRESS = "198.18.2.30"
+MARK = "Zr9-Qx7vKw2m"  # in every secret, so that a trace of any of them is found
+SECRETS = {
+    "QUOTES": f"{MARK} \"double\" 'single' `back`",
+    "SHELL": f"{MARK} $HOME ${{HOME}} $(id) %h %% %i !! ; & | > * ~ #",
+    "TEMPLATE": f"{MARK} {{{{ 7 * 7 }}}} {{% raw %}} {{# none #}}",
+    "BACKSLASH": f"{MARK} \\ \\\\ \\n \\x41 \\",
+    "NEWLINE": f"{MARK} first\nsecond\n\n  indented\n",
+    "CONTROLS": f"{MARK}\ttab\rreturn\x1bescape\x7fdelete\x01",
+    "UNICODE": f"{MARK} ペン 🐙 ñ \u2028 \ufeff",
+    "SPACES": f"  {MARK}  ",
+    "COMMENT": f"# {MARK} ; not a comment",
+    "EQUALS": f"={MARK}=a=b",
+    "CONTINUED": f"{MARK} line\\\nnext",
+    "LONG": (MARK + " 4 KiB ") * 216,
+    "SHORT": "x",
+    "EMPTY": "",
+}
+FROM_CONTROLLER = f"{MARK} from the controller's environment {{{{ not a template }}}}"
+OTHER = f"{MARK} of the other app"
+WATCH = """
+import glob, os
+seen = open(os.open("/root/arguments", os.O_WRONLY | os.O_CREAT, 0o600), "wb", 0)
+known = set()
+while True:
+    for path in glob.glob("/proc/[0-9]*/cmdline"):
+        try:
+            line = open(path, "rb").read()
+        except OSError:
+            continue
+        if line not in known:
+            known.add(line)
+            seen.write(line.replace(b"\\0", b" ") + b"\\n")
+"""
+
+
+def shop(**changed: str) -> dict[str, Any]:
+    """The app with all secrets, one of them from the controller's environment."""
+    # Ansible itself takes `!unsafe ""` for no value at all
+    secrets = {name: Unsafe(value) if value else value for name, value in {**SECRETS, **changed}.items()}
+    return app("shop", secrets={**secrets, "LOOKED_UP": "{{ lookup('env', 'SHOP_LOOKED_UP') }}"})
+
+
+def other() -> dict[str, Any]:
+    """Another app on the same host, with a secret of its own."""
+    return app("other", secrets={"TOKEN": OTHER}, environment={"PLAIN": "seen by all"}, nginx_site_listen="81")
+
+
+def leaks(text: str) -> list[str]:
+    """The forms in which a text shows a secret: plain, and in base64 at each of its three offsets."""
+    encoded = [base64.b64encode(b" " * shift + MARK.encode()).decode()[4 if shift else 0:-4] for shift in range(3)]
+    return [form for form in [MARK, *encoded] if form in text]
+
+
+@pytest.fixture(scope="module")
+def deployed(target: Target) -> Play:
+    """The verbose run that put both apps on the host, while somebody watched every process's arguments."""
+    target.run("cat >/root/watch.py && systemd-run --quiet --unit=watch python3 /root/watch.py", stdin=WATCH)
+    play = target.converge([shop(), other()], "-vvv", "--diff", environment={"SHOP_LOOKED_UP": FROM_CONTROLLER})
+    target.run("systemctl stop watch")
+    return play
+
+
+def test_every_byte_arrives(target: Target, deployed: Play) -> None:
+    """The app's own view of its environment, byte for byte."""
+    seen = target.get("/environment").json()
+    wanted = {**SECRETS, "LOOKED_UP": FROM_CONTROLLER}
+    assert {name: bytes.fromhex(seen[name]).decode() for name in wanted} == wanted
+
+
+def test_not_in_output(deployed: Play) -> None:
+    """Not at the highest verbosity a user gets told to use, not in a diff, not encoded."""
+    assert leaks(deployed.output) == []
+    assert "variable: QUOTES (" in deployed.output and "module_args:" in deployed.output, "this output would show nothing anyway"
+
+
+def test_not_in_a_diff_of_a_change(target: Target, deployed: Play) -> None:
+    """The dry run of a changed secret names it, without its value."""
+    dry = target.converge([shop(QUOTES=f"{MARK} changed")], "--check", "--diff", environment={"SHOP_LOOKED_UP": FROM_CONTROLLER})
+    assert "variable: QUOTES (" in dry.output
+    assert leaks(dry.output) == []
+
+
+def test_not_in_arguments_of_processes(target: Target, deployed: Play) -> None:
+    """Of none that ran while it was deployed."""
+    seen = target.run("cat /root/arguments")
+    assert ".venv/bin/gunicorn --config" in seen and "-m pip install" in seen
+    assert leaks(seen) == []
+
+
+def test_not_in_logs(target: Target, deployed: Play) -> None:
+    """Neither the journal nor a log file has it."""
+    journal = target.run("journalctl --no-pager --output=export")
+    assert "gunicorn" in journal
+    assert leaks(journal) == []
+    assert target.run(f"grep -rlF -e '{MARK}' /var/log || true") == ""
+
+
+def test_only_root_reads_it_on_disk(target: Target, deployed: Play) -> None:
+    """The environment's file is the only file that holds it, and it is root's alone."""
+    found = target.run(f"grep -rlsF -e '{MARK}' /etc /home /opt /root /srv /tmp /usr/local /var || true").split()
+    assert sorted(found) == sorted(target.run("ls /srv/*/releases/*/environment").split())
+    for path in found:
+        assert target.run(f"stat -c '%a %U %G' {path}") == "600 root root"
+    readable = target.run("find / -xdev -name environment -path '/srv/*' -perm /077")
+    assert readable == ""
+
+
+def test_other_app_cannot_read_it(target: Target, deployed: Play) -> None:
+    """Neither from the file nor from the process that holds it."""
+    environment = f"/srv/shop/releases/{target.live('shop')}/environment"
+    pid = target.get("/who").json()["pid"]
+    assert target.get(f"/read?path={environment}", port=81).json() == {"refused": "PermissionError", "errno": 13}
+    assert "refused" in target.get(f"/read?path=/proc/{pid}/environ", port=81).json()
+    assert set(target.get("/environment").json()) & {"TOKEN", "PLAIN"} == set()
+    assert not target.succeeds(f"setpriv --reuid=other --regid=other --clear-groups cat /proc/{pid}/environ")
+    # and its own file is none of its business either: the process has what it needs
+    assert target.get(f"/read?path={environment}").json() == {"refused": "PermissionError", "errno": 13}
+
+
+def test_changed_secret_is_a_new_release_of_the_same_build(target: Target, deployed: Play) -> None:
+    """It goes live like new code does, builds no venv, and going back finds the old release."""
+    before = target.live("shop")
+    venvs = target.run("stat -c '%n %i %Y' /srv/shop/venvs/*")
+    environment = {"SHOP_LOOKED_UP": FROM_CONTROLLER}
+    target.converge([shop(QUOTES="changed")], environment=environment)
+    after = target.live("shop")
+    assert after != before and after.split("-")[0] == before.split("-")[0]
+    assert bytes.fromhex(target.get("/environment").json()["QUOTES"]) == b"changed"
+    assert target.run("stat -c '%n %i %Y' /srv/shop/venvs/*") == venvs
+    target.converge([shop()], environment=environment)
+    assert target.live("shop") == before
+    assert target.converge([shop()], environment=environment).recap["changed"] == 0
+
+
+def test_release_name_is_keyed_by_the_host(target: Target, deployed: Play) -> None:
+    """With another key the same secrets give another name, so nobody can try out secrets against a name."""
+    before = target.live("other")
+    target.run("mv /etc/flaskops/key /etc/flaskops/key.kept")
+    target.converge([other()])
+    after = target.live("other")
+    target.run("mv /etc/flaskops/key.kept /etc/flaskops/key")
+    assert target.run("stat -c '%a %U' /etc/flaskops/key") == "600 root"
+    assert after.split("-")[0] == before.split("-")[0] and after != before
+
+
+def test_app_that_prints_its_secret_when_it_fails(target: Target, deployed: Play, tmp_path) -> None:
+    """The message of a failed pre-flight shows the secret's name in its place, and so does the mark on disk."""
+    (tmp_path / "main.py").write_text("import os\napp = None\nraise RuntimeError('cannot log in with ' + os.environ['TOKEN'])\n")
+    play = target.play([{**other(), "flask_app_source": str(tmp_path)}], "-vvv")
+    assert play.returncode == 2
+    assert "cannot log in with <TOKEN>" in play.output
+    assert leaks(play.output) == []
+    marks = target.run("cat /srv/other/releases/*/failed.json")
+    assert "cannot log in with <TOKEN>" in json.loads(marks)["reason"] and leaks(marks) == []

@@ -1,0 +1,160 @@
+"""Gunicorn serves with each worker class, on a unix socket and on TCP, in a sandbox that systemd rates at 1.5 or better."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.flaskops.hosting.tests.targets.harness import Target, app, eventually
+
+ADDRESS = "198.18.2.40"
+SANDBOX_SCORE = 1.5
+SERVERS = {
+    "plain": {"nginx_site_listen": "80", "nginx_gunicorn_worker_class": "sync", "nginx_gunicorn_workers": 3},
+    "gthread": {"nginx_site_listen": "81", "nginx_gunicorn_worker_class": "gthread", "nginx_gunicorn_threads": 8},
+    "gevent": {"nginx_site_listen": "82", "nginx_gunicorn_worker_class": "gevent", "nginx_gunicorn_workers": 1},
+    "tcp": {"nginx_site_listen": "83", "nginx_gunicorn_listen": "127.0.0.1:8080"},
+}
+WORKERS = {"plain": 3, "gthread": 2, "gevent": 1, "tcp": 2}
+CLASSES = {"plain": "sync", "gthread": "gthread", "gevent": "ggevent", "tcp": "sync"}
+# An app that answers slowly, and whose answer names the worker classes that its process has loaded.
+MAIN = """
+import json, os, sys, time
+
+def app(environ, start_response):
+    if environ["PATH_INFO"] == "/slow":
+        time.sleep(1)
+    kinds = [name.rpartition(".")[2] for name in sys.modules if name.startswith("gunicorn.workers.")]
+    start_response("200 OK", [("Content-Type", "application/json")])
+    return [json.dumps({"kinds": kinds, "pid": os.getpid()}).encode()]
+"""
+
+
+def apps(source: str, names: list[str]) -> list[dict[str, Any]]:
+    """One app for each of the servers."""
+    return [app(name, source, **SERVERS[name]) for name in names]
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The app's directory."""
+    directory = tmp_path_factory.mktemp("slow")
+    (directory / "main.py").write_text(MAIN)
+    return str(directory)
+
+
+@pytest.fixture(scope="module")
+def host(target: Target, source: str) -> Target:
+    """A target with one app for each of the servers."""
+    target.converge(apps(source, list(SERVERS)))
+    return target
+
+
+def assert_serves_in_sandbox(host: Target, name: str) -> None:
+    """The app answers through nginx with the right workers, and systemd rates its unit well."""
+    port = int(SERVERS[name]["nginx_site_listen"])
+    assert set(host.get("/", port=port).json()["kinds"]) & {"sync", "gthread", "ggevent"} == {CLASSES[name]}
+    unit = f"{name}@{host.live(name)}.service"
+    main = host.run(f"systemctl show --property=MainPID --value {unit}")
+    assert len(host.run(f"pgrep -P {main}").split()) == WORKERS[name]
+    verdict = host.run(f"systemd-analyze security {unit} --no-pager | tail -1")
+    score = float(re.search(r"exposure level for \S+: ([\d.]+)", verdict)[1])
+    assert score <= SANDBOX_SCORE, verdict
+
+
+@pytest.mark.parametrize("name", SERVERS)
+def test_serves_in_sandbox(host: Target, name: str) -> None:
+    """On the Ubuntu-like target."""
+    assert_serves_in_sandbox(host, name)
+
+
+@pytest.mark.parametrize(("name", "at_once"), [("gthread", 8), ("gevent", 8)])
+def test_serves_slow_requests_side_by_side(host: Target, name: str, at_once: int) -> None:
+    """Eight requests of a second each take no eight seconds: the worker class does what it is chosen for."""
+    port = int(SERVERS[name]["nginx_site_listen"])
+    with ThreadPoolExecutor(at_once) as pool:
+        answers = list(pool.map(lambda _: host.get("/slow", port=port).status, range(at_once)))
+    assert answers == [200] * at_once
+    assert eventually(lambda: host.get("/", port=port).status == 200, 1)
+
+
+def test_listens_where_it_should(host: Target) -> None:
+    """Three on their unix socket alone, one on loopback; nothing but nginx and SSH listens to others."""
+    listening = host.run("ss --listening --tcp --numeric --no-header --processes")
+    outside = {line.split()[3].rpartition(":")[2] for line in listening.splitlines() if not line.split()[3].startswith(("127.", "[::1]"))}
+    assert outside == {"22", "80", "81", "82", "83"}
+    assert "127.0.0.1:8080" in listening
+    for name in ("plain", "gthread", "gevent"):
+        assert host.run(f"stat -c %F /srv/{name}/current/run/app.sock") == "socket"
+    assert not host.succeeds("ls /srv/tcp/current/run/app.sock")
+
+
+def test_answers_tell_no_version(host: Target) -> None:
+    """Neither nginx's nor Gunicorn's, in a good answer and in nginx's own error page."""
+    for path in ("/", "/%00"):
+        answer = host.get(path)
+        assert answer.headers["Server"] == "nginx"
+        assert not re.search(r"nginx/\d|gunicorn", f"{answer.headers} {answer.text}")
+
+
+def test_killed_worker_and_killed_server_come_back(host: Target) -> None:
+    """Gunicorn replaces a worker, systemd replaces Gunicorn."""
+    before = host.get("/").json()["pid"]
+    host.run(f"kill -9 {before}")
+    assert host.get("/").json()["pid"] != before
+    unit = f"plain@{host.live('plain')}.service"
+    server = host.run(f"systemctl show --property=MainPID --value {unit}")
+    host.run(f"systemctl kill --signal=KILL {unit}")
+    assert eventually(lambda: host.get("/").status == 200, 10)
+    assert host.run(f"systemctl show --property=MainPID --value {unit}") != server
+
+
+def test_changed_server_setting_restarts_once(host: Target, source: str) -> None:
+    """Another number of workers is a new release of the same build; only that app's instance is started anew."""
+    started = "systemctl show --property=ActiveEnterTimestampMonotonic --value"
+    others = {name: host.run(f"{started} {name}@{host.live(name)}.service") for name in ("gthread", "gevent", "tcp")}
+    before = host.live("plain")
+    play = host.converge([{**apps(source, ["plain"])[0], "nginx_gunicorn_workers": 2}, *apps(source, ["gthread"])])
+    after = host.live("plain")
+    assert after != before and after.split("-")[0] == before.split("-")[0]
+    assert play.changed == ["Stage the release, and let it prove itself", "Make the release live, and ask for it through the front"]
+    assert {name: host.run(f"{started} {name}@{host.live(name)}.service") for name in others} == others
+    assert host.run("systemctl show --property=NRestarts --value plain@" + after) == "0"
+
+
+@pytest.mark.parametrize(("name", "port"), [("plain", 80), ("tcp", 83)])
+def test_release_that_fails_under_its_server_goes_back(host: Target, source: str, tmp_path: Path, name: str, port: int) -> None:
+    """It passes the pre-flight and dies in Gunicorn: the old release serves on, on its own socket or on the shared port."""
+    live = host.live(name)
+    (tmp_path / "main.py").write_text(f"{MAIN}\nif 'gunicorn' in sys.modules:\n    raise RuntimeError('not under Gunicorn')\n")
+    play = host.play(apps(str(tmp_path), [name]))
+    assert play.returncode == 2
+    assert "RuntimeError: not under Gunicorn" in play.output and f"Release {live} serves on." in play.output
+    assert host.live(name) == live
+    assert host.get("/", port=port).status == 200
+    assert host.run(f"systemctl is-enabled {name}@{live}.service") == "enabled"
+    assert len(host.run(f"ls /srv/{name}/releases/*/failed.json").split()) == 1
+    assert host.run(f"systemctl list-units --plain --no-legend --state=active,activating,failed '{name}@*' | awk '{{print $1}}'") == f"{name}@{live}.service"
+
+
+def test_new_release_on_tcp(host: Target, source: str) -> None:
+    """Releases that share a port follow one another."""
+    before = host.live("tcp")
+    host.converge([{**apps(source, ["tcp"])[0], "flask_app_environment": {"GREETING": "hello"}}])
+    assert host.live("tcp") != before
+    assert host.get("/", port=83).status == 200
+
+
+def test_debian_12(new_target: Callable[..., Target], source: str) -> None:
+    """The oldest systemd that is supported serves in the same sandbox; so does its Python."""
+    old = new_target("198.18.2.41", "debian12")
+    names = ["gevent", "tcp"]
+    old.converge(apps(source, names))
+    for name in names:
+        assert_serves_in_sandbox(old, name)
+    assert old.converge(apps(source, names)).recap["changed"] == 0
