@@ -32,16 +32,23 @@ class ActionModule(ActionBase):
         problems = found.problems or list(_problems_of_source(found.values))
         if problems:
             return _refusal(problems)
-        options.update(user=found.values["flask_app_user"], group=found.values["flask_app_group"])
-        host = self._execute_module("flaskops.hosting.survey", module_args=options, task_vars=task_vars)
+        host = self._look(options, found.values, task_vars)
         if host.get("failed"):
             return host
+        recorded = settings.recorded(found.values, host)
+        if found.values["flask_app_state"] == "absent" and not recorded.items() <= found.values.items():
+            found.values.update(recorded)  # who removes an app need not remember where it was
+            host = self._look(options, found.values, task_vars)
         if found.values["flask_app_state"] == "present":
             problems = list(settings.conflicts(found.values, host))
         if problems:
             return _refusal(problems)
         reached_at = str(task_vars.get("ansible_host") or task_vars.get("inventory_hostname"))
         return {**host, "settings": found.values, **settings.derive(found.values, host, reached_at)}
+
+    def _look(self, options: dict[str, Any], values: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
+        arguments = {**options, "user": values["flask_app_user"], "group": values["flask_app_group"]}
+        return self._execute_module("flaskops.hosting.survey", module_args=arguments, task_vars=task_vars)
 
     def _load(self, path: Path) -> Any:
         # the roles' own files, so their templates may be trusted; before ansible-core 2.19 all are

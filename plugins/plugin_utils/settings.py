@@ -290,6 +290,12 @@ def _is_same_port(listen: Any, socket: dict[str, Any]) -> bool:
     return mine == other or mine in everywhere or other in everywhere
 
 
+def recorded(values: dict[str, Any], host: dict[str, Any]) -> dict[str, Any]:
+    """The settings that the host has noted of this app, which say where it is and whose."""
+    record = host["apps"].get(values["flask_app_name"], {})
+    return {f"flask_app_{key}": record[key] for key in ("root", "user", "group") if key in record}
+
+
 def site_of(values: dict[str, Any]) -> str:
     """The name of the server block that an app is in. Apps with the same address and names share one."""
     words = [str(values.get("nginx_site_listen")), *sorted(values.get("nginx_site_server_names", []))]

@@ -24,17 +24,27 @@ ExecReload=/bin/sh -c 'echo reload >>/root/reloads; test ! -e /etc/tried/refuse'
 [Install]
 WantedBy=multi-user.target
 """
+FILES = """
+echo old >old.conf
+chmod 640 old.conf
+chown ubuntu:adm old.conf
+touch -d 2020-02-02 old.conf
+ln -s old.conf link
+echo kept >folder/inner/deep.conf
+chmod 600 folder/inner/deep.conf
+chmod 710 folder
+chown -R ubuntu:ubuntu folder
+ln -s nowhere folder/dangling
+echo whole >replaced.conf
+"""
 
 
 @pytest.fixture
 def host(target: Target) -> Target:
     """A target with files of every sort in one place, which a test may write over; the server is not running."""
-    target.run(
-        f"systemctl disable --now --quiet tried 2>/dev/null; rm -rf {PLACE} /root/reloads /var/lib/flaskops; mkdir -p {PLACE}/folder/inner && cd {PLACE} && "
-        "echo old >old.conf && chmod 640 old.conf && chown ubuntu:adm old.conf && touch -d 2020-02-02 old.conf && ln -s old.conf link && "
-        "echo kept >folder/inner/deep.conf && chmod 600 folder/inner/deep.conf && chmod 710 folder && chown -R ubuntu:ubuntu folder && "
-        "ln -s nowhere folder/dangling && echo whole >replaced.conf && rm -f /etc/systemd/system/tried.service"
-    )
+    target.run("systemctl disable --now --quiet tried", check=False)
+    target.run(f"rm -rf {PLACE} /root/reloads /var/lib/flaskops")
+    target.run(f"sh -e -c 'mkdir -p {PLACE}/folder/inner; cd {PLACE}; sh -e'", stdin=FILES)
     target.run("cat >/etc/systemd/system/tried.service && systemctl daemon-reload", stdin=UNIT)
     return target
 

@@ -16,7 +16,13 @@ from ansible_collections.flaskops.hosting.tests.targets.harness import APPS, Tar
 
 ADDRESS = "198.18.2.80"
 PROBE = (APPS / "probe/main.py").read_text()
-NAMES = {"ペン/りんご.txt": "日本語\n", "данные/файл.txt": "привет", "🐙.bin": b"\x00\xff\n\r\n", "with space & 'quote'.txt": "", "-dash": "x"}
+NAMES = {
+    "ペン/りんご.txt": "日本語\n",
+    "данные/файл.txt": "привет",
+    "🐙.bin": b"\x00\xff\n\r\n",
+    "with space & 'quote'.txt": "",
+    "-dash": "x",
+}
 # Waits for the pre-flight, which runs as the app's account outside of its unit, and kills the module that waits for it.
 KILL = """
 import glob, os, pwd, signal, time

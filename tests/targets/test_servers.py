@@ -139,7 +139,8 @@ def test_release_that_fails_under_its_server_goes_back(host: Target, source: str
     assert host.get("/", port=port).status == 200
     assert host.run(f"systemctl is-enabled {name}@{live}.service") == "enabled"
     assert len(host.run(f"ls /srv/{name}/releases/*/failed.json").split()) == 1
-    assert host.run(f"systemctl list-units --plain --no-legend --state=active,activating,failed '{name}@*' | awk '{{print $1}}'") == f"{name}@{live}.service"
+    units = host.run(f"systemctl list-units --plain --no-legend --state=active,activating,failed '{name}@*'").splitlines()
+    assert [line.split()[0] for line in units] == [f"{name}@{live}.service"]
 
 
 def test_new_release_on_tcp(host: Target, source: str) -> None:

@@ -328,6 +328,17 @@ def test_what_an_app_leaves_is_taken_away_unless_others_need_it(
     assert left["left_site_is_shared"] is (left_site == "80")
 
 
+def test_the_host_remembers_where_an_app_is_and_whose() -> None:
+    found = host()
+    found["apps"]["shop"] = {**shop("80", 80), "user": "shop", "group": "shop"}
+    assert settings.recorded(check().values, found) == {
+        "flask_app_root": "/srv/shop",
+        "flask_app_user": "shop",
+        "flask_app_group": "shop",
+    }
+    assert settings.recorded(check().values, host()) == {}
+
+
 def test_an_account_of_somebody_else_is_refused() -> None:
     found = host(apps={}, account={"user": False, "group": True, "ours": False, "foreign": True})
     (problem,) = conflicts(check(flask_app_user="ubuntu").values, found)
