@@ -88,7 +88,9 @@ def host_key(create: bool) -> bytes:
 def foretell(plan: Plan) -> tuple[Release, dict[str, str]]:
     """The release that staging would give, and the diff to the live one."""
     venv = plan.venv_name()
-    release = plan.tree.release(plan.release_name(venv, host_key(create=False)))
+    # a dry run on a bare host cannot know the second half of the name, for the host has no key yet
+    name = plan.release_name(venv, host_key(create=False)) if HOST_KEY.exists() else f"{plan.payload['build'][:12]}-new"
+    release = plan.tree.release(name)
     live = plan.tree.live()
     before = describe(live.facts()) if live and live.is_complete() else []
     after = describe({**facts_of(plan, venv), "release": release.name})

@@ -91,6 +91,15 @@ def test_what_is_noted_and_shown_of_a_release_holds_no_secret(tmp_path: Path, mo
     assert "file: main.py (1234)\n" in lines
 
 
+def test_a_dry_run_does_not_make_up_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(staging, "HOST_KEY", tmp_path / "etc" / "key")
+    assert staging.foretell(plan(tmp_path))[0].name == "b" * 12 + "-new"
+    staging.host_key(create=True)
+    foretold = staging.foretell(plan(tmp_path))
+    assert foretold[0].name == name(plan(tmp_path), key=staging.host_key(create=False))
+    assert f"release: {foretold[0].name}\n" in foretold[1]["after"]
+
+
 def test_the_hosts_key_is_made_once_and_for_root_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(staging, "HOST_KEY", tmp_path / "etc" / "key")
     assert staging.host_key(create=False) != staging.host_key(create=False)
