@@ -254,7 +254,7 @@ def conflicts(values: dict[str, Any], host: dict[str, Any]) -> Iterator[str]:
     if host["account"]["foreign"]:
         yield (
             f"flask_app_user: {values['flask_app_user']!r} is an account that this collection did not make, and it has a login shell "
-            f"or another group; give the app one of its own. For example:\n    flask_app_user: {name}"
+            f"or another group; give the app one of its own. For example:\n    flask_app_user: {name.lower()}-app"
         )
     own = host["apps"].get(name)
     if own and own["root"] != values["flask_app_root"]:
