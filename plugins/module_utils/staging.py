@@ -35,6 +35,7 @@ from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree impo
 )
 
 HOST_KEY = Path("/etc/flaskops/key")
+FRONT_GROUP = "www-data"  # of nginx and of Apache, on Debian and on Ubuntu
 BUILD_TIMEOUT = 900  # seconds for pip; compiling uWSGI on a small host takes minutes
 PREFLIGHT_TIMEOUT = 60  # seconds for import and health path
 LOG_LINES = 30
@@ -168,7 +169,7 @@ def unpack_code(plan: Plan, release: Release) -> None:
     """Lay the code down as root's, readable by the app's group; what the front serves is readable by all."""
     code = release.path / "code"
     release.path.mkdir(mode=0o751)
-    source = _sibling_with_same_build(plan, release)
+    source = sibling_with_same_build(plan, release)
     if plan.options["archive"]:
         archive: Any = tarfile.open(plan.options["archive"], "r:gz")
     elif plan.payload["archive"] is not None:
@@ -190,30 +191,17 @@ def unpack_code(plan: Plan, release: Release) -> None:
     run_directory = release.path / "run"
     run_directory.mkdir()
     # the front's group may pass to the socket in here, and needs no access to anything else
-    os.chown(run_directory, pwd.getpwnam(plan.options["user"]).pw_uid, _front_gid(plan))
+    os.chown(run_directory, pwd.getpwnam(plan.options["user"]).pw_uid, grp.getgrnam(FRONT_GROUP).gr_gid)
     run_directory.chmod(0o710)
 
 
-def has_build(plan: Plan) -> bool:
-    """Tell whether the host holds this code already, so that it need not be sent."""
-    venv = plan.venv_name()
-    wanted = plan.tree.release(plan.release_name(venv, host_key(create=False)))
-    return _sibling_with_same_build(plan, wanted) is not None or (wanted.is_complete() and not wanted.has_failed())
-
-
-def _sibling_with_same_build(plan: Plan, release: Release) -> Path | None:
+def sibling_with_same_build(plan: Plan, release: Release) -> Path | None:
+    """Another release on the host that holds this code already, so that it need not be sent."""
     for other in plan.tree.complete_releases():
         same = other.facts()["build"] == plan.payload["build"] and other.facts()["shared"] == plan.options["shared"]
         if same and other.name != release.name:
             return other.path
     return None
-
-
-def _front_gid(plan: Plan) -> int:
-    try:
-        return grp.getgrnam(plan.options["front_group"]).gr_gid
-    except KeyError as error:
-        raise ReleaseError(f"front_group: got {plan.options['front_group']!r}, which is no group on this host") from error
 
 
 def _link_shared(plan: Plan, code: Path, name: str) -> None:
@@ -296,6 +284,8 @@ def _install(plan: Plan, venv: Path, source: Path) -> None:
     for directory, names, files in os.walk(venv):
         for path in [directory, *[os.path.join(directory, one) for one in names + files]]:
             os.chown(path, 0, 0, follow_symlinks=False)
+            if not os.path.islink(path):  # a package may bring files that everybody can write
+                os.chmod(path, os.stat(path).st_mode & ~0o022)
 
 
 def write_settings(plan: Plan, release: Release) -> None:

@@ -95,10 +95,6 @@ options:
     description: The app's group. It exists already.
     type: str
     default: wsgi
-  front_group:
-    description: The group of the web server, which gets access to the app's socket.
-    type: str
-    default: www-data
   mount:
     description: The URL prefix that the app answers under.
     type: str
@@ -273,7 +269,6 @@ ARGUMENTS: dict[str, Any] = {
     },
     "user": {"type": "str", "default": "wsgi"},
     "group": {"type": "str", "default": "wsgi"},
-    "front_group": {"type": "str", "default": "www-data"},
     "mount": {"type": "str", "default": "/"},
     "static": {"type": "list", "elements": "str", "default": []},
     "shared": {"type": "list", "elements": "str", "default": []},
@@ -303,7 +298,7 @@ def stage(options: dict[str, Any], tree: Tree, check_mode: bool) -> dict[str, An
     if check_mode:
         return {**result, "diff": diff}
     with tree.lock():
-        if plan.payload["archive"] is None and not options["archive"] and not staging.has_build(plan):
+        if plan.payload["archive"] is None and not options["archive"] and not staging.sibling_with_same_build(plan, release):
             return {"archive_needed": True, "changed": False}
         release, changed = staging.stage(plan)
     return {**result, "release": release.name, "changed": changed, "diff": diff}

@@ -77,7 +77,6 @@ ACCOUNT = Rule(
     "shop",
 )
 AT_LEAST_1 = Rule(lambda value: value >= 1, "a whole number of at least 1", "4")
-URL_PATH = r"/(?:[\w.~-]+/?)*"
 RULES = {
     "flask_app_name": Rule(matches(r"[A-Za-z][A-Za-z0-9_-]{0,31}"), "1 to 32 letters, digits, - and _, a letter first", "shop"),
     "flask_app_root": Rule(matches(r"/[\w.-]+(?:/[\w.-]+)+"), "an absolute path below a top-level directory", "/srv/shop"),
