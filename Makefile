@@ -1,6 +1,6 @@
 # Everything a developer does here, by name. `make` alone says what there is.
 .DEFAULT_GOAL := help
-.PHONY: help venv demo urls demo-down test unit lint bench clean
+.PHONY: help venv demo urls demo-down test unit lint docs bench clean
 SHELL := bash
 
 help:
@@ -12,6 +12,7 @@ help:
 	@echo 'make unit         the unit tests alone (seconds)'
 	@echo 'make lint         ansible-lint (profile production) and yamllint'
 	@echo 'make molecule-X   one scenario, kept: converge and verify (molecule/X)'
+	@echo 'make docs         docs/topologies.md, made of docs/facts.yml'
 	@echo 'make bench        our runs measured against a bare shell script'
 	@echo 'make clean        demo-down, and all that was made: .venv, .cache, images'
 
@@ -22,8 +23,7 @@ demo:
 	@dev/venv
 	@dev/engine
 	@dev/fleet up inventories/docker
-	@echo 'demo: running site.yml on the fleet, over SSH as ubuntu'
-	@.venv/bin/ansible-playbook site.yml -i inventories/docker
+	@dev/demo
 	@dev/show table
 
 urls:
@@ -47,8 +47,13 @@ lint:
 molecule-%:
 	@dev/venv
 	@dev/engine
+	@! grep -qs e2e molecule/$*/molecule.yml || dev/browser
 	@dev/molecule converge $*
 	@dev/molecule verify $*
+
+docs:
+	@dev/venv
+	@.venv/bin/python dev/facts >docs/topologies.md
 
 bench:
 	@dev/venv

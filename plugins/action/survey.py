@@ -28,26 +28,34 @@ class ActionModule(ActionBase):
         if not roles:
             return self._execute_module("flaskops.hosting.survey", module_args=options, task_vars=task_vars)
         own = options.pop("variables", None) or {}
+        topology = settings.Topology(**options.pop("topology", None) or {"name": ""})
         found = settings.Settings(roles, task_vars, own, self._load, self._render)
-        problems = found.problems or list(_problems_of_source(found.values))
+        of_an_app = "flask_app" in roles
+        problems = found.problems or (list(_problems_of_source(found.values)) if of_an_app else [])
         if problems:
             return _refusal(problems)
+        for name, packages in (options.pop("packages_by_setting", None) or {}).items():
+            value = found.values.get(name)
+            options["packages"] = [*options.get("packages", []), *packages.get(str(value), packages.get("*", []) if value else [])]
         host = self._look(options, found.values, task_vars)
         if host.get("failed"):
             return host
+        if not of_an_app:
+            return {**host, "settings": found.values}
         recorded = settings.recorded(found.values, host)
         if found.values["flask_app_state"] == "absent" and not recorded.items() <= found.values.items():
             found.values.update(recorded)  # who removes an app need not remember where it was
             host = self._look(options, found.values, task_vars)
         if found.values["flask_app_state"] == "present":
-            problems = list(settings.conflicts(found.values, host))
+            problems = list(settings.conflicts(found.values, host, topology))
         if problems:
             return _refusal(problems)
         reached_at = str(task_vars.get("ansible_host") or task_vars.get("inventory_hostname"))
-        return {**host, "settings": found.values, **settings.derive(found.values, host, reached_at)}
+        return {**host, "settings": found.values, **settings.derive(found.values, host, topology, reached_at)}
 
     def _look(self, options: dict[str, Any], values: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
-        arguments = {**options, "user": values["flask_app_user"], "group": values["flask_app_group"]}
+        looked_for = {name: values[f"flask_app_{name}"] for name in ("user", "group", "python") if f"flask_app_{name}" in values}
+        arguments = {**options, **looked_for}
         return self._execute_module("flaskops.hosting.survey", module_args=arguments, task_vars=task_vars)
 
     def _load(self, path: Path) -> Any:

@@ -16,9 +16,9 @@ from typing import Any
 
 LOCKS = Path("/run/lock/flaskops")
 RECORDS = Path("/etc/flaskops/apps")
-UNIT_FILE = "app.service"
 COMPLETE_MARK = "release.json"
 FAILED_MARK = "failed.json"
+LIVE_MARK = "live.json"
 
 
 class ReleaseError(Exception):
@@ -72,6 +72,18 @@ class Tree:
         except FileNotFoundError:
             return None
 
+    @property
+    def maintenance(self) -> Path:
+        """The page that visitors get instead of the app, while it exists."""
+        return self.root / "maintenance.html"
+
+    def kept_releases(self) -> list[Release]:
+        """The releases that are on the host, oldest first, those that failed before they were complete included."""
+        if not self.releases.is_dir():
+            return []
+        found = [self.release(path.name) for path in self.releases.iterdir()]
+        return sorted((one for one in found if one.is_complete() or one.has_failed()), key=Release.made)
+
     def complete_releases(self) -> list[Release]:
         """The releases that were staged to the end, oldest first, failed ones included."""
         if not self.releases.is_dir():
@@ -118,11 +130,6 @@ class Release:
         """Its directory."""
         return self.tree.releases / self.name
 
-    @property
-    def unit(self) -> str:
-        """The systemd unit of its instance. Each release has its own, so that two can run side by side."""
-        return f"{self.tree.app}@{self.name}.service"
-
     def is_complete(self) -> bool:
         """Tell whether it was staged to the end. One that was not does not count as existing."""
         return (self.path / COMPLETE_MARK).is_file()
@@ -137,7 +144,7 @@ class Release:
 
     def secrets(self) -> dict[str, str]:
         """Its secret variables, to keep them out of what people read."""
-        variables = read_environment_file((self.path / "environment").read_text(encoding="utf-8"))
+        variables = read_environment_file((self.path / "environment").read_bytes().decode())
         return {name: variables[name] for name in self.facts()["secrets"]}
 
     def mark_complete(self, facts: dict[str, Any]) -> None:
@@ -150,6 +157,24 @@ class Release:
         if self.path.is_dir():
             facts = {"reason": reason, "log": log, "failed": time.time()}
             write_private(self.path / FAILED_MARK, json.dumps(facts, indent=1))
+
+    def made(self) -> float:
+        """When it was staged or refused, in seconds since 1970."""
+        return self.facts()["created"] if self.is_complete() else self.failure()["failed"]
+
+    def mark_live(self) -> None:
+        """Note that it has gone live, and when. Going back to it changes nothing of that: it keeps its place in the order."""
+        write_private(self.path / LIVE_MARK, json.dumps({"live": time.time()}))
+
+    def went_live(self) -> float:
+        """When it last went live by being released, in seconds since 1970; 0 where it never did."""
+        mark = self.path / LIVE_MARK
+        return json.loads(mark.read_text(encoding="utf-8"))["live"] if mark.is_file() else 0
+
+    def failure(self) -> dict[str, Any]:
+        """Why it was refused: ``reason``, ``log`` and ``failed``, the time; empty where it was not."""
+        mark = self.path / FAILED_MARK
+        return json.loads(mark.read_text(encoding="utf-8")) if mark.is_file() else {}
 
     def discard(self) -> None:
         """Remove its directory."""
@@ -178,7 +203,7 @@ def environment_file(variables: dict[str, str]) -> str:
 
 
 def read_environment_file(text: str) -> dict[str, str]:
-    """The variables in a text that ``environment_file`` has written."""
+    """The variables in a text that ``environment_file`` has written, and in which no newline was translated."""
     found = re.findall(r'^([A-Za-z_]\w*)="((?:[^"\\]|\\.)*)"$', text, re.MULTILINE | re.DOTALL)
     return {name: re.sub(r"\\(.)", r"\1", value, flags=re.DOTALL) for name, value in found}
 

@@ -31,6 +31,7 @@ from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree impo
     Tree,
     environment_file,
     hide_secrets,
+    read_environment_file,
     write_private,
 )
 
@@ -69,10 +70,24 @@ class Plan:
             "venv": venv,
             "environment": self.environment,
             "settings": self.payload["settings"],
-            **{name: self.options[name] for name in ("module", "user", "group", "mount", "static", "shared", "listen")},
+            **{name: self.options[name] for name in ("module", "user", "group", "mount", "static", "shared", "listen", "protocol", "manager")},
         }
         digest = hmac.new(key, json.dumps(configuration, sort_keys=True).encode(), hashlib.sha256).hexdigest()
         return f"{self.payload['build'][:12]}-{digest[:8]}"
+
+
+def read_environment_files(paths: list[str], may_be_missing: bool) -> dict[str, str]:
+    """The variables in files on the host. In a dry run, what makes a file may have made none yet.
+
+    Raises ``ReleaseError`` for a file that is missing.
+    """
+    found: dict[str, str] = {}
+    for path in map(Path, paths):
+        if path.is_file():
+            found.update(read_environment_file(path.read_bytes().decode()))
+        elif not may_be_missing:
+            raise ReleaseError(f"environment_files: got {str(path)!r}, and there is no such file on this host")
+    return found
 
 
 def host_key(create: bool) -> bytes:
@@ -131,7 +146,7 @@ def facts_of(plan: Plan, venv: str) -> dict[str, Any]:
     """What is noted with a release: what activation needs, and what a diff shows. Secrets are there as keyed hashes."""
     key = host_key(create=False)
     fingerprints = {name: hmac.new(key, value.encode(), "sha256").hexdigest()[:8] for name, value in plan.environment.items()}
-    names = ("app", "module", "mount", "health_path", "health_host", "health_timeout", "listen", "shared")
+    names = ("app", "module", "user", "mount", "health_path", "health_host", "health_timeout", "listen", "protocol", "manager", "log", "shared")
     return {
         **{name: plan.options[name] for name in names},
         "build": plan.payload["build"],
@@ -148,7 +163,7 @@ def facts_of(plan: Plan, venv: str) -> dict[str, Any]:
 
 def describe(facts: dict[str, Any]) -> list[str]:
     """A release as lines of text, made for a diff: what differs is a line that differs."""
-    lines = [f"{name}: {facts[name]}\n" for name in ("release", "build", "version", "module", "mount", "listen", "venv")]
+    lines = [f"{name}: {facts[name]}\n" for name in ("release", "build", "version", "module", "mount", "manager", "listen", "venv")]
     requirements = facts["requirements"].splitlines() + facts["server_requirements"]
     lines += [f"requirement: {line}\n" for line in requirements]
     for title, entries in (("variable", facts["environment"]), ("setting", facts["settings"]), ("file", facts["files"])):
@@ -295,7 +310,11 @@ def write_settings(plan: Plan, release: Release) -> None:
         write_private(path, in_release(release, entry["content"]))
         shutil.chown(path, "root", plan.options["group"])
         path.chmod(0o640)
-    write_private(release.path / "environment", environment_file(plan.environment))
+    environment = release.path / "environment"
+    write_private(environment, environment_file(plan.environment))
+    if plan.options["manager"] == "apache":  # its daemon process is the account's before any Python runs, and must read it itself
+        shutil.chown(environment, "root", plan.options["group"])
+        environment.chmod(0o640)
     shutil.chown(release.path, "root", plan.options["group"])
 
 

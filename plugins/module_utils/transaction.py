@@ -43,16 +43,17 @@ class Change:
     @classmethod
     def from_entry(cls, entry: dict[str, Any]) -> Change:
         """Read one entry of the ``files`` option. Raises ``TransactionError`` for an entry that makes no sense."""
+        if entry.get("state") == "absent":
+            return cls(Path(entry.get("link") or entry["dest"]), "absent")
         if entry.get("link"):
             return cls(Path(entry["link"]), "link", target=entry["to"])
-        kind = "absent" if entry.get("state") == "absent" else "file"
         try:
             mode = int(entry.get("mode") or "0644", 8)
         except ValueError as error:
             raise TransactionError(f"mode: got {entry['mode']!r}; give octal digits in quotes, such as \"0644\"") from error
         return cls(
             Path(entry["dest"]),
-            kind,
+            "file",
             content=(entry.get("content") or "").encode(),
             mode=mode,
             owner=entry.get("owner") or "root",

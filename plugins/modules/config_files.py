@@ -66,6 +66,9 @@ options:
       - A systemd unit that reads the files. It is enabled and started, and told of a change as O(on_change) says.
       - The unit is looked at even where no file changed, so a server that somebody stopped is started.
     type: str
+  service_needs:
+    description: A directory without which the service has nothing to do. Where it is empty, the service is stopped and disabled instead.
+    type: path
   on_change:
     description: How the service takes a change.
     type: str
@@ -104,13 +107,14 @@ recovered:
   type: bool
   sample: false
 service:
-  description: What was done with the service. One of V(none), V(started), V(reloaded), V(restarted).
+  description: What was done with the service. One of V(none), V(started), V(reloaded), V(restarted), V(stopped).
   returned: always
   type: str
   sample: reloaded
 """
 
 import shlex
+from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -118,6 +122,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.flaskops.hosting.plugins.module_utils.command import run, unit_properties
 from ansible_collections.flaskops.hosting.plugins.module_utils.transaction import Change, Transaction, TransactionError
 
+UNITS = Path("/etc/systemd/system")
 FILE_OPTIONS: dict[str, Any] = {
     "dest": {"type": "path"},
     "src": {"type": "str"},
@@ -132,7 +137,7 @@ FILE_OPTIONS: dict[str, Any] = {
 }
 
 
-def accept(test: str | None, service: str | None, on_change: str) -> str:
+def accept(test: str | None, service: str | None, wanted: str) -> str:
     """Test what was written and let the service read it; returns what was done with the service.
 
     Raises ``TransactionError`` with the server's own message.
@@ -141,32 +146,51 @@ def accept(test: str | None, service: str | None, on_change: str) -> str:
         tested = run(*shlex.split(test))
         if tested.returncode:
             raise TransactionError(f"{test}: exit code {tested.returncode}\n{tested.stdout.strip()}")
-    return tell(service, on_change) if service else "none"
+    return tell(service, wanted) if service else "none"
 
 
-def tell(service: str, on_change: str) -> str:
-    """Enable the service and have it read its files. Raises ``TransactionError`` where systemd refuses."""
+def reload_units(changes: list[Change]) -> None:
+    """Have systemd read its units again, where some of them changed."""
+    if any(change.path.parent == UNITS for change in changes):
+        run("systemctl", "daemon-reload")
+
+
+def tell(service: str, wanted: str) -> str:
+    """Have the service ``reloaded``, ``restarted`` or ``stopped``, and enabled or not. Raises ``TransactionError`` where systemd refuses."""
+    if wanted == "stopped":
+        _systemctl("disable", "--now", service)
+        return wanted
     before = unit_properties(service, "ActiveState", "UnitFileState")
     if before.get("UnitFileState") != "enabled":
         _systemctl("enable", service)
     if before.get("ActiveState") != "active":
         _systemctl("start", service)
         return "started"
-    _systemctl("reload-or-restart" if on_change == "reloaded" else "restart", service)
-    return on_change
+    _systemctl("reload-or-restart" if wanted == "reloaded" else "restart", service)
+    return wanted
 
 
-def _systemctl(verb: str, service: str) -> None:
-    done = run("systemctl", "--quiet", verb, service)
+def _systemctl(*words: str) -> None:
+    verb, service = words[0], words[-1]
+    done = run("systemctl", "--quiet", *words)
     if done.returncode:
         log = run("journalctl", f"--unit={service}", "--lines=10", "--output=cat", "--no-pager").stdout
         raise TransactionError(f"systemctl {verb} {service}: exit code {done.returncode}\n{done.stdout.strip()}\n{log.strip()}")
 
 
-def is_up(service: str) -> bool:
-    """Tell whether the service runs now and after a boot."""
+def is_as_wanted(service: str, wanted: str) -> bool:
+    """Tell whether the service runs now and after a boot; or does neither, where it shall be ``stopped``."""
     found = unit_properties(service, "ActiveState", "UnitFileState")
-    return found.get("ActiveState") == "active" and found.get("UnitFileState") == "enabled"
+    up = [found.get("ActiveState") == "active", found.get("UnitFileState") == "enabled"]
+    return not any(up) if wanted == "stopped" else all(up)
+
+
+def is_empty_after(directory: Path, changes: list[Change]) -> bool:
+    """Tell whether a directory is empty, or will be when the changes are made."""
+    found = {path.name for path in directory.glob("*")}
+    here = [change for change in changes if change.path.parent == directory]
+    gone = {change.path.name for change in here if change.kind == "absent"}
+    return not (found | {change.path.name for change in here}) - gone
 
 
 def main() -> None:
@@ -184,15 +208,17 @@ def main() -> None:
             },
             "test": {"type": "str"},
             "service": {"type": "str"},
+            "service_needs": {"type": "path"},
             "on_change": {"type": "str", "choices": ["reloaded", "restarted"], "default": "reloaded"},
         },
         supports_check_mode=True,
     )
-    test, service, on_change = (module.params[name] for name in ("test", "service", "on_change"))
+    test, service, needs, wanted = (module.params[name] for name in ("test", "service", "service_needs", "on_change"))
     result: dict[str, Any] = {"recovered": False, "service": "none", "paths": []}
 
     def put_on_the_host() -> None:
-        result["service"] = accept(test, service, on_change)
+        reload_units(pending)
+        result["service"] = accept(test, service, wanted)
 
     try:
         transaction = Transaction([Change.from_entry(entry) for entry in module.params["files"]])
@@ -201,8 +227,10 @@ def main() -> None:
         pending = transaction.pending()
         result["paths"] = [str(change.path) for change in pending]
         result["diff"] = [change.diff() for change in pending]
-        down = bool(service) and not is_up(service)
-        result["changed"] = bool(pending or result["recovered"] or down)
+        if needs and is_empty_after(Path(needs), transaction.changes):
+            wanted = "stopped"
+        other = bool(service) and not is_as_wanted(service, wanted)
+        result["changed"] = bool(pending or result["recovered"] or other)
         if result["changed"] and lock is not None:
             transaction.commit(pending, put_on_the_host)
     except TransactionError as error:

@@ -18,16 +18,17 @@ description:
     in the release's own virtual environment, as the app's account, with the release's environment.
   - O(state=live) starts the release's instance, waits until it is healthy, flips the symlink C(current), and stops the
     instance that served before. Where anything fails, the release that was live serves on.
+  - O(state=rolled_back) does the same for a release that was live before and is still on the host.
   - O(state=absent) stops the app and removes its releases, units and tree.
 author: flaskops contributors
 options:
   state:
     description: What is to be done.
     type: str
-    choices: [staged, live, absent]
+    choices: [staged, live, rolled_back, absent]
     required: true
   app:
-    description: Name of the app. Its units are named C(<app>@<release>.service).
+    description: Name of the app. Its instances are named C(<app>@<release>).
     type: str
     required: true
   root:
@@ -69,9 +70,17 @@ options:
       - Environment variables that nobody but root and the app may see. They are in no log, fact, diff or argument.
     type: dict
     default: {}
+  environment_files:
+    description:
+      - Files on the host with more such variables, for root alone to read, in the syntax of systemd's C(EnvironmentFile=).
+        So a secret that was made on a host never leaves it. What O(environment) and O(secrets) say wins.
+    type: list
+    elements: path
+    default: []
   settings:
     description:
-      - The application server's files, written beside the code. One of them is the systemd unit C(app.service).
+      - The application server's files, written beside the code. One of them says how its instance runs. It is C(app.service), a
+        systemd unit, or C(supervisor.conf), a program, as O(manager) says.
       - C(@RELEASE_PATH@) and C(@RELEASE@) in them become the release's directory and name.
     type: list
     elements: dict
@@ -110,9 +119,25 @@ options:
     elements: str
     default: []
   listen:
-    description: Where the release's instance listens. C(unix:) and a path in the release, or C(host:port).
+    description:
+      - Where the release's instance listens. C(unix:) and a path in the release, or C(host:port).
+        Empty where it has no socket of its own.
     type: str
     default: unix:run/app.sock
+  protocol:
+    description: What the instance speaks there.
+    type: str
+    choices: [http, uwsgi]
+    default: http
+  manager:
+    description: What runs the instance. With V(apache) it is mod_wsgi's daemon processes.
+    type: str
+    choices: [systemd, supervisord, apache]
+    default: systemd
+  log:
+    description: The file that the instance's errors go to, with O(manager=apache).
+    type: str
+    default: ""
   health_path:
     description: The path below O(mount) that must answer 2xx before the release gets traffic.
     type: str
@@ -126,7 +151,9 @@ options:
     type: int
     default: 30
   release:
-    description: Name of the release to make live, as RV(release) tells.
+    description:
+      - Name of the release to make live, as RV(release) tells.
+      - Without one, O(state=rolled_back) takes the one that was live before the one that is, and has not failed.
     type: str
   front:
     description: How to ask for the app through the web server when the release is live. Left out, nobody asks.
@@ -141,9 +168,8 @@ options:
         type: str
         required: true
   record:
-    description: What other apps on the host must know of this one, such as ports and server names.
+    description: What other apps on the host must know of this one, such as ports and server names. Left out, what was noted stays.
     type: dict
-    default: {}
   keep:
     description: How many releases are kept, the live one among them.
     type: int
@@ -159,7 +185,7 @@ options:
     description: Internal. What the controller hands over and nobody shall see.
     type: str
 notes:
-  - Needs systemd, and C(python3-venv) on Debian and Ubuntu.
+  - Needs systemd, whatever O(manager) says, and C(python3-venv) on Debian and Ubuntu.
 attributes:
   check_mode:
     support: partial
@@ -194,6 +220,13 @@ EXAMPLES = r"""
     release: "{{ staged.release }}"
     front: {address: "127.0.0.1:80", host: shop.example}
 
+- name: Go back to the release before
+  flaskops.hosting.release:
+    state: rolled_back
+    app: shop
+    root: /srv/shop
+    front: {address: "127.0.0.1:80", host: shop.example}
+
 - name: Remove the app
   flaskops.hosting.release:
     state: absent
@@ -204,7 +237,7 @@ EXAMPLES = r"""
 RETURN = r"""
 release:
   description: Name of the release.
-  returned: when O(state) is V(staged) or V(live)
+  returned: when O(state) is V(staged), V(live) or V(rolled_back)
   type: str
   sample: 3f786850e387-89e6c98d
 build:
@@ -214,12 +247,12 @@ build:
   sample: 3f786850e387550fdab836ed7e6dc881de23001b
 previous:
   description: The release that was live before. Empty for none.
-  returned: when O(state=live)
+  returned: when O(state) is V(live) or V(rolled_back)
   type: str
   sample: 0fcd19b3a1d2-89e6c98d
 removed:
   description: Releases that were removed because there are more than O(keep).
-  returned: when O(state=live)
+  returned: when O(state) is V(live) or V(rolled_back)
   type: list
   elements: str
   sample: []
@@ -246,11 +279,10 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.flaskops.hosting.plugins.module_utils import activation, staging
-from ansible_collections.flaskops.hosting.plugins.module_utils.command import run
 from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree import ReleaseError, Tree, write_private
 
 ARGUMENTS: dict[str, Any] = {
-    "state": {"type": "str", "choices": ["staged", "live", "absent"], "required": True},
+    "state": {"type": "str", "choices": ["staged", "live", "rolled_back", "absent"], "required": True},
     "app": {"type": "str", "required": True},
     "root": {"type": "path", "required": True},
     "source": {"type": "str"},
@@ -261,6 +293,7 @@ ARGUMENTS: dict[str, Any] = {
     "server_requirements": {"type": "list", "elements": "str", "default": []},
     "environment": {"type": "dict", "default": {}},
     "secrets": {"type": "dict", "default": {}, "no_log": False},  # the controller moves them into the payload
+    "environment_files": {"type": "list", "elements": "path", "default": []},
     "settings": {
         "type": "list",
         "elements": "dict",
@@ -273,12 +306,15 @@ ARGUMENTS: dict[str, Any] = {
     "static": {"type": "list", "elements": "str", "default": []},
     "shared": {"type": "list", "elements": "str", "default": []},
     "listen": {"type": "str", "default": "unix:run/app.sock"},
+    "protocol": {"type": "str", "choices": ["http", "uwsgi"], "default": "http"},
+    "manager": {"type": "str", "choices": ["systemd", "supervisord", "apache"], "default": "systemd"},
+    "log": {"type": "str", "default": ""},
     "health_path": {"type": "str", "default": "/"},
     "health_host": {"type": "str", "default": "localhost"},
     "health_timeout": {"type": "int", "default": 30},
     "release": {"type": "str"},
     "front": {"type": "dict", "options": {"address": {"type": "str", "required": True}, "host": {"type": "str", "required": True}}},
-    "record": {"type": "dict", "default": {}},
+    "record": {"type": "dict"},
     "keep": {"type": "int", "default": 5},
     "remove_data": {"type": "bool", "default": False},
     "archive": {"type": "path"},
@@ -288,7 +324,10 @@ ARGUMENTS: dict[str, Any] = {
 
 def stage(options: dict[str, Any], tree: Tree, check_mode: bool) -> dict[str, Any]:
     """Stage a release and return the module's result. Raises ``ReleaseError``."""
-    plan = staging.Plan(tree, options, json.loads(base64.b64decode(options["payload"])))
+    payload = json.loads(base64.b64decode(options["payload"]))
+    on_host = staging.read_environment_files(options["environment_files"], may_be_missing=check_mode)
+    payload["secrets"] = {**{name: on_host[name] for name in on_host.keys() - payload["environment"].keys()}, **payload["secrets"]}
+    plan = staging.Plan(tree, options, payload)
     staging.host_key(create=not check_mode)  # the first release's name, in its diff too, depends on it
     release, diff = staging.foretell(plan)
     ready = release.is_complete() and not release.has_failed()
@@ -306,10 +345,14 @@ def stage(options: dict[str, Any], tree: Tree, check_mode: bool) -> dict[str, An
 
 def make_live(options: dict[str, Any], tree: Tree, check_mode: bool) -> dict[str, Any]:
     """Activate a staged release and return the module's result. Raises ``ReleaseError``."""
-    release, before = tree.release(options["release"]), tree.live()
+    before, back = tree.live(), options["state"] == "rolled_back"
+    release = tree.release(options["release"]) if options["release"] else activation.previous(tree)
     previous = before.name if before else ""
-    record = json.dumps({**options["record"], "app": tree.app, "root": str(tree.root)}, indent=1, sort_keys=True)
-    recorded = tree.record.exists() and tree.record.read_text(encoding="utf-8") == record
+    noted = tree.record.read_text(encoding="utf-8") if tree.record.exists() else "{}"
+    record = noted
+    if options["record"] is not None:
+        record = json.dumps({**options["record"], "app": tree.app, "root": str(tree.root)}, indent=1, sort_keys=True)
+    recorded = noted == record
     live = activation.is_live(release)
     result: dict[str, Any] = {"release": release.name, "previous": previous, "removed": [], "changed": not (live and recorded)}
     if not live:
@@ -320,12 +363,17 @@ def make_live(options: dict[str, Any], tree: Tree, check_mode: bool) -> dict[str
         raise ReleaseError(f"release: got {release.name!r}, which is not staged on this host")
     if release.has_failed():
         raise ReleaseError(f"release: got {release.name!r}, which failed before; stage it again")
+    if back and not release.went_live():
+        raise ReleaseError(f"release: got {release.name!r}, which was never live; deploy it instead")
     with tree.lock():
         if not live:
             activation.activate(release, options["front"])
+            if not back:
+                release.mark_live()
             result["removed"] = activation.prune(tree, options["keep"])
-        tree.record.parent.mkdir(parents=True, exist_ok=True)
-        write_private(tree.record, record)
+        if not recorded:
+            tree.record.parent.mkdir(parents=True, exist_ok=True)
+            write_private(tree.record, record)
     return result
 
 
@@ -333,20 +381,16 @@ def remove(options: dict[str, Any], tree: Tree, check_mode: bool) -> dict[str, A
     """Remove the app, all but data it has written, and return the module's result."""
     data = tree.shared.is_dir() and any(path.is_file() for path in tree.shared.rglob("*")) and not options["remove_data"]
     kept = [str(tree.shared)] if data else []
-    units = [unit.name for unit in sorted(activation.UNITS.glob(f"{tree.app}@*.service"))]
+    instances = activation.active_instances(tree)
     paths = sorted(tree.root.iterdir()) if tree.root.is_dir() else []
     paths = [path for path in paths if str(path) not in kept] + ([] if kept or not tree.root.is_dir() else [tree.root])
     paths += [tree.record] if tree.record.exists() else []
-    found = [*units, *map(str, paths)]
+    found = [*[instance.name for instance in instances], *map(str, paths)]
     result = {"kept": kept, "changed": bool(found), "diff": {"before": "".join(f"{one}\n" for one in found), "after": ""}}
     if check_mode or not found:
         return result
     with tree.lock():
-        for unit in units:
-            activation.remove_unit(unit)
-        run("systemctl", "daemon-reload")
-        # systemd made it for the app's units, and would keep it, empty, till the next boot
-        run("systemctl", "stop", "system-" + tree.app.replace("-", r"\x2d") + ".slice")
+        activation.stop_all(tree, instances)
         for path in paths:
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
@@ -365,7 +409,7 @@ def main() -> None:
     options: dict[str, Any] = module.params
     tree = Tree(options["app"], Path(options["root"]))
     os.umask(0o022)
-    act = {"staged": stage, "live": make_live, "absent": remove}[options["state"]]
+    act = {"staged": stage, "live": make_live, "rolled_back": make_live, "absent": remove}[options["state"]]
     try:
         result = act(options, tree, module.check_mode)
     except ReleaseError as error:

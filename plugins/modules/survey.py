@@ -29,13 +29,24 @@ options:
         go over the apps of a host.
     type: dict
     default: {}
+  topology:
+    description:
+      - The chain that the app is part of. C(name) is the topology's, C(server) and C(front) are the roles of its application
+        server and of its front, where it has them.
+    type: dict
   packages:
     description: Packages to look for.
     type: list
     elements: str
     default: []
-  health:
-    description: Whether each app on the host is asked for its health path through its web server.
+  packages_by_setting:
+    description: Packages that only some value of a variable needs, by the variable's name and the value. C(*) is any that is not empty.
+    type: dict
+    default: {}
+  status:
+    description:
+      - Whether each app is looked at more closely. Its health path is asked for through its web server, and its releases, the state of
+        what runs it and its last lines of log are told.
     type: bool
     default: false
   user:
@@ -44,6 +55,10 @@ options:
     default: ""
   group:
     description: Internal. A group to look for. The controller takes it from C(flask_app_group).
+    type: str
+    default: ""
+  python:
+    description: Internal. A Python to look for. The controller takes it from C(flask_app_python).
     type: str
     default: ""
 attributes:
@@ -59,7 +74,9 @@ EXAMPLES = r"""
 - name: Check the variables, and look at the host
   flaskops.hosting.survey:
     roles: [flask_app, nginx_site, nginx_gunicorn]
+    topology: {name: nginx_gunicorn, server: nginx_gunicorn, front: nginx_site}
     packages: [nginx, python3-venv]
+    packages_by_setting: {nginx_gunicorn_worker_class: {gevent: [libev4t64]}}
   register: app
 
 - name: Tell where it will answer
@@ -111,11 +128,59 @@ firewall:
   returned: always
   type: dict
   sample: {installed: true, enabled: true, incoming: DROP, ports: [22, 80]}
+apache:
+  description: The modules that Apache has enabled, and the ports that its C(ports.conf) listens on. Where it is not installed, what its package brings.
+  returned: always
+  type: dict
+  sample: {modules: [proxy, wsgi], ports: [80]}
+python:
+  description: The versions of the Python that was looked for and of the distribution's own. Empty where it does not run.
+  returned: always
+  type: dict
+  sample: {given: "3.13", distribution: "3.13"}
 apps:
   description: The apps of this collection on the host, by name, with what they noted and which release is live.
   returned: always
   type: dict
   sample: {shop: {root: /srv/shop, live: 3f786850e387-89e6c98d}}
+  contains:
+    live:
+      description: Name of the release that is live. Empty for none.
+      returned: always
+      type: str
+      sample: 3f786850e387-89e6c98d
+    live_since:
+      description: When it went live.
+      returned: with O(status)
+      type: str
+      sample: "2026-11-21T08:00:00Z"
+    health:
+      description: What its health path answers through the web server.
+      returned: with O(status), where a release is live
+      type: str
+      sample: 200 OK
+    state:
+      description: What systemd, supervisord or Apache says of the instance.
+      returned: with O(status), where a release is live
+      type: str
+      sample: active
+    log:
+      description: The last lines that the instance wrote, without its secrets.
+      returned: with O(status), where a release is live
+      type: list
+      elements: str
+      sample: ["Listening at: unix:/srv/shop/releases/3f786850e387-89e6c98d/run/app.sock"]
+    maintenance:
+      description: Whether visitors get the maintenance page.
+      returned: with O(status)
+      type: bool
+      sample: false
+    releases:
+      description: The releases that are kept, oldest first, each with its name, its source's version, when it was made and went live, and why it failed.
+      returned: with O(status)
+      type: list
+      elements: dict
+      sample: [{name: 0fcd19b3a1d2-89e6c98d, version: v1.4, created: "2026-11-20T08:00:00Z", live: "", failed: importing main raised KeyError}]
 """
 
 import glob
@@ -125,6 +190,7 @@ import json
 import os
 import pwd
 import re
+import time
 from pathlib import Path
 from typing import Any
 
@@ -132,10 +198,12 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.flaskops.hosting.plugins.module_utils import activation
 from ansible_collections.flaskops.hosting.plugins.module_utils.command import run
-from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree import RECORDS, Tree
+from ansible_collections.flaskops.hosting.plugins.module_utils.health import ask
+from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree import RECORDS, Release, Tree
 
 LISTENING = "0A"  # the state column of /proc/net/tcp
 HEALTH_TIMEOUT = 5  # seconds
+LOG_LINES = 5
 OUR_COMMENT = "Flask app"  # what the role flask_app writes into the account's comment
 NO_LOGIN = ("/usr/sbin/nologin", "/sbin/nologin", "/bin/false")
 
@@ -229,19 +297,68 @@ def firewall() -> dict[str, Any]:
     return {"installed": True, "enabled": bool(enabled), "incoming": policy[1] if policy else "", "ports": sorted(ports)}
 
 
-def apps(health: bool) -> dict[str, dict[str, Any]]:
-    """The apps that this collection put on the host, with the release that is live, and its answer where asked for."""
+def apache() -> dict[str, Any]:
+    """What Apache has enabled, from its files."""
+    ports = Path("/etc/apache2/ports.conf")
+    text = ports.read_text(encoding="utf-8", errors="replace") if ports.exists() else "Listen 80"
+    plain = re.sub(r"<IfModule.*?</IfModule>", "", text, flags=re.DOTALL)  # of modules for TLS
+    return {
+        "modules": sorted(path.stem for path in Path("/etc/apache2/mods-enabled").glob("*.load")),
+        "ports": [int(port) for port in re.findall(r"^\s*Listen\s+(\d+)\s*$", plain, re.MULTILINE)],
+    }
+
+
+def python_version(python: str) -> str:
+    """Major and minor version of a Python; empty where it does not run."""
+    asked = run(python, "-c", "import sys; print('%d.%d' % sys.version_info[:2])") if python else None
+    return asked.stdout.strip() if asked and not asked.returncode else ""
+
+
+def apps(status: bool) -> dict[str, dict[str, Any]]:
+    """The apps that this collection put on the host, with the release that is live, and more of them where asked for."""
     found = {}
     for path in sorted(RECORDS.glob("*.json")):
         record = json.loads(path.read_text(encoding="utf-8"))
         tree = Tree(record["app"], Path(record["root"]))
         live = tree.live()
         record["live"] = live.name if live else ""
-        if health and live and live.is_complete() and "front" in record:
-            path = record["mount"].rstrip("/") + live.facts()["health_path"]
-            record["health"] = activation.ask(record["front"]["address"], record["front"]["host"], path, HEALTH_TIMEOUT)
+        if status:
+            record.update(more_of(record, tree))
         found[record["app"]] = record
     return found
+
+
+def more_of(record: dict[str, Any], tree: Tree) -> dict[str, Any]:
+    """What a person asks who looks after an app: what runs, since when, how it is, and what went wrong."""
+    live = tree.live()
+    told: dict[str, Any] = {
+        "live_since": _time(tree.current.lstat().st_mtime) if live else "",
+        "maintenance": tree.maintenance.exists(),
+        "releases": [_describe(release) for release in tree.kept_releases()],
+    }
+    if live and live.is_complete():
+        front = record.get("front") or {"address": record["listen"], "host": "localhost"}
+        path = record["mount"].rstrip("/") + live.facts()["health_path"]
+        told["health"] = ask(front["address"], front["host"], path, HEALTH_TIMEOUT)
+        told["state"] = activation.instance_of(live).state()
+        told["log"] = activation.instance_log(live).splitlines()[-LOG_LINES:]
+    return told
+
+
+def _describe(release: Release) -> dict[str, str]:
+    facts = release.facts() if release.is_complete() else {}
+    failure = release.failure()
+    return {
+        "name": release.name,
+        "version": facts.get("version", ""),
+        "created": _time(facts.get("created", failure.get("failed", 0))),
+        "live": _time(release.went_live()),
+        "failed": failure.get("reason", ""),
+    }
+
+
+def _time(seconds: float) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds)) if seconds else ""
 
 
 def main() -> None:
@@ -250,10 +367,13 @@ def main() -> None:
         argument_spec={
             "roles": {"type": "list", "elements": "str", "default": []},
             "variables": {"type": "dict", "default": {}},
+            "topology": {"type": "dict"},
             "packages": {"type": "list", "elements": "str", "default": []},
-            "health": {"type": "bool", "default": False},
+            "packages_by_setting": {"type": "dict", "default": {}},
+            "status": {"type": "bool", "default": False},
             "user": {"type": "str", "default": ""},
             "group": {"type": "str", "default": ""},
+            "python": {"type": "str", "default": ""},
         },
         supports_check_mode=True,
     )
@@ -265,7 +385,9 @@ def main() -> None:
         account=account(module.params["user"], module.params["group"]),
         sockets=sockets(),
         firewall=firewall(),
-        apps=apps(module.params["health"]),
+        apache=apache(),
+        python={"given": python_version(module.params["python"]), "distribution": python_version("/usr/bin/python3")},
+        apps=apps(module.params["status"]),
     )
 
 

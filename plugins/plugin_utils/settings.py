@@ -7,7 +7,6 @@ from __future__ import annotations
 import ast
 import difflib
 import hashlib
-import ipaddress
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,9 +16,10 @@ import yaml
 from ansible.errors import AnsibleError
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
+from ansible_collections.flaskops.hosting.plugins.plugin_utils.rules import RULES
+
 ROLES = Path(__file__).resolve().parents[2] / "roles"
 SECRETS = "flask_app_secrets"
-HOST_NAME = re.compile(r"^(?:\*\.)?[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?$")
 VARIABLE_NAME = re.compile(r"^[A-Za-z_][A-Za-z0-9_]*$")
 TYPE_NEEDS = {
     "int": "a whole number",
@@ -31,80 +31,30 @@ TYPE_NEEDS = {
 }
 
 
+# The process of each front, by the name of its role.
+FRONTS = {"nginx_site": "nginx", "apache_site": "apache2"}
+OWN_SOCKET = "unix:run/app.sock"
+NO_SITE = {"site": "", "site_listen": "", "site_names": [], "front": {}, "front_port": 0, "url": ""}
+
+
 @dataclass(frozen=True)
-class Rule:
-    """What a value must fulfil beyond its type: a test, the same in words, and an example as YAML."""
+class Topology:
+    """A chain of roles: the topology's own, and those of its application server and its front, where it has them.
 
-    holds: Callable[[Any], bool]
-    needs: str
-    example: str
+    By convention a server's role has a variable ``<role>_listen``, a front's has ``<role>_listen`` and ``<role>_server_names``.
+    """
 
+    name: str
+    server: str = ""
+    front: str = ""
 
-def matches(pattern: str) -> Callable[[Any], bool]:
-    """A test whether the whole value matches a regular expression."""
-    return lambda value: re.fullmatch(pattern, str(value)) is not None
-
-
-def is_listen_address(value: Any) -> bool:
-    """Tell whether a value is a port, or an IP address and a port."""
-    address, _colon, port = str(value).rpartition(":")
-    try:
-        if address:
-            ipaddress.ip_address(address.strip("[]"))
-        return 0 < int(port) < 65536
-    except ValueError:
-        return False
-
-
-def is_instance_address(value: Any) -> bool:
-    """Tell whether a value is the release's own unix socket, or an IP address and a port."""
-    return str(value) == "unix:run/app.sock" or (":" in str(value) and is_listen_address(value))
-
-
-def are_names_to_directories(value: dict[str, Any]) -> bool:
-    """Tell whether a value maps URL paths to relative directories."""
-    return all(matches(r"/[\w./-]*")(url) and is_inside(path) for url, path in value.items())
-
-
-def is_inside(value: Any) -> bool:
-    """Tell whether a value is a relative path that stays inside."""
-    return matches(r"[\w.][\w./ -]*")(value) and ".." not in str(value).split("/")
-
-
-ACCOUNT = Rule(
-    lambda value: matches(r"[a-z_][a-z0-9_-]{0,31}")(value) and value not in ("root", "www-data"),
-    "an account name of a-z, 0-9, - and _ that is neither root's nor the web server's",
-    "shop",
-)
-AT_LEAST_1 = Rule(lambda value: value >= 1, "a whole number of at least 1", "4")
-RULES = {
-    "flask_app_name": Rule(matches(r"[A-Za-z][A-Za-z0-9_-]{0,31}"), "1 to 32 letters, digits, - and _, a letter first", "shop"),
-    "flask_app_root": Rule(matches(r"/[\w.-]+(?:/[\w.-]+)+"), "an absolute path below a top-level directory", "/srv/shop"),
-    "flask_app_user": ACCOUNT,
-    "flask_app_group": ACCOUNT,
-    "flask_app_module": Rule(
-        matches(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*(?:\(\))?"), "module:callable, or module:factory() for a factory", "main:app"
-    ),
-    "flask_app_python": Rule(matches(r"/\S+"), "the absolute path of a Python on the host", "/usr/bin/python3"),
-    "flask_app_mount": Rule(matches(r"/|(?:/[\w.~-]+)+"), "a URL path with a leading slash and no trailing one", "/shop"),
-    "flask_app_health_path": Rule(matches(r"/[^\s#]*"), "a URL path with a leading slash, below the mount", "/healthz"),
-    "flask_app_static": Rule(are_names_to_directories, "URL paths and directories of the source", "{/static: static}"),
-    "flask_app_shared": Rule(lambda value: all(map(is_inside, value)), "directories of the source", "[uploads]"),
-    "flask_app_health_timeout": AT_LEAST_1,
-    "flask_app_keep_releases": AT_LEAST_1,
-    "nginx_site_listen": Rule(is_listen_address, "a port, or an IP address and a port", '"80"'),
-    "nginx_site_server_names": Rule(
-        lambda value: all(HOST_NAME.match(str(name)) for name in value), "host names", "[shop.example.com]"
-    ),
-    "nginx_gunicorn_listen": Rule(is_instance_address, "unix:run/app.sock, or an IP address and a port", '"127.0.0.1:8080"'),
-    "nginx_gunicorn_workers": AT_LEAST_1,
-    "nginx_gunicorn_threads": AT_LEAST_1,
-    "nginx_gunicorn_timeout": AT_LEAST_1,
-}
+    def listen(self, values: dict[str, Any]) -> str:
+        """Where the app's instance listens; empty where it has no socket of its own."""
+        return str(values.get(f"{self.server}_listen", ""))
 
 
 class Settings:
-    """The variables of some roles for one app, gathered from the host's variables and one app's own.
+    """The variables of some roles for one app or database, gathered from the host's variables and its own.
 
     ``render`` templates a value with a dictionary of variables; it is the only thing that needs Ansible.
     """
@@ -116,9 +66,9 @@ class Settings:
         self.problems: list[str] = []
         self.values: dict[str, Any] = {}
         self._specs = {role: read_specs(role) for role in known_roles()}
-        if "nginx_site" not in roles:
-            topologies = ", ".join(role for role in self._specs if role not in ("flask_app", "nginx_site"))
-            self.problems.append(f"{roles[0]} serves nothing by itself; use a topology's role instead, one of: {topologies}")
+        if roles == ["flask_app"]:
+            topologies = ", ".join(role for role in self._specs if role not in ("flask_app", "mysql_webapp", *FRONTS))
+            self.problems.append(f"flask_app serves nothing by itself; use a topology's role instead, one of: {topologies}")
         self._wanted = {name: spec for role in roles for name, spec in self._specs[role].items()}
         defaults = {name: value for role in roles for name, value in load(ROLES / role / "defaults" / "main.yml").items()}
         self._given = {*variables, *own}
@@ -162,12 +112,12 @@ class Settings:
         if rule and not rule.holds(value):
             self._refuse(name, value, rule.needs)
         else:
-            self.values[name] = value
+            self.values[name] = without_secrets(value, spec)
 
     def _refuse(self, name: str, value: Any, needs: str) -> None:
         if name not in self._given and self.problems:
             return  # a default that follows from what was refused already
-        given = f"a {type_of(value)}" if name == SECRETS else repr(value)
+        given = f"a {type_of(value)}" if name == SECRETS else repr(without_secrets(value, self._wanted[name]))
         example = f". For example:\n    {name}: {RULES[name].example}" if name in RULES else ""
         self.problems.append(f"{name}: got {given}, needs {needs}{example}")
 
@@ -198,6 +148,16 @@ def type_of(value: Any) -> str:
     """The plain name of a value's type; Ansible's own types, which carry where a value came from, have a prefix."""
     name, prefix = type(value).__name__, "_AnsibleTagged"
     return name.removeprefix(prefix).lower() if name.startswith(prefix) else name
+
+
+def without_secrets(value: Any, spec: dict[str, Any]) -> Any:
+    """A value as it may be shown: without the parts that its argument spec keeps out of logs."""
+    if not any(option.get("no_log") for option in spec.get("options", {}).values()):
+        return value
+    if not isinstance(value, list) or not all(isinstance(one, dict) for one in value):
+        return f"a {type_of(value)}"
+    shown = {name for name, option in spec["options"].items() if not option.get("no_log")}
+    return [{name: part for name, part in one.items() if name in shown and part is not None} for one in value]
 
 
 def known_roles() -> list[str]:
@@ -247,7 +207,7 @@ def _top_level_names(tree: ast.AST) -> Iterator[str]:
             yield from _top_level_names(node)  # what a try, an if or a with binds is bound at the top level too
 
 
-def conflicts(values: dict[str, Any], host: dict[str, Any]) -> Iterator[str]:
+def conflicts(values: dict[str, Any], host: dict[str, Any], topology: Topology) -> Iterator[str]:
     """What of one app's settings would hurt something else on the host, as ``survey`` found it."""
     name = values["flask_app_name"]
     if host["account"]["foreign"]:
@@ -259,25 +219,74 @@ def conflicts(values: dict[str, Any], host: dict[str, Any]) -> Iterator[str]:
     if own and own["root"] != values["flask_app_root"]:
         yield f"flask_app_root: got {values['flask_app_root']!r}, but {name} is in {own['root']}; remove it there first, or keep that"
     others = [record for record in host["apps"].values() if record["app"] != name]
+    yield from _conflicts_of_development(values, host, topology, others)
+    yield from _conflicts_of_python(values, host, topology)
     for other in others:
-        for variable, key in (("flask_app_root", "root"), ("flask_app_user", "user")):
-            if values[variable] == other.get(key):
-                yield f"{variable}: {values[variable]!r} is the app {other['app']}'s; give this app its own. For example:\n    {variable}: {name}"
-        if site_of(values) == other.get("site") and values["flask_app_mount"] == other.get("mount"):
-            yield (
-                f"flask_app_mount: {values['flask_app_mount']} on port {values['nginx_site_listen']} is the app {other['app']}'s; "
-                "give this app another flask_app_mount, nginx_site_server_names or nginx_site_listen"
-            )
-        if "nginx_gunicorn_listen" in values and values["nginx_gunicorn_listen"] == other.get("listen") != "unix:run/app.sock":
-            yield f"nginx_gunicorn_listen: {values['nginx_gunicorn_listen']} is the app {other['app']}'s; give this app another port"
+        yield from _conflicts_with_app(values, topology, other)
     for socket in host["sockets"]:
-        holder = f"{socket['process'] or 'a process'} of {socket['user']}" + (f" ({socket['unit']})" if socket["unit"] else "")
-        for variable, is_ours in (
-            ("nginx_site_listen", socket["process"] == "nginx"),
-            ("nginx_gunicorn_listen", socket["user"] == values["flask_app_user"]),
-        ):
-            if not is_ours and _is_same_port(values.get(variable), socket):
-                yield f"{variable}: port {socket['port']} is in use by {holder}; stop that, or give another port"
+        yield from _conflicts_with_socket(values, topology, socket, own or {}, others)
+
+
+def _conflicts_of_development(values: dict[str, Any], host: dict[str, Any], topology: Topology, others: list[dict[str, Any]]) -> Iterator[str]:
+    if topology.name == "dev_server" and values["flask_app_mount"] != "/":
+        yield f"flask_app_mount: got {values['flask_app_mount']!r}, but the development server knows no mount; leave it out"
+    found = host["apps"].values() if topology.name == "dev_server" else others
+    for other in found:
+        if (other["topology"] == "dev_server") != (topology.name == "dev_server"):
+            yield (
+                f"flask_app_name: this host has the app {other['app']} ({other['topology']}), and a development server and production "
+                "apps do not share a host; remove that app first (flask_app_state: absent), or take another host"
+            )
+
+
+def _conflicts_of_python(values: dict[str, Any], host: dict[str, Any], topology: Topology) -> Iterator[str]:
+    linked = {"apache_wsgi": "mod_wsgi", "uwsgi_app": "uWSGI"}.get(topology.server)
+    if not linked or values.get("uwsgi_app_origin") == "venv":
+        return
+    given, needed = host["python"]["given"], host["python"]["distribution"]
+    if given != needed:
+        yield (
+            f"flask_app_python: got {values['flask_app_python']!r}, which is {f'Python {given}' if given else 'not there'}, but the distribution's "
+            f"{linked} is built for Python {needed}. For example:\n    flask_app_python: /usr/bin/python3"
+        )
+
+
+def _conflicts_with_app(values: dict[str, Any], topology: Topology, other: dict[str, Any]) -> Iterator[str]:
+    name = values["flask_app_name"]
+    for variable, key in (("flask_app_root", "root"), ("flask_app_user", "user")):
+        if values[variable] == other.get(key):
+            yield f"{variable}: {values[variable]!r} is the app {other['app']}'s; give this app its own. For example:\n    {variable}: {name}"
+    front = topology.front
+    if front and front == other.get("front_role"):
+        listen, names = f"{front}_listen", f"{front}_server_names"
+        same_site = [str(values[listen]), sorted(values[names])] == [other["site_listen"], other["site_names"]]
+        for mount in sorted({values["flask_app_mount"], *values.get("uwsgi_app_mounts", [])} & set(other["mounts"])) if same_site else []:
+            yield (
+                f"flask_app_mount: {mount} on port {values[listen]} is the app {other['app']}'s; "
+                f"give this app another flask_app_mount, {names} or {listen}"
+            )
+        if same_site != (site_of(values, front) == other["site"]):
+            yield (
+                f"{front}_name: got {site_of(values, front)!r}, but the app {other['app']} is on the site {other['site']!r}; apps share a site's "
+                f"name where they share {listen} and {names}, and only there"
+            )
+    if topology.listen(values) == other.get("listen") not in ("", OWN_SOCKET):
+        yield f"{topology.server}_listen: {other['listen']} is the app {other['app']}'s; give this app another port"
+
+
+def _conflicts_with_socket(
+    values: dict[str, Any], topology: Topology, socket: dict[str, Any], own: dict[str, Any], others: list[dict[str, Any]]
+) -> Iterator[str]:
+    holder = f"{socket['process'] or 'a process'} of {socket['user']}" + (f" ({socket['unit']})" if socket["unit"] else "")
+    # an app that moves takes its port along, unless another app of the front that it leaves needs it too
+    leaves = own.get("front_role") if own.get("front_role") not in [other.get("front_role") for other in others] else None
+    fronts = [FRONTS[front] for front in (topology.front, leaves) if front]
+    for variable, is_ours in (
+        (f"{topology.front}_listen", socket["process"] in fronts),
+        (f"{topology.server}_listen", socket["user"] == values["flask_app_user"]),
+    ):
+        if not is_ours and _is_same_port(values.get(variable), socket):
+            yield f"{variable}: port {socket['port']} is in use by {holder}; stop that, or give another port"
 
 
 def _is_same_port(listen: Any, socket: dict[str, Any]) -> bool:
@@ -295,43 +304,73 @@ def recorded(values: dict[str, Any], host: dict[str, Any]) -> dict[str, Any]:
     return {f"flask_app_{key}": record[key] for key in ("root", "user", "group") if key in record}
 
 
-def site_of(values: dict[str, Any]) -> str:
-    """The name of the server block that an app is in. Apps with the same address and names share one."""
-    words = [str(values.get("nginx_site_listen")), *sorted(values.get("nginx_site_server_names", []))]
+def site_of(values: dict[str, Any], front: str) -> str:
+    """The name of the site that an app is on, as given or made of its port and names. Apps with the same ones share it."""
+    words = [str(values[f"{front}_listen"]).replace("[::]", "all6"), *sorted(values[f"{front}_server_names"])]
     name = re.sub(r"[^A-Za-z0-9.]+", "-", "-".join(words).replace("*", "wildcard")).strip("-")
-    return name if len(name) <= 80 else f"{name[:60]}-{hashlib.sha256(name.encode()).hexdigest()[:12]}"
+    return values.get(f"{front}_name") or (name if len(name) <= 80 else f"{name[:60]}-{hashlib.sha256(name.encode()).hexdigest()[:12]}")
 
 
-def derive(values: dict[str, Any], host: dict[str, Any], reached_at: str) -> dict[str, Any]:
-    """What follows from the settings and the host: the site, its address, and the ports that must stay open.
+def derive(values: dict[str, Any], host: dict[str, Any], topology: Topology, reached_at: str) -> dict[str, Any]:
+    """What follows from the settings and the host: the site, its address, the ports that must stay open, what the app leaves behind.
 
     ``reached_at`` is the name or address that the controller reaches the host at, for the URL.
     """
-    listen = str(values["nginx_site_listen"])
-    address = listen.rpartition(":")[0] or "0.0.0.0"
-    local = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(address, address)
-    names = [name for name in values["nginx_site_server_names"] if "*" not in name]
-    port = int(listen.rpartition(":")[2])
-    shown = names[0] if names else reached_at
-    site = site_of(values)
-    present = values["flask_app_state"] == "present"
     before = host["apps"].get(values["flask_app_name"], {})
     others = [record for record in host["apps"].values() if record["app"] != values["flask_app_name"]]
     ssh_ports = {one["port"] for one in host["sockets"] if one["process"] == "sshd"} or {22}
-    # what the app had and has no more: all of it when it goes, and what it left when it moved
-    left_site = before.get("site", "") if not present or before.get("site") != site else ""
-    needed = ssh_ports | {_front_port(record) for record in others} | ({port} if present else set())
+    present = values["flask_app_state"] == "present"
+    site = _site(values, topology, reached_at) if present else NO_SITE
+    needed = ssh_ports | {_front_port(record) for record in others} | {site["front_port"]}
     return {
-        "site": site,
-        "left_site": left_site,
-        "left_site_is_shared": left_site in [record.get("site") for record in others],
+        "before": before,
+        **site,
+        **_left(before, others, site, topology.front if present else ""),
         "left_ports": sorted({_front_port(before)} - needed - {0}),
-        "front": {"address": f"{local}:{port}", "host": names[0] if names else "localhost"},
-        "front_port": port,
         "ssh_ports": sorted(ssh_ports),
-        "url": f"http://{shown}{'' if port == 80 else f':{port}'}{values['flask_app_mount'].rstrip('/')}/",
+        "foreign_modules": sorted(set(host["apache"]["modules"]) - {module for record in host["apps"].values() for module in record["modules"]}),
     }
 
 
+def _site(values: dict[str, Any], topology: Topology, reached_at: str) -> dict[str, Any]:
+    mount = values["flask_app_mount"].rstrip("/")
+    if not topology.front:
+        return {**NO_SITE, "url": f"http://{topology.listen(values)}{mount}/"}
+    listen = str(values[f"{topology.front}_listen"])
+    address, _colon, port = listen.rpartition(":")
+    local = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(address, address)
+    names = [name for name in values[f"{topology.front}_server_names"] if "*" not in name]
+    shown = names[0] if names else reached_at
+    return {
+        "site": site_of(values, topology.front),
+        "site_listen": listen,
+        "site_names": sorted(values[f"{topology.front}_server_names"]),
+        "front": {"address": f"{local}:{port}", "host": names[0] if names else "localhost"},
+        "front_port": int(port),
+        "url": f"http://{shown}{'' if port == '80' else f':{port}'}{mount}/",
+    }
+
+
+def _left(before: dict[str, Any], others: list[dict[str, Any]], site: dict[str, Any], front: str) -> dict[str, Any]:
+    """What the app had on a front and has no more: all of it when it goes, and what it left when it moved."""
+    left_front = before.get("front_role", "") if before.get("front_role") != front else ""
+    moved = left_front or before.get("site") != site["site"]
+    neighbours = [other for other in others if other.get("front_role") == before.get("front_role")]
+    # of the front that was left: a front listens on a port once, whatever sites share it
+    ports = {_port(one["site_listen"]) for one in [*neighbours, *([] if left_front else [site])]}
+    return {
+        "left_front": left_front,
+        "left_front_is_empty": not neighbours,
+        "left_site": before.get("site", "") if moved else "",
+        "left_site_is_shared": before.get("site") in [other["site"] for other in neighbours],
+        "left_listen": before.get("site_listen", "") if moved and _port(before.get("site_listen", "")) not in ports else "",
+        "left_modules": sorted(set(before.get("modules", [])) - {module for other in others for module in other["modules"]}),
+    }
+
+
+def _port(listen: str) -> str:
+    return listen.rpartition(":")[2]
+
+
 def _front_port(record: dict[str, Any]) -> int:
-    return int(record["front"]["address"].rpartition(":")[2]) if "front" in record else 0
+    return int(record["front"]["address"].rpartition(":")[2]) if record.get("front") else 0

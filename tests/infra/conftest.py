@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -13,13 +14,33 @@ HERE = "{{ inventory_dir }}"
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Give testinfra the inventory with the inventory's own directory filled in."""
-    source = config.getoption("ansible_inventory", None)
-    if not source:
+    """Give testinfra one inventory, of those that are named with commas between, with the first one's directory filled in."""
+    given = config.getoption("ansible_inventory", None)
+    if not given:
         return
-    path = Path(source).resolve()
-    command = ["ansible-inventory", "--inventory", str(path), "--list", "--yaml"]
+    sources = [str(Path(source).resolve()) for source in given.split(",")]
+    command = ["ansible-inventory", "--list", "--yaml", *(f"--inventory={source}" for source in sources)]
     listed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    resolved = Path(os.environ.get("MOLECULE_EPHEMERAL_DIRECTORY", path.parent)) / "resolved_inventory.yml"
-    resolved.write_text(listed.replace(HERE, str(path if path.is_dir() else path.parent)), encoding="utf-8")
+    first = Path(sources[0])
+    directory = tempfile.TemporaryDirectory(prefix="flaskops-")
+    config.add_cleanup(directory.cleanup)
+    resolved = Path(directory.name) / "inventory.yml"
+    resolved.write_text(listed.replace(HERE, str(first if first.is_dir() else first.parent)), encoding="utf-8")
     config.option.ansible_inventory = str(resolved)
+    # One connection to a host for all that it is asked, in place of one for each command.
+    os.environ["ANSIBLE_SSH_EXTRA_ARGS"] = f"-o ControlPath={directory.name}/%C"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Ask each host for the facts of its own topology alone: a group that it is in."""
+
+    def belongs(item: pytest.Item) -> bool:
+        parameters = item.callspec.params if hasattr(item, "callspec") else {}
+        if "fact" not in parameters:
+            return True
+        return parameters["fact"].topology in parameters["_testinfra_host"].ansible.get_variables()["group_names"]
+
+    others = [item for item in items if not belongs(item)]
+    if others:
+        config.hook.pytest_deselected(items=others)
+        items[:] = [item for item in items if item not in set(others)]

@@ -6,8 +6,10 @@ from collections.abc import Callable
 
 import pytest
 
-from ansible_collections.flaskops.hosting.tests.targets.harness import Target
+from ansible_collections.flaskops.hosting.tests.targets.harness import TOPOLOGIES, Target
 
+# Test bodies that two modules share; their asserts explain themselves like those of a test module.
+pytest.register_assert_rewrite("ansible_collections.flaskops.hosting.tests.targets.database_promises")
 NewTarget = Callable[..., Target]
 
 
@@ -22,7 +24,8 @@ def new_target(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
 
     def start(address: str, variant: str = "ubuntu-like") -> Target:
         name = f"{request.path.stem}-{address.rpartition('.')[2]}".replace("_", "-")
-        target = Target(name, address, variant, tmp_path_factory.mktemp(name))
+        topology = getattr(request.module, "TOPOLOGY", TOPOLOGIES[0])
+        target = Target(name, address, variant, tmp_path_factory.mktemp(name), topology)
         request.addfinalizer(target.down)
         target.up()
         return target

@@ -19,7 +19,8 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 APPS = Path(__file__).resolve().parent / "apps"
-PLAYBOOK = ROOT / "playbooks/nginx_gunicorn.yml"
+TOPOLOGIES = ["nginx_gunicorn", "nginx_uwsgi", "apache_mod_wsgi", "apache_uwsgi_mysql", "dev_server"]
+SERVER_VARIABLES = ("nginx_", "uwsgi_app_", "apache_", "dev_server_")
 SSH_OPTIONS = "-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR"
 PLAY_SECONDS = 300
 
@@ -87,12 +88,13 @@ class Play:
 
 @dataclass
 class Target:
-    """A running container that is one host of the group nginx_gunicorn."""
+    """A running container that is one host in every topology's group, so that which playbook runs says what it becomes."""
 
     name: str
     address: str
     variant: str
     work: Path
+    topology: str = TOPOLOGIES[0]
     control: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="cp-")))
 
     @property
@@ -109,7 +111,7 @@ class Target:
             "ansible_ssh_private_key_file": str(ROOT / ".cache/ssh/id_ed25519"),
             "ansible_ssh_common_args": SSH_OPTIONS,
         }
-        self.inventory.write_text(yaml.safe_dump({"nginx_gunicorn": {"hosts": {self.name: host}}}))
+        self.inventory.write_text(yaml.safe_dump({group: {"hosts": {self.name: host}} for group in TOPOLOGIES}))
         self._fleet("up")
 
     def down(self) -> None:
@@ -140,11 +142,16 @@ class Target:
         self,
         apps: list[dict[str, Any]] | None,
         *arguments: str,
-        playbook: Path = PLAYBOOK,
+        playbook: Path | str = "",
         variables: dict[str, Any] | None = None,
         environment: dict[str, str] | None = None,
     ) -> Play:
-        """Run a playbook for these apps; `variables` are the host's, `environment` is added to ansible-playbook's own."""
+        """Run a playbook for these apps: a topology's by its name, any other by its path, else that of the target's own topology.
+
+        `variables` are the host's, `environment` is added to ansible-playbook's own.
+        """
+        if isinstance(playbook, str):
+            playbook = ROOT / f"playbooks/{playbook or self.topology}.yml"
         given = {**({} if apps is None else {"flask_apps": apps}), **(variables or {})}
         path = self.work / "vars.yml"
         path.write_text(yaml.dump(given, Dumper=VarsDumper, allow_unicode=True, sort_keys=False), encoding="utf-8")
@@ -203,7 +210,7 @@ class Target:
 def app(name: str, source: Path | str = APPS / "probe", **settings: Any) -> dict[str, Any]:
     """The variables of an app with an account of its own; a setting's name may lack its `flask_app_`."""
     values = {"name": name, "source": str(source), "user": name, "requirements": "", **settings}
-    return {key if key.startswith("nginx_") else f"flask_app_{key}": value for key, value in values.items()}
+    return {key if key.startswith(SERVER_VARIABLES) else f"flask_app_{key}": value for key, value in values.items()}
 
 
 def differences(before: dict[str, str], after: dict[str, str]) -> dict[str, tuple[str | None, str | None]]:

@@ -2,66 +2,27 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from typing import Any
 
 import pytest
 
-from ansible_collections.flaskops.hosting.tests.targets.harness import Play, Target, Unsafe, app
+from ansible_collections.flaskops.hosting.tests.targets.awkward import MARK, SECRETS, WATCH, as_given, leaks
+from ansible_collections.flaskops.hosting.tests.targets.harness import Play, Target, app
 
 ADDRESS = "198.18.2.30"
-MARK = "Zr9-Qx7vKw2m"  # in every secret, so that a trace of any of them is found
-SECRETS = {
-    "QUOTES": f"{MARK} \"double\" 'single' `back`",
-    "SHELL": f"{MARK} $HOME ${{HOME}} $(id) %h %% %i !! ; & | > * ~ #",
-    "TEMPLATE": f"{MARK} {{{{ 7 * 7 }}}} {{% raw %}} {{# none #}}",
-    "BACKSLASH": f"{MARK} \\ \\\\ \\n \\x41 \\",
-    "NEWLINE": f"{MARK} first\nsecond\n\n  indented\n",
-    "CONTROLS": f"{MARK}\ttab\rreturn\x1bescape\x7fdelete\x01",
-    "UNICODE": f"{MARK} ペン 🐙 ñ \u2028 \ufeff",
-    "SPACES": f"  {MARK}  ",
-    "COMMENT": f"# {MARK} ; not a comment",
-    "EQUALS": f"={MARK}=a=b",
-    "CONTINUED": f"{MARK} line\\\nnext",
-    "LONG": (MARK + " 4 KiB ") * 216,
-    "SHORT": "x",
-    "EMPTY": "",
-}
 FROM_CONTROLLER = f"{MARK} from the controller's environment {{{{ not a template }}}}"
 OTHER = f"{MARK} of the other app"
-WATCH = """
-import glob, os
-seen = open(os.open("/root/arguments", os.O_WRONLY | os.O_CREAT, 0o600), "wb", 0)
-known = set()
-while True:
-    for path in glob.glob("/proc/[0-9]*/cmdline"):
-        try:
-            line = open(path, "rb").read()
-        except OSError:
-            continue
-        if line not in known:
-            known.add(line)
-            seen.write(line.replace(b"\\0", b" ") + b"\\n")
-"""
 
 
 def shop(**changed: str) -> dict[str, Any]:
     """The app with all secrets, one of them from the controller's environment."""
-    # Ansible itself takes `!unsafe ""` for no value at all
-    secrets = {name: Unsafe(value) if value else value for name, value in {**SECRETS, **changed}.items()}
-    return app("shop", secrets={**secrets, "LOOKED_UP": "{{ lookup('env', 'SHOP_LOOKED_UP') }}"})
+    return app("shop", secrets={**as_given({**SECRETS, **changed}), "LOOKED_UP": "{{ lookup('env', 'SHOP_LOOKED_UP') }}"})
 
 
 def other() -> dict[str, Any]:
     """Another app on the same host, with a secret of its own."""
     return app("other", secrets={"TOKEN": OTHER}, environment={"PLAIN": "seen by all"}, nginx_site_listen="81")
-
-
-def leaks(text: str) -> list[str]:
-    """The forms in which a text shows a secret: plain, and in base64 at each of its three offsets."""
-    encoded = [base64.b64encode(b" " * shift + MARK.encode()).decode()[4 if shift else 0:-4] for shift in range(3)]
-    return [form for form in [MARK, *encoded] if form in text]
 
 
 @pytest.fixture(scope="module")

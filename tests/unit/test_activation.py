@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import http.server
-import socket
-import threading
 from pathlib import Path
-from typing import Any, Iterator
+from typing import Any
 
 import pytest
 from ansible_collections.flaskops.hosting.plugins.module_utils import activation
+from ansible_collections.flaskops.hosting.plugins.module_utils.instance_systemd import SystemdInstance
 from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree import Release, ReleaseError, Tree
 
 
@@ -25,11 +23,11 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     monkeypatch.setattr(Tree, "point_current_to", point)
     monkeypatch.setattr(activation, "start_instance", lambda release: done.append(f"start {release.name}"))
-    monkeypatch.setattr(activation, "stop_unit", lambda unit: done.append(f"stop {unit.split('@')[1].split('.')[0]}"))
+    monkeypatch.setattr(SystemdInstance, "stop", lambda instance: done.append(f"stop {instance.release}"))
+    monkeypatch.setattr(SystemdInstance, "is_up", lambda _instance: False)
     monkeypatch.setattr(activation, "wait_for_health", lambda release, *_more: done.append(f"verify {release.name}"))
     monkeypatch.setattr(activation, "other_instances", lambda _release: [])
     monkeypatch.setattr(activation, "instance_log", lambda _release: "the app's last lines")
-    monkeypatch.setattr(activation, "unit_properties", lambda *_names: {"ActiveState": "inactive"})
     return done
 
 
@@ -38,7 +36,7 @@ def app(tmp_path: Path, listen: str, live: str | None) -> Tree:
     tree = Tree("shop", tmp_path)
     for name in ("old", "new"):
         tree.release(name).path.mkdir(parents=True)
-        tree.release(name).mark_complete({"listen": listen, "health_timeout": 1, "mount": "/", "health_path": "/"})
+        tree.release(name).mark_complete({"manager": "systemd", "listen": listen, "health_timeout": 1, "mount": "/", "health_path": "/"})
     if live:
         tree.current.symlink_to(f"releases/{live}")
     return tree
@@ -61,10 +59,7 @@ def test_a_shared_port_is_let_go_before_it_is_taken(tmp_path: Path, steps: list[
 
 def test_a_release_that_does_not_start_never_gets_the_switch(tmp_path: Path, steps: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     tree = app(tmp_path, "unix:run/app.sock", live="old")
-    monkeypatch.setattr(activation, "unit_properties", lambda *_names: {"ActiveState": "active"})
-    (tmp_path / "wants").mkdir()
-    (tmp_path / "wants" / tree.release("old").unit).touch()
-    monkeypatch.setattr(activation, "WANTS", tmp_path / "wants")
+    monkeypatch.setattr(SystemdInstance, "is_up", lambda instance: instance.release == "old")
 
     def fail(_release: Release) -> None:
         raise ReleaseError("does not start")
@@ -90,7 +85,7 @@ def test_a_release_that_fails_at_the_front_is_switched_back(
     monkeypatch.setattr(activation, "wait_for_health", fail)
     with pytest.raises(ReleaseError, match="502"):
         activation.activate(tree.release("new"), FRONT)
-    assert steps[-3:] == ["stop new", "flip old", "start old"]
+    assert steps[-3:] == ["flip old", "stop new", "start old"]
     assert tree.live() == tree.release("old")
     assert tree.release("new").has_failed() and not tree.release("old").has_failed()
 
@@ -109,51 +104,68 @@ def test_the_live_release_is_only_started_again(tmp_path: Path, steps: list[str]
     assert steps == ["start new", "flip new"]
 
 
-@pytest.fixture
-def answering(tmp_path: Path) -> Iterator[tuple[str, list[tuple[str, str]]]]:
-    """The address of a server on a unix socket, and the paths and hosts that it was asked for."""
-    asked: list[tuple[str, str]] = []
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        """Answers 204 to /ok and 500 to all else."""
-
-        def do_GET(self) -> None:
-            asked.append((self.path, self.headers["Host"]))
-            self.send_response(204 if self.path == "/ok" else 500)
-            self.end_headers()
-
-        def log_message(self, *_arguments: Any) -> None:
-            """Say nothing."""
-
-        def address_string(self) -> str:
-            return "unix"
-
-    class Server(http.server.HTTPServer):
-        """On a unix socket."""
-
-        address_family = socket.AF_UNIX
-
-        def server_bind(self) -> None:
-            self.socket.bind(self.server_address)
-
-    server = Server(str(tmp_path / "app.sock"), Handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"unix:{tmp_path / 'app.sock'}", asked
-    server.shutdown()
-    thread.join()
-    server.server_close()
+def test_only_a_unix_socket_lets_two_releases_run_side_by_side(tmp_path: Path) -> None:
+    for listen, strategy in (("unix:run/app.sock", "blue_green"), ("127.0.0.1:8080", "reload"), ("", "in_place")):
+        assert activation.strategy_of(app(tmp_path / strategy / listen, listen, live=None).release("new")) == strategy
 
 
-def test_health_is_asked_for_on_the_instances_own_socket(answering: tuple[str, list[tuple[str, str]]]) -> None:
-    address, asked = answering
-    assert activation.ask(address, "shop.example", "/ok", 1) == "204 No Content"
-    assert activation.ask(address, "shop.example", "/", 1).startswith("500")
-    assert asked[0] == ("/ok", "shop.example")
+@pytest.mark.parametrize(
+    ("listen", "order"),
+    [
+        ("unix:run/app.sock", ["start new", "flip new", "verify new", "stop old", "forget systemd"]),
+        ("127.0.0.1:8080", ["stop old", "flip new", "start new", "verify new", "forget systemd"]),
+    ],
+)
+def test_an_app_moves_from_one_manager_to_another(
+    tmp_path: Path, steps: list[str], monkeypatch: pytest.MonkeyPatch, listen: str, order: list[str]
+) -> None:
+    """The old instance is stopped by what manages it, which is cleaned up after when nothing of the app is left there."""
+    tree = app(tmp_path, listen, live="old")
+    facts = tree.release("new").facts()
+    tree.release("new").mark_complete({**facts, "manager": "supervisord"})
+    stopped: list[str] = []
+
+    def others(_release: Release) -> list[SystemdInstance]:
+        return [] if stopped else [SystemdInstance(tree, "old")]
+
+    def stop(instance: SystemdInstance) -> None:
+        stopped.append(instance.release)
+        steps.append(f"stop {instance.release}")
+
+    monkeypatch.setattr(activation, "other_instances", others)
+    monkeypatch.setattr(SystemdInstance, "stop", stop)
+    monkeypatch.setattr(SystemdInstance, "forget", staticmethod(lambda _tree: steps.append("forget systemd")))
+    activation.activate(tree.release("new"), FRONT)
+    assert steps == order
 
 
-def test_a_socket_that_nobody_serves_is_told(tmp_path: Path) -> None:
-    assert activation.ask(f"unix:{tmp_path}/none.sock", "x", "/", 1).startswith("FileNotFoundError")
+def test_health_is_asked_for_where_and_as_the_instance_listens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[Any, ...]] = []
+    monkeypatch.setattr(SystemdInstance, "start", lambda _instance: None)
+    monkeypatch.setattr(activation, "ask", lambda *given: asked.append(given) or "200 OK")
+    facts = {"manager": "systemd", "health_timeout": 3, "health_host": "shop.example", "mount": "/shop", "health_path": "/healthz"}
+    tree = Tree("shop", tmp_path)
+    for number, (listen, protocol) in enumerate([("unix:run/app.sock", "uwsgi"), ("127.0.0.1:8080", "http"), ("", "http")]):
+        release = tree.release(str(number))
+        release.path.mkdir(parents=True)
+        release.mark_complete({**facts, "listen": listen, "protocol": protocol})
+        activation.start_instance(release)
+    assert asked == [
+        (f"unix:{tmp_path}/releases/0/run/app.sock", "shop.example", "/shop/healthz", 3, "uwsgi"),
+        ("127.0.0.1:8080", "shop.example", "/shop/healthz", 3, "http"),
+    ], "what has no socket of its own is asked through its front alone"
+
+
+@pytest.mark.parametrize(("state", "reason"), [("failed", "died after its start"), ("active", "did not get healthy in 0.1 s: 500 Oh")])
+def test_an_instance_that_is_not_healthy_is_told_from_one_that_is_dead(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state: str, reason: str
+) -> None:
+    tree = app(tmp_path, "127.0.0.1:8080", live=None)
+    tree.release("new").mark_complete({**tree.release("new").facts(), "health_timeout": 0.1})
+    monkeypatch.setattr(activation, "ask", lambda *_given: "500 Oh")
+    monkeypatch.setattr(SystemdInstance, "state", lambda _instance: state)
+    with pytest.raises(ReleaseError, match=reason):
+        activation.wait_for_health(tree.release("new"), "127.0.0.1:80", "localhost")
 
 
 def test_pruning_keeps_what_is_live_what_runs_and_the_newest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,9 +180,43 @@ def test_pruning_keeps_what_is_live_what_runs_and_the_newest(tmp_path: Path, mon
     tree.release("failed").mark_failed("no", "")
     (tree.releases / "unfinished").mkdir()
     tree.current.symlink_to("releases/live")
-    monkeypatch.setattr(activation, "running_instances", lambda _tree: {tree.release("running").unit})
-    monkeypatch.setattr(activation, "remove_unit", lambda _unit: None)
+    monkeypatch.setattr(activation, "active_instances", lambda _tree: [SystemdInstance(tree, "running")])
     assert activation.prune(tree, keep=2) == ["old", "unfinished"]
     assert sorted(path.name for path in tree.venvs.iterdir()) == [
         "venv-failed", "venv-live", "venv-newer", "venv-newest", "venv-running",
     ]
+
+
+def went_live(tree: Tree, *names: str) -> None:
+    """Releases that went live one after the other."""
+    for number, name in enumerate(names, 1):
+        release = tree.release(name)
+        if not release.is_complete():
+            release.path.mkdir(parents=True)
+            release.mark_complete({})
+        (release.path / "live.json").write_text(f'{{"live": {number}}}')
+        tree.point_current_to(release)
+
+
+def test_back_is_what_was_live_before(tmp_path: Path) -> None:
+    tree = Tree("shop", tmp_path)
+    went_live(tree, "one", "two", "three")
+    assert activation.previous(tree) == tree.release("two")
+    tree.point_current_to(tree.release("two"))  # gone back to: it keeps its place, so the next way back leads further
+    assert activation.previous(tree) == tree.release("one")
+
+
+def test_back_from_a_release_that_was_shipped_again_is_the_one_between(tmp_path: Path) -> None:
+    tree = Tree("shop", tmp_path)
+    went_live(tree, "one", "two", "one")
+    assert activation.previous(tree) == tree.release("two")
+
+
+def test_nobody_goes_back_to_a_release_that_failed_or_never_was_live(tmp_path: Path) -> None:
+    tree = Tree("shop", tmp_path)
+    went_live(tree, "one", "two")
+    tree.release("one").mark_failed("no", "")
+    tree.release("staged").path.mkdir()
+    tree.release("staged").mark_complete({})
+    with pytest.raises(ReleaseError, match="no good release"):
+        activation.previous(tree)

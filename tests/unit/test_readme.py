@@ -12,7 +12,13 @@ from ansible_collections.flaskops.hosting.plugins.plugin_utils.settings import S
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
-TOPOLOGIES = {"nginx_gunicorn": ["flask_app", "nginx_site", "nginx_gunicorn"]}
+TOPOLOGIES = {
+    "nginx_gunicorn": ["flask_app", "nginx_site", "nginx_gunicorn"],
+    "nginx_uwsgi": ["flask_app", "nginx_site", "uwsgi_app"],
+    "apache_mod_wsgi": ["flask_app", "apache_site", "apache_wsgi"],
+    "apache_uwsgi_mysql": ["flask_app", "apache_site", "uwsgi_app", "apache_wsgi"],
+    "dev_server": ["flask_app", "dev_server"],
+}
 
 
 def blocks(language: str) -> list[str]:
@@ -21,14 +27,20 @@ def blocks(language: str) -> list[str]:
     return [re.sub(rf"^{indent}", "", text, flags=re.MULTILINE) for indent, text in found]
 
 
+def topology_of(app: dict[str, Any]) -> str:
+    """The first topology that has all of an app's variables: for an example that names no group."""
+    return next(name for name, roles in TOPOLOGIES.items() if all(key.startswith(tuple(f"{role}_" for role in roles)) for key in app))
+
+
 def examples() -> list[tuple[str, dict[str, Any]]]:
     """Each app that an example shows, the README's and the example inventory's, with its topology."""
-    inventory = yaml.safe_load((ROOT / "inventories/example/hosts.yml").read_text())
     found = []
-    for document in [*map(yaml.safe_load, blocks("yaml")), inventory]:
-        group = "nginx_gunicorn"
-        variables = document[group]["vars"] if group in document else document
-        found += [(group, app) for app in variables["flask_apps"]]
+    for document in [*map(yaml.safe_load, blocks("yaml")), yaml.safe_load((ROOT / "inventories/example/hosts.yml").read_text())]:
+        if "flask_apps" in document:
+            found += [(topology_of(app), app) for app in document["flask_apps"]]
+        for group in document.keys() & TOPOLOGIES:
+            for variables in [document[group].get("vars") or {}, *[host or {} for host in document[group].get("hosts", {}).values()]]:
+                found += [(group, app) for app in variables.get("flask_apps", [])]
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import inspect
 import json
 import os
@@ -12,7 +13,8 @@ from typing import Any
 
 import pytest
 from ansible_collections.flaskops.hosting.plugins.module_utils import probe, staging
-from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree import ReleaseError, Release, Tree
+from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree import Release, ReleaseError, Tree
+from ansible_collections.flaskops.hosting.plugins.modules import release
 
 KEY = b"the host's key"
 
@@ -21,7 +23,8 @@ def plan(tmp_path: Path, **changes: Any) -> staging.Plan:
     """A plan for a release with some options or parts of the payload changed."""
     options = {
         "app": "shop", "module": "main:app", "user": "wsgi", "group": "wsgi", "mount": "/", "static": [], "shared": [],
-        "listen": "unix:run/app.sock", "python": sys.executable, "server_requirements": ["gunicorn==27.0.1"],
+        "listen": "unix:run/app.sock", "protocol": "http", "manager": "systemd", "log": "",
+        "python": sys.executable, "server_requirements": ["gunicorn==27.0.1"],
         "health_path": "/", "health_host": "localhost", "health_timeout": 30, "archive": None,
     }
     payload = {
@@ -53,6 +56,8 @@ def test_the_same_input_has_the_same_name(tmp_path: Path) -> None:
         {"mount": "/shop"},
         {"listen": "127.0.0.1:8080"},
         {"static": ["static"]},
+        {"protocol": "uwsgi"},
+        {"manager": "supervisord"},
     ],
     ids=str,
 )
@@ -109,8 +114,49 @@ def test_the_hosts_key_is_made_once_and_for_root_alone(tmp_path: Path, monkeypat
 
 
 def test_settings_may_speak_of_their_release(tmp_path: Path) -> None:
-    release = Release(Tree("shop", Path("/srv/shop")), "abc")
-    assert staging.in_release(release, "@RELEASE_PATH@/run @RELEASE@") == "/srv/shop/releases/abc/run abc"
+    one = Release(Tree("shop", Path("/srv/shop")), "abc")
+    assert staging.in_release(one, "@RELEASE_PATH@/run @RELEASE@") == "/srv/shop/releases/abc/run abc"
+
+
+ENVIRONMENT_FILE = 'HOST="db.example"\nPASSWORD="a \\"b\\" \\$c\nd"\n'
+
+
+def secrets_of(paths: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, check_mode: bool = False) -> dict[str, str]:
+    """The secrets of the plan that the module makes, given KEY and PASSWORD, MODE in plain view, and these files on the host."""
+    made: list[staging.Plan] = []
+
+    def remember(a_plan: staging.Plan) -> tuple[Release, dict[str, str]]:
+        made.append(a_plan)
+        raise ReleaseError("enough")
+
+    monkeypatch.setattr(staging, "HOST_KEY", tmp_path / "key")
+    monkeypatch.setattr(staging, "foretell", remember)
+    a_plan = plan(tmp_path, secrets={"KEY": "hunter2", "PASSWORD": "given"})
+    payload = base64.b64encode(json.dumps(a_plan.payload).encode()).decode()
+    with pytest.raises(ReleaseError, match="enough"):
+        release.stage({**a_plan.options, "payload": payload, "environment_files": paths}, a_plan.tree, check_mode)
+    return made[0].payload["secrets"]
+
+
+def test_files_on_the_host_add_secrets_and_what_is_given_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = tmp_path / "first.env", tmp_path / "second.env"
+    first.write_text(ENVIRONMENT_FILE)
+    second.write_text('HOST="db2.example"\nMODE="of the file"\n')
+    found = secrets_of([str(first), str(second)], monkeypatch, tmp_path)
+    assert found == {"KEY": "hunter2", "PASSWORD": "given", "HOST": "db2.example"}
+
+
+def test_a_file_on_the_host_is_read_byte_for_byte(tmp_path: Path) -> None:
+    path = tmp_path / "database.env"
+    path.write_text(ENVIRONMENT_FILE)
+    assert staging.read_environment_files([str(path)], may_be_missing=False) == {"HOST": "db.example", "PASSWORD": 'a "b" $c\nd'}
+
+
+def test_a_missing_file_is_refused_except_in_a_dry_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = str(tmp_path / "none.env")
+    with pytest.raises(ReleaseError, match=f"environment_files: got '{path}', and there is no such file on this host"):
+        staging.read_environment_files([path], may_be_missing=False)
+    assert secrets_of([path], monkeypatch, tmp_path, check_mode=True) == {"KEY": "hunter2", "PASSWORD": "given"}
 
 
 def ask_probe(directory: Path, code: str, *, module: str = "main", name: str = "app", mount: str = "/", path: str = "/") -> dict[str, Any]:

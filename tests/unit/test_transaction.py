@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.flaskops.hosting.plugins.module_utils.transaction import Change, Transaction, TransactionError
+from ansible_collections.flaskops.hosting.plugins.modules.config_files import is_empty_after
 
 ME = pwd.getpwuid(os.getuid()).pw_name
 MY_GROUP = grp.getgrgid(os.getgid()).gr_name
@@ -170,3 +171,15 @@ def test_text_of_any_script_arrives_byte_for_byte(tmp_path: Path, etc: Path) -> 
     writing = transaction(tmp_path, change(etc / "текст.conf", content=text))
     writing.commit(writing.pending(), lambda: None)
     assert (etc / "текст.conf").read_bytes() == text.encode()
+
+
+def test_a_service_is_needed_as_long_as_its_directory_is_not_empty(tmp_path: Path) -> None:
+    sites = tmp_path / "sites-enabled"
+    mine, other, elsewhere = sites / "shop.conf", sites / "blog.conf", tmp_path / "sites-available/shop.conf"
+    assert is_empty_after(sites, [absent(mine)]) and is_empty_after(sites, [change(elsewhere)])
+    assert not is_empty_after(sites, [link(mine, "../sites-available/shop.conf"), absent(other)])
+    sites.mkdir()
+    mine.symlink_to("../sites-available/shop.conf")  # dangling, as after its target is removed
+    assert not is_empty_after(sites, []) and is_empty_after(sites, [absent(mine), absent(elsewhere)])
+    other.touch()
+    assert not is_empty_after(sites, [absent(mine)]) and is_empty_after(sites, [absent(mine), absent(other)])

@@ -48,10 +48,10 @@ ACTIONS: dict[str, Callable[[str], Any]] = {
 
 def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
     """Do what the path says; a refusal by the system is an answer too."""
-    action = ACTIONS.get(environ["PATH_INFO"])
-    argument = parse_qs(environ["QUERY_STRING"]).get("path", [""])[0]
+    action = ACTIONS.get(environ.get("PATH_INFO", ""))
+    argument = parse_qs(environ.get("QUERY_STRING", "")).get("path", [""])[0]
     try:
-        told = action(argument) if action else {"version": VERSION, "mount": environ["SCRIPT_NAME"]}
+        told = action(argument) if action else {"version": VERSION, "mount": environ.get("SCRIPT_NAME", "")}
     except OSError as error:
         told = {"refused": type(error).__name__, "errno": error.errno}
     start_response("200 OK", [("Content-Type", "application/json")])

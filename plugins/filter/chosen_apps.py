@@ -1,0 +1,59 @@
+# Copyright: flaskops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Choose one of a host's apps."""
+
+from __future__ import annotations
+
+from typing import Any, Callable
+
+DOCUMENTATION = r"""
+name: chosen_apps
+short_description: Choose one of a host's apps
+version_added: 0.1.0
+description:
+  - Of a list of apps, keeps the one that was chosen, with what was given for this run laid over it. Without a choice, keeps all.
+positional: _input, chosen
+author: flaskops contributors
+options:
+  _input:
+    description: A host's apps, as dictionaries of variables.
+    type: list
+    elements: dict
+    required: true
+  chosen:
+    description: The chosen app's C(flask_app_name), and variables that win over its own. Empty for no choice.
+    type: dict
+    default: {}
+"""
+
+EXAMPLES = r"""
+- name: Deploy one app
+  ansible.builtin.include_role:
+    name: flaskops.hosting.nginx_gunicorn
+  loop: "{{ flask_apps | flaskops.hosting.chosen_apps({'flask_app_name': 'shop', 'flask_app_version': 'v1.5'}) }}"
+  loop_control:
+    loop_var: flask_app
+"""
+
+RETURN = r"""
+_value:
+  description: The apps that were chosen.
+  type: list
+  elements: dict
+"""
+
+
+def chosen_apps(apps: list[dict[str, Any]], chosen: dict[str, Any] | None = None) -> list[dict[str, Any]]:
+    """The apps of that name with the other variables laid over them; all apps where none is chosen."""
+    if not chosen:
+        return apps
+    # a host with one app may have its variables plainly, and then an empty dictionary stands for it
+    return [{**app, **chosen} for app in apps if app.get("flask_app_name", chosen["flask_app_name"]) == chosen["flask_app_name"]]
+
+
+class FilterModule:
+    """What Ansible asks for."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        """The filters of this file."""
+        return {"chosen_apps": chosen_apps}

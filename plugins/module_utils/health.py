@@ -1,0 +1,64 @@
+# Copyright: flaskops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Ask a server for a URL path, over HTTP or over uWSGI's own protocol."""
+
+from __future__ import annotations
+
+import http.client
+import io
+import socket
+import struct
+
+
+def ask(address: str, host: str, path: str, timeout: float, protocol: str = "http") -> str:
+    """Send one GET and return the status line's code and reason, or what went wrong.
+
+    ``address`` is ``unix:/path`` or ``host:port``, ``timeout`` is in seconds, ``protocol`` is ``http`` or ``uwsgi``.
+    """
+    try:
+        with _connect(address, timeout) as connection:
+            if protocol == "uwsgi":
+                connection.sendall(_uwsgi_request(host, path))
+            else:
+                request = f"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nUser-Agent: flaskops-health\r\n\r\n"
+                connection.sendall(request.encode())
+            answer = http.client.HTTPResponse(connection, method="GET")
+            answer.begin()
+            return f"{answer.status} {answer.reason}"
+    except (OSError, http.client.HTTPException) as error:
+        return f"{type(error).__name__}: {error}"
+
+
+def _connect(address: str, timeout: float) -> socket.socket:
+    if not address.startswith("unix:"):
+        name, _colon, port = address.rpartition(":")
+        return socket.create_connection((name.strip("[]"), int(port)), timeout)
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        connection.settimeout(timeout)
+        connection.connect(address[len("unix:"):])
+    except OSError:
+        connection.close()
+        raise
+    return connection
+
+
+def _uwsgi_request(host: str, path: str) -> bytes:
+    """A request as https://uwsgi-docs.readthedocs.io/en/latest/Protocol.html describes it."""
+    path, _mark, query = path.partition("?")
+    variables = {
+        "REQUEST_METHOD": "GET",
+        "REQUEST_URI": path,
+        "PATH_INFO": path,
+        "QUERY_STRING": query,
+        "SCRIPT_NAME": "",
+        "SERVER_PROTOCOL": "HTTP/1.1",
+        "SERVER_NAME": host,
+        "SERVER_PORT": "80",
+        "HTTP_HOST": host,
+        "REMOTE_ADDR": "127.0.0.1",
+    }
+    body = io.BytesIO()
+    for word in (word.encode() for pair in variables.items() for word in pair):
+        body.write(struct.pack("<H", len(word)) + word)
+    return struct.pack("<BHB", 0, body.tell(), 0) + body.getvalue()

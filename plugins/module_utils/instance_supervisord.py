@@ -1,0 +1,82 @@
+# Copyright: flaskops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""A release's instance as a program of supervisord, one for each release as with systemd."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from ansible_collections.flaskops.hosting.plugins.module_utils.command import run
+from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree import ReleaseError, Tree
+
+PROGRAMS = Path("/etc/supervisor/conf.d")
+ALIVE = ("RUNNING", "STARTING")
+SUPERVISORD_TIMEOUT = 10  # seconds till it answers after its start
+
+
+@dataclass(frozen=True, order=True)
+class SupervisordInstance:
+    """The program ``<app>@<release>``; its file is the release's ``supervisor.conf``. It is there only while it shall run."""
+
+    tree: Tree
+    release: str
+    FILE = "supervisor.conf"
+
+    @property
+    def name(self) -> str:
+        """The program's name."""
+        return f"{self.tree.app}@{self.release}"
+
+    @property
+    def _file(self) -> Path:
+        return PROGRAMS / f"{self.name}.conf"
+
+    @classmethod
+    def active(cls, tree: Tree) -> set[SupervisordInstance]:
+        """The instances of an app that supervisord is told of: it runs them, now and after a boot."""
+        return {cls(tree, path.stem.partition("@")[2]) for path in PROGRAMS.glob(f"{tree.app}@*.conf")}
+
+    def start(self) -> None:
+        """Tell supervisord of the program, which starts it. Raises ``ReleaseError`` where it does not start."""
+        PROGRAMS.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(self.tree.release(self.release).path / self.FILE, self._file)
+        run("systemctl", "enable", "--now", "supervisor.service")
+        self._update()
+        if self.state() != "active":
+            run("supervisorctl", "start", self.name)
+        if self.state() == "failed":
+            raise ReleaseError(f"{self.name} does not start under supervisord")
+
+    def is_up(self) -> bool:
+        """Tell whether it runs, and would after a boot."""
+        return self._file.exists() and self.state() == "active"
+
+    def state(self) -> str:
+        """What supervisord says of it, in systemd's words: ``active`` or ``failed``."""
+        words = run("supervisorctl", "status", self.name).stdout.split()
+        return "active" if len(words) > 1 and words[1] in ALIVE else "failed"
+
+    def stop(self) -> None:
+        """Stop it, so that it is not started again; supervisord waits until it has answered what it was asked."""
+        if self._file.exists():
+            self._file.unlink()
+            run("supervisorctl", "update", self.name)
+
+    @staticmethod
+    def forget(_tree: Tree) -> None:
+        """Stop supervisord where no program is left for it; what the app's programs wrote goes with their releases."""
+        if not any(PROGRAMS.glob("*.conf")):
+            run("systemctl", "disable", "--now", "supervisor.service")
+
+    def log(self) -> str:
+        """The last lines that it wrote."""
+        return run("tail", "--lines=80", str(self.tree.release(self.release).path / "supervisor.log")).stdout.strip()
+
+    def _update(self) -> None:
+        deadline = time.monotonic() + SUPERVISORD_TIMEOUT
+        while (done := run("supervisorctl", "update", self.name)).returncode:  # one that was just started does not listen yet
+            if time.monotonic() > deadline:
+                raise ReleaseError(f"supervisord does not take {self.name}: {done.stdout.strip()}")

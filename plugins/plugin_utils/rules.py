@@ -1,0 +1,151 @@
+# Copyright: flaskops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What the roles' variables must fulfil beyond their types."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from dataclasses import dataclass
+from typing import Any, Callable
+
+from ansible_collections.flaskops.hosting.plugins.module_utils.mysql_sql import PRIVILEGES, problems_of
+from ansible_collections.flaskops.hosting.plugins.plugin_utils.schema import SchemaError, read_schema
+
+HOST_NAME = re.compile(r"^(?:\*\.)?[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?$")
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What a value must fulfil beyond its type: a test, the same in words, and an example as YAML."""
+
+    holds: Callable[[Any], bool]
+    needs: str
+    example: str
+
+
+def matches(pattern: str) -> Callable[[Any], bool]:
+    """A test whether the whole value matches a regular expression."""
+    return lambda value: re.fullmatch(pattern, str(value)) is not None
+
+
+def is_listen_address(value: Any) -> bool:
+    """Tell whether a value is a port, or an IP address and a port."""
+    address, _colon, port = str(value).rpartition(":")
+    try:
+        if address:
+            ipaddress.ip_address(address.strip("[]"))
+        return 0 < int(port) < 65536
+    except ValueError:
+        return False
+
+
+def is_instance_address(value: Any) -> bool:
+    """Tell whether a value is the release's own unix socket, or an IP address and a port."""
+    return str(value) == "unix:run/app.sock" or (not str(value).startswith(":") and ":" in str(value) and is_listen_address(value))
+
+
+def is_loopback_port(value: Any) -> bool:
+    """Tell whether a value is a port of the loopback address."""
+    address = str(value).rpartition(":")[0].strip("[]")
+    return bool(address) and is_listen_address(value) and ipaddress.ip_address(address).is_loopback
+
+
+def are_names_to_directories(value: dict[str, Any]) -> bool:
+    """Tell whether a value maps URL paths to relative directories."""
+    return all(matches(r"/[\w./-]*")(url) and is_inside(path) for url, path in value.items())
+
+
+def is_inside(value: Any) -> bool:
+    """Tell whether a value is a relative path that stays inside."""
+    return matches(r"[\w.][\w./ -]*")(value) and ".." not in str(value).split("/")
+
+
+ACCOUNT = Rule(
+    lambda value: matches(r"[a-z_][a-z0-9_-]{0,31}")(value) and value not in ("root", "www-data"),
+    "an account name of a-z, 0-9, - and _ that is neither root's nor the web server's",
+    "shop",
+)
+MOUNT = r"/|(?:/[\w.~-]+)+"
+MODULE = r"[A-Za-z_][\w.]*:[A-Za-z_]\w*(?:\(\))?"
+
+
+def are_mounts(value: dict[str, Any]) -> bool:
+    """Tell whether a value maps URL prefixes to WSGI callables."""
+    return all(matches(MOUNT)(mount) and matches(MODULE)(module) for mount, module in value.items())
+
+
+def is_address(value: Any) -> bool:
+    """Tell whether a value is an IP address."""
+    try:
+        return bool(ipaddress.ip_address(str(value)))
+    except ValueError:
+        return False
+
+
+def are_schema_files(value: list[str]) -> bool:
+    """Tell whether these are SQL files that can be sent."""
+    try:
+        return len(read_schema(value)) == len(value)
+    except SchemaError:
+        return False
+
+
+SITE_LISTEN = Rule(is_listen_address, "a port, or an IP address and a port", '"80"')
+INSTANCE_LISTEN = Rule(is_instance_address, "unix:run/app.sock, or an IP address and a port", '"127.0.0.1:8080"')
+SERVER_NAMES = Rule(lambda value: all(HOST_NAME.match(str(name)) for name in value), "host names", "[shop.example.com]")
+DIRECTORIES = Rule(are_names_to_directories, "URL paths and directories of the source", "{/static: static}")
+AT_LEAST_1 = Rule(lambda value: value >= 1, "a whole number of at least 1", "4")
+RULES = {
+    "flask_app_name": Rule(matches(r"[A-Za-z][A-Za-z0-9_-]{0,31}"), "1 to 32 letters, digits, - and _, a letter first", "shop"),
+    "flask_app_root": Rule(matches(r"/[\w.-]+(?:/[\w.-]+)+"), "an absolute path below a top-level directory", "/srv/shop"),
+    "flask_app_user": ACCOUNT,
+    "flask_app_group": ACCOUNT,
+    "flask_app_module": Rule(matches(MODULE), "module:callable, or module:factory() for a factory", "main:app"),
+    "flask_app_python": Rule(matches(r"/\S+"), "the absolute path of a Python on the host", "/usr/bin/python3"),
+    "flask_app_mount": Rule(matches(MOUNT), "a URL path with a leading slash and no trailing one", "/shop"),
+    "flask_app_health_path": Rule(matches(r"/[^\s#]*"), "a URL path with a leading slash, below the mount", "/healthz"),
+    "flask_app_static": DIRECTORIES,
+    "flask_app_environment_files": Rule(
+        lambda value: all(matches(r"/\S+")(path) for path in value), "absolute paths of files on the host", "[/etc/shop/database.env]"
+    ),
+    "flask_app_shared": Rule(lambda value: all(map(is_inside, value)), "directories of the source", "[uploads]"),
+    "flask_app_health_timeout": AT_LEAST_1,
+    "flask_app_keep_releases": AT_LEAST_1,
+    "nginx_site_listen": SITE_LISTEN,
+    "nginx_site_server_names": SERVER_NAMES,
+    "nginx_gunicorn_listen": INSTANCE_LISTEN,
+    "nginx_gunicorn_workers": AT_LEAST_1,
+    "nginx_gunicorn_threads": AT_LEAST_1,
+    "nginx_gunicorn_timeout": AT_LEAST_1,
+    "apache_site_name": Rule(matches(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}|"), "letters, digits, dots, - and _, or nothing", "shop"),
+    "apache_site_listen": SITE_LISTEN,
+    "apache_site_server_names": SERVER_NAMES,
+    "apache_site_php": DIRECTORIES,
+    "apache_wsgi_processes": AT_LEAST_1,
+    "apache_wsgi_threads": AT_LEAST_1,
+    "apache_wsgi_timeout": AT_LEAST_1,
+    "uwsgi_app_listen": INSTANCE_LISTEN,
+    "uwsgi_app_processes": AT_LEAST_1,
+    "uwsgi_app_threads": AT_LEAST_1,
+    "uwsgi_app_timeout": AT_LEAST_1,
+    "uwsgi_app_requirement": Rule(matches(r"pyuwsgi(?:[^\w-].*)?"), "pyuwsgi, of any version", "pyuwsgi==2.0.30.post1"),
+    "uwsgi_app_mounts": Rule(are_mounts, "URL paths with a leading slash and no trailing one, and WSGI callables", "{/your/path: main:app}"),
+    "dev_server_listen": Rule(is_loopback_port, "a port of the loopback address, for nobody but you shall reach it", '"127.0.0.1:5000"'),
+    "mysql_webapp_database": Rule(
+        lambda value: not any(problems_of(value, [])), "1 to 64 letters, digits, _ and -, and no name of the server's own", "webapp"
+    ),
+    "mysql_webapp_accounts": Rule(
+        lambda value: not any(problems_of("webapp", value)),
+        "accounts, each with a name of its own in letters, digits, _ and - that is none of the server's own; with privileges that are ALL "
+        f"or some of {', '.join(sorted(PRIVILEGES))}; with a host that is localhost, an address or a pattern of addresses; "
+        "with a password of 1 to 255 bytes or none",
+        "[{name: reader, privileges: [SELECT]}]",
+    ),
+    "mysql_webapp_schema": Rule(
+        are_schema_files,
+        "SQL files on the controller in UTF-8, each with a name of its own",
+        '["{{ playbook_dir }}/schema/001-product.sql"]',
+    ),
+    "mysql_webapp_listen": Rule(is_address, "an IP address of the host", "127.0.0.1"),
+}

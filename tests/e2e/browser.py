@@ -1,0 +1,78 @@
+"""What a visitor does in a browser, and what a developer sees in its console."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from selenium.common.exceptions import NoAlertPresentException
+from selenium.webdriver import ActionChains, Chrome
+from selenium.webdriver.common.by import By
+from selenium.webdriver.remote.webelement import WebElement
+from selenium.webdriver.support.wait import WebDriverWait
+
+PAGE_SECONDS = 10
+
+
+@dataclass(frozen=True)
+class Browser:
+    """A browser with one page open."""
+
+    driver: Chrome
+
+    def open(self, url: str) -> None:
+        """Open a page, as with the address bar."""
+        self.driver.get(url)
+
+    def find(self, selector: str) -> WebElement:
+        """The first element of a CSS selector."""
+        return self.driver.find_element(By.CSS_SELECTOR, selector)
+
+    def evaluate(self, expression: str) -> Any:
+        """The value of a JavaScript expression in the page."""
+        return self.driver.execute_script(f"return {expression}")
+
+    def insert(self, text: str) -> None:
+        """Type into the focused field as an input method does: the driver's own keys know no emoji."""
+        self.driver.execute_cdp_cmd("Input.insertText", {"text": text})
+
+    def press(self, key: str) -> None:
+        """Press a key, whatever has the focus."""
+        ActionChains(self.driver).send_keys(key).perform()
+
+    def click(self, selector: str) -> None:
+        """Click on what leads to another page, and wait for that."""
+        self.leaving(self.find(selector).click)
+
+    def leaving(self, action: Callable[[], object]) -> None:
+        """Do what leads to another page, and wait till that has loaded."""
+        # A mark that the next page lacks: to ask for an element of a page that is going away makes the driver stumble.
+        self.driver.execute_script("window.leaving = true")
+        action()
+        arrived = "return !window.leaving && document.readyState === 'complete'"
+        WebDriverWait(self.driver, PAGE_SECONDS).until(lambda driver: driver.execute_script(arrived))
+
+    @property
+    def url(self) -> str:
+        """The open page's address."""
+        return self.driver.current_url
+
+    @property
+    def status(self) -> int:
+        """The HTTP status that the open page came with."""
+        return self.evaluate("performance.getEntriesByType('navigation')[0].responseStatus")
+
+    @property
+    def complaints(self) -> list[str]:
+        """What the console says beyond information, since it was last asked."""
+        return [entry["message"] for entry in self.driver.get_log("browser") if entry["level"] in ("WARNING", "SEVERE")]
+
+    @property
+    def has_alert(self) -> bool:
+        """Whether a script has opened a dialog."""
+        try:
+            self.driver.switch_to.alert.dismiss()
+        except NoAlertPresentException:
+            return False
+        return True

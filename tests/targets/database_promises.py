@@ -1,0 +1,540 @@
+"""What the role mysql_webapp promises, as tests that MariaDB and Oracle MySQL both run, each on a target of its own."""
+
+from __future__ import annotations
+
+import base64
+import re
+import shlex
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pymysql
+import pytest
+
+from ansible_collections.flaskops.hosting.tests.targets.harness import Play, Target, differences, eventually, missing
+
+PLAYBOOK = Path(__file__).resolve().parent / "playbooks/mysql_webapp.yml"
+MARK = "Zr9-Qx7vKw2m"  # in every given password, so that a trace of any of them is found
+PASSWORD = f"{MARK} \"double\" 'single' \\ # $HOME %h ペン 🐙"
+ENVIRONMENTS = "/etc/flaskops/databases/web_app"
+PRODUCTS = """
+-- 商品 (goods)
+CREATE TABLE product (id INT AUTO_INCREMENT PRIMARY KEY, name VARCHAR(50) NOT NULL COMMENT '名前', price INT NOT NULL);
+INSERT INTO product (name, price) VALUES ('ペン 🖊', 100), ('quote '' \\\\ ; -- end', 7);
+"""
+PROGRAMS = """
+DELIMITER //
+CREATE TRIGGER cheapest BEFORE INSERT ON product FOR EACH ROW BEGIN IF NEW.price < 1 THEN SET NEW.price = 1; END IF; END//
+CREATE PROCEDURE count_products() BEGIN /* 数える; */ SELECT COUNT(*) FROM product; END//
+CREATE FUNCTION twice(n INT) RETURNS INT DETERMINISTIC RETURN 2 * n//
+DELIMITER ;
+CREATE VIEW dear AS SELECT name FROM product WHERE twice(price) > 100;
+CREATE EVENT tidy ON SCHEDULE EVERY 1 DAY DO DELETE FROM product WHERE price = 0;
+"""
+# The last statement has no semicolon, which the client forgives.
+FOLLOWS = "DROP EVENT tidy;\nINSERT INTO product (name, price) VALUES ('free', 0)"
+# Stands before the server's own programs on root's PATH, and notes what each call could let others see.
+WRAPPER = """#!/bin/sh
+echo "$0 $*" | cat - /proc/self/environ >>/root/arguments
+exec "/usr/bin/${0##*/}" "$@"
+"""
+PROGRAMS_TO_WATCH = "/usr/sbin/mariadb /usr/sbin/mariadb-dump /usr/sbin/mysql /usr/sbin/mysqldump"
+
+
+def leaks(text: str, secret: str) -> list[str]:
+    """The forms in which a text shows a secret: plain, and in base64 at each of its three offsets."""
+    encoded = [base64.b64encode(b" " * shift + secret.encode()).decode()[4 if shift else 0:-4] for shift in range(3)]
+    return [form for form in [secret, *encoded] if form in text]
+
+
+class Server:
+    """A target, and how to ask its server."""
+
+    def __init__(self, target: Target, flavor: str, schema: Path) -> None:
+        self.target = target
+        self.flavor = flavor
+        self.schema = schema
+        self.unit = f"{flavor}.service"
+
+    def database(self, **settings: Any) -> dict[str, Any]:
+        """The variables of the tests' database; a setting's name lacks its `mysql_webapp_`."""
+        values = {
+            "flavor": "auto" if self.flavor == "mariadb" else "mysql",
+            "database": "web_app",
+            "accounts": [
+                {"name": "reader", "privileges": ["SELECT"]},
+                {"name": "writer", "privileges": ["insert", "SELECT"], "password": PASSWORD},
+            ],
+            "schema": self.files(),
+            **settings,
+        }
+        return {f"mysql_webapp_{name}": value for name, value in values.items()}
+
+    def files(self) -> list[str]:
+        """All schema files, in their order."""
+        return sorted(map(str, self.schema.glob("0*.sql")))
+
+    def play(self, *arguments: str, databases: list[dict[str, Any]] | None = None, **settings: Any) -> Play:
+        """Run the role for the database with these settings, or for these databases."""
+        databases = databases or [self.database(**settings)]
+        return self.target.play(None, *arguments, playbook=PLAYBOOK, variables={"databases": databases})
+
+    def converge(self, *arguments: str, **settings: Any) -> Play:
+        """Run the role and insist that it ends well."""
+        play = self.play(*arguments, **settings)
+        assert play.returncode == 0, play.output
+        return play
+
+    def refuse(self, *words: str, **settings: Any) -> str:
+        """Run the role and insist that it fails with these words; returns what it said."""
+        play = self.play(**settings)
+        assert play.returncode == 2 and missing(play.output, words) == [], play.output
+        return play.output
+
+    def sql(self, statements: str, database: str = "") -> str:
+        """Run SQL as root; returns the rows."""
+        words = f"{self.flavor} --no-defaults --user=root --default-character-set=utf8mb4 --batch --raw --skip-column-names {database}"
+        return self.target.run(words, stdin=statements)
+
+    def login(self, account: str, statement: str, *options: str, database: str = "web_app") -> str:
+        """Run SQL as an account, with what its environment file says; returns rows or the error."""
+        # systemd itself reads the file, as it will for an app
+        tcp = "-h$DATABASE_HOST -P$DATABASE_PORT"
+        script = (
+            f"MYSQL_PWD=$DATABASE_PASSWORD exec {self.flavor} --no-defaults -u$DATABASE_USER {' '.join(options) or tcp} --batch --raw"
+            f" --skip-column-names --default-character-set=utf8mb4 -e {shlex.quote(statement)} $DATABASE_NAME 2>&1"
+        )
+        file = f"{ENVIRONMENTS.replace('web_app', database)}/{account}.env"
+        unit = f"systemd-run --quiet --pipe --wait --collect --property=EnvironmentFile={file} --property=User=nobody"
+        lines = self.target.run(f"{unit} sh -c {shlex.quote(script)}", check=False).splitlines()
+        return "\n".join(line for line in lines if not line.startswith("WARNING:"))  # of the client, about a password in its environment
+
+    def environment(self, account: str) -> str:
+        """An account's environment file."""
+        return self.target.run(f"cat {ENVIRONMENTS}/{account}.env")
+
+    def dump(self, database: str = "web_app") -> str:
+        """All that a database holds."""
+        tool = "mariadb-dump --no-defaults" if self.flavor == "mariadb" else "mysqldump --no-defaults --set-gtid-purged=OFF"
+        return self.target.run(f"{tool} --skip-dump-date --routines --triggers --events {database}")
+
+    def inside(self) -> str:
+        """Databases, accounts with their passwords and privileges."""
+        accounts = "SELECT User, Host, plugin, HEX(authentication_string), ssl_type FROM mysql.user"
+        return self.sql(f"SHOW DATABASES; {accounts}; SELECT * FROM mysql.db")
+
+    def listening(self) -> list[str]:
+        """The addresses that the server listens on."""
+        return sorted(re.findall(r"LISTEN +\S+ +\S+ +(\S+:(?:3306\d?|33060))\s", self.target.run("ss --listening --tcp --numeric")))
+
+    def has_scratch(self) -> bool:
+        """Whether a rehearsal has left anything behind."""
+        return "flaskops_rehearsal" in self.inside() or "flaskops_trial" in self.inside()
+
+
+class DatabasePromises:
+    """The promises, in the order in which a host meets them."""
+
+    flavor: ClassVar[str]
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def server(cls, target: Target, tmp_path_factory: pytest.TempPathFactory) -> Server:
+        """The module's target, and a directory with the first two schema files."""
+        schema = tmp_path_factory.mktemp("schema")
+        (schema / "001-products.sql").write_text(PRODUCTS, encoding="utf-8")
+        (schema / "002-programs.sql").write_text(PROGRAMS, encoding="utf-8")
+        return Server(target, cls.flavor, schema)
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def dry(cls, server: Server) -> Play:
+        """The dry run on the bare target, which has touched nothing."""
+        before = server.target.snapshot()
+        play = server.converge("--check", "--diff")
+        assert differences(before, server.target.snapshot()) == {}
+        return play
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def real(cls, server: Server, dry: Play) -> Play:
+        """The verbose run after the dry run, with all that its programs were called with noted."""
+        server.target.run(f"tee {PROGRAMS_TO_WATCH} >/dev/null && chmod 755 {PROGRAMS_TO_WATCH}", stdin=WRAPPER)
+        play = server.converge("-vvv", "--diff")
+        server.target.run(f"rm {PROGRAMS_TO_WATCH}")
+        return play
+
+    @pytest.fixture
+    def host(self, server: Server, real: Play) -> Server:
+        """The target with the database on it."""
+        return server
+
+    # -- what a run does
+
+    def test_dry_run_foretells_the_run(self, dry: Play, real: Play) -> None:
+        """On a bare host: packages, settings, the database, its accounts and its schema files."""
+        told = ["+database web_app (utf8mb4)", "+account reader@localhost: SELECT", "+account writer@localhost: INSERT, SELECT",
+                "+password of reader@localhost, generated on this host", "+password of writer@localhost, given",
+                "+schema file 001-products.sql", "+schema file 002-programs.sql", f"{self.flavor}-server"]  # fmt: skip
+        assert missing(dry.output, told) == [] and missing(real.output, told[:-1]) == []
+        assert dry.changed == real.changed != []
+        assert dry.diffs == real.diffs != set()
+
+    def test_second_run_changes_nothing(self, host: Server) -> None:
+        """Neither Ansible's count, nor a file, nor the server knows of a change; the server ran on."""
+        state = "systemctl show --property=MainPID,ExecMainStartTimestamp " + host.unit
+        before, inside, running = host.target.snapshot(), host.inside(), host.target.run(state)
+        again = host.converge("--diff")
+        assert (again.recap["changed"], again.changed, again.diffs) == (0, [], set())
+        assert (differences(before, host.target.snapshot()), host.inside(), host.target.run(state)) == ({}, inside, running)
+        assert host.converge("--check", "--diff").recap["changed"] == 0
+
+    # -- the server
+
+    def test_server_is_the_one_that_was_asked_for(self, host: Server) -> None:
+        """MariaDB or Oracle's MySQL, in utf8mb4, on loopback alone, deaf to files from clients."""
+        assert ("MariaDB" in host.sql("SELECT VERSION()")) == (self.flavor == "mariadb")
+        assert host.sql("SELECT @@character_set_server, @@local_infile, @@require_secure_transport") == "utf8mb4\t0\t0"
+        assert host.sql("SELECT DEFAULT_CHARACTER_SET_NAME FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = 'web_app'") == "utf8mb4"
+        assert host.listening() == ["127.0.0.1:3306"]
+        assert host.target.run(f"systemctl is-enabled {host.unit}") == "enabled"
+        assert not host.target.succeeds("ufw version"), "nobody else shall connect, so there is nothing to open"
+
+    def test_root_comes_by_the_socket_alone(self, host: Server) -> None:
+        """As the system's root, without a password; nobody else, and not over TCP."""
+        assert host.sql("SELECT CURRENT_USER()") == "root@localhost"
+        nobody = f"setpriv --reuid=nobody --clear-groups {self.flavor} --user=root"
+        assert "denied" in host.target.run(f"{nobody} -e 'SELECT 1' 2>&1", check=False)
+        for password in ("", "-pinvalid"):
+            assert "denied" in host.target.run(f"{self.flavor} --no-defaults -h127.0.0.1 -uroot {password} -e 'SELECT 1' 2>&1", check=False)
+
+    def test_what_no_server_may_have_goes(self, host: Server) -> None:
+        """An anonymous account, a root from elsewhere, privileges of everybody, a test database, root's password."""
+        before = host.inside()
+        host.sql(
+            "CREATE USER ''@localhost; CREATE USER root@'%' IDENTIFIED BY 'Easy-1234'; GRANT ALL ON *.* TO root@'%'; CREATE DATABASE test;"
+            "INSERT INTO mysql.db (Host, Db, User, Select_priv) VALUES ('%', 'test', '', 'Y'); FLUSH PRIVILEGES;"
+        )
+        if self.flavor == "mariadb":  # MySQL's root has one way in, and we would lock ourselves out
+            host.sql("ALTER USER root@localhost IDENTIFIED VIA mysql_native_password USING PASSWORD('easy') OR unix_socket")
+        dry = host.converge("--check", "--diff")
+        play = host.converge("--diff")
+        assert missing(play.output, ["-account @localhost", "-account root@%", "-privileges of all accounts", "-database test"]) == []
+        assert dry.changed == play.changed == ["See to the database, its accounts and its schema"]
+        assert host.inside() == before
+        assert host.converge().recap["changed"] == 0
+
+    def test_test_database_with_tables_is_not_lost(self, host: Server) -> None:
+        """Somebody's data is nobody's to drop: that is said, and nothing happens."""
+        host.sql("CREATE DATABASE test; CREATE TABLE test.t (a INT)")
+        host.refuse("Nothing was changed", "database test with 1 tables")
+        host.sql("DROP DATABASE test")
+
+    def test_other_flavor_is_not_replaced(self, host: Server) -> None:
+        """A host with one server is not given the other in its place, data and all."""
+        other = "mysql" if self.flavor == "mariadb" else "mariadb"
+        host.refuse("Nothing was changed", "mysql_webapp_flavor", f"{self.flavor}-server", flavor=other)
+
+    # -- accounts
+
+    def test_environment_files_are_roots_alone(self, host: Server) -> None:
+        """They hold what an app needs; systemd hands it over, and the server takes it, over TCP and over the socket."""
+        names = ["DATABASE_HOST", "DATABASE_NAME", "DATABASE_PASSWORD", "DATABASE_PORT", "DATABASE_SOCKET", "DATABASE_USER"]
+        assert re.findall(r"^(\w+)=", host.environment("reader"), re.MULTILINE) == names
+        modes = host.target.run(f"stat --format='%a %U:%G %n' {ENVIRONMENTS}/* {ENVIRONMENTS}.json")
+        assert [line.split()[:2] for line in modes.splitlines()] == [["600", "root:root"]] * 3
+        for account in ("reader", "writer"):
+            assert host.login(account, "SELECT CURRENT_USER()") == f"{account}@localhost"
+            assert host.login(account, "SELECT CURRENT_USER()", "-S$DATABASE_SOCKET") == f"{account}@localhost"
+        assert f"DATABASE_PASSWORD=\"{MARK} " in host.environment("writer")
+        generated = re.search(r'^DATABASE_PASSWORD="(.{30,})"$', host.environment("reader"), re.MULTILINE)
+        assert generated and not host.target.succeeds(f"setpriv --reuid=nobody --clear-groups cat {ENVIRONMENTS}/reader.env")
+
+    def test_account_may_do_what_it_is_for(self, host: Server) -> None:
+        """The server refuses what was not granted, here and in every other database."""
+        assert host.login("reader", "SELECT name FROM product WHERE id = 1") == "ペン 🖊"
+        assert "INSERT command denied" in host.login("reader", "INSERT INTO product (name, price) VALUES ('x', 1)")
+        insert = "INSERT INTO product (name, price) VALUES ('消しゴム 🧽', 0)"
+        assert host.login("writer", f"{insert}; SELECT name, price FROM product WHERE id = 3") == "消しゴム 🧽\t1"
+        assert "denied" in host.login("writer", "DELETE FROM product")
+        host.sql("CREATE DATABASE webXapp; CREATE TABLE webXapp.t (a INT)")  # `_` in a grant stands for any character
+        assert "denied" in host.login("reader", "SELECT * FROM webXapp.t")
+        host.sql("DROP DATABASE webXapp")
+
+    def test_privileges_are_exact(self, host: Server) -> None:
+        """What somebody granted by hand goes, wherever it was; what somebody took comes back."""
+        before = host.inside()
+        host.sql(
+            "GRANT DELETE ON `web\\_app`.* TO reader@localhost; GRANT SELECT ON mysql.* TO reader@localhost;"
+            "GRANT PROCESS ON *.* TO reader@localhost; GRANT UPDATE ON web_app.product TO reader@localhost; REVOKE INSERT ON `web\\_app`.* FROM writer@localhost;"
+        )
+        play = host.converge("--diff")
+        of_reader = re.sub(r"\n[-+].*writer.*", "", play.output)
+        assert "-account reader@localhost: other privileges\n+account reader@localhost: SELECT" in of_reader
+        assert host.inside() == before
+        assert host.sql("SHOW GRANTS FOR reader@localhost").count("GRANT") == 2
+        assert host.converge().recap["changed"] == 0
+
+    def test_account_off_the_list_is_dropped(self, host: Server) -> None:
+        """With its file; the others stay as they were."""
+        before = host.inside()
+        accounts = host.database()["mysql_webapp_accounts"]
+        host.converge(accounts=[*accounts, {"name": "temporary", "privileges": ["ALL"]}])
+        assert "ALL PRIVILEGES" in host.sql("SHOW GRANTS FOR temporary@localhost")
+        assert host.converge("--diff").output.count("-account temporary@localhost") == 1
+        assert host.inside() == before
+        assert not host.target.succeeds(f"ls {ENVIRONMENTS}/temporary.env")
+
+    def test_changed_password_is_changed(self, host: Server) -> None:
+        """A given one, and one that somebody changed on the server; no other, and none for nothing."""
+        reader = host.environment("reader")
+        reads, writes = host.database()["mysql_webapp_accounts"]
+        accounts = [reads, {**writes, "password": f"{MARK}-new"}]
+        dry = host.converge("--check", "--diff", accounts=accounts)
+        play = host.converge("--diff", accounts=accounts)
+        assert dry.output.count("+password of") == play.output.count("+password of writer@localhost, given") == 1
+        assert host.login("writer", "SELECT 1") == "1" and f'"{MARK}-new"' in host.environment("writer")
+        host.sql("ALTER USER reader@localhost IDENTIFIED BY 'Somebody-1234'")
+        assert "denied" in host.login("reader", "SELECT 1")
+        host.converge()
+        assert (host.login("reader", "SELECT 1"), host.login("writer", "SELECT 1"), host.environment("reader")) == ("1", "1", reader)
+        assert host.converge().recap["changed"] == 0
+
+    def test_account_of_another_database_is_not_shared(self, host: Server) -> None:
+        """Each database has accounts of its own, for each account has one database."""
+        other = host.database(database="other", schema=[], accounts=[{"name": "reader", "privileges": ["ALL"]}])
+        before = host.inside()
+        host.refuse("Nothing was changed", "reader@localhost is the database web_app's", databases=[other])
+        assert host.inside() == before
+
+    # -- secrets
+
+    def test_passwords_are_not_shown(self, host: Server, real: Play) -> None:
+        """Not at the highest verbosity that a user gets told to use, in no diff, no argument, no log, no open file."""
+        generated = re.findall(r'^DATABASE_PASSWORD="(.*)"$', host.environment("reader"), re.MULTILINE)[0]
+        failing = host.play("-vvv", "--diff", database="no`good")
+        misspelt = host.play("-vvv", accounts=[{"name": "w", "privileges": ["SELEKT"], "password": PASSWORD}])
+        journal = host.target.run("journalctl --no-pager --output=export")
+        seen = host.target.run("cat /root/arguments")
+        assert "mysql_database" in real.output and "module_args:" in real.output and self.flavor in journal
+        assert f"{self.flavor} --no-defaults" in seen and "--defaults-file=/dev/fd/" in seen, "this would show nothing anyway"
+        for secret in (MARK, generated):
+            for text in (real.output, failing.output, misspelt.output, seen, journal):
+                assert leaks(text, secret) == []
+        places = "/etc /home /root /srv /tmp /usr/local /var/log /var/lib/flaskops"
+        found = host.target.run(f"grep -rlsF -e '{MARK}' -e '{generated}' {places} || true")
+        assert sorted(found.split()) == [f"{ENVIRONMENTS}/reader.env", f"{ENVIRONMENTS}/writer.env"]
+
+    # -- bad input
+
+    def test_bad_input_is_refused_before_anything_is_touched(self, host: Server, tmp_path: Path) -> None:
+        """With the variable's name, what was given, and what would be right."""
+        before, inside = host.target.snapshot(), host.inside()
+        latin, product = tmp_path / "latin.sql", tmp_path / "001-products.sql"
+        latin.write_bytes("SELECT 'é'".encode("latin-1"))
+        product.write_text("SELECT 1")
+        host.refuse("mysql_webapp_database: got 'web`app'", "mysql_webapp_database: webapp", database="web`app")
+        host.refuse("mysql_webapp_database: got 'mysql'", "no name of the server's own", database="mysql")
+        for name in ("a`b", "root", "a'; DROP TABLE x; --"):
+            host.refuse("mysql_webapp_accounts: got", "reader", accounts=[{"name": name, "privileges": ["SELECT"]}])
+        host.refuse("mysql_webapp_accounts: got", "SELEKT", accounts=[{"name": "reader", "privileges": ["SELEKT"]}])
+        host.refuse("mysql_webapp_accounts: got", accounts=[{"name": "reader", "privileges": ["SELECT"], "host": "a b"}])
+        host.refuse("mysql_webapp_schema: got", "/nowhere.sql", schema=["/nowhere.sql"])
+        host.refuse("mysql_webapp_schema: got", "UTF-8", schema=[str(latin)])
+        host.refuse("mysql_webapp_schema: got", "a name of its own", schema=[str(product), *host.files()])
+        host.refuse("mysql_webapp_listen: got 'everywhere'", listen="everywhere")
+        host.refuse("mysql_webapp_flavor: got 'postgres'", flavor="postgres")
+        host.refuse("mysql_webapp_acounts: there is no such variable; did you mean mysql_webapp_accounts?", acounts=[])
+        assert (differences(before, host.target.snapshot()), host.inside()) == ({}, inside)
+
+    # -- the schema
+
+    def test_schema_was_applied_once_in_order(self, host: Server) -> None:
+        """Recorded with names and hashes; programs, views and texts arrived as they were."""
+        recorded = host.sql("SELECT file, LENGTH(sha256), applied > NOW() - INTERVAL 1 DAY FROM flaskops_schema ORDER BY number", "web_app")
+        assert recorded.splitlines()[:2] == ["001-products.sql\t64\t1", "002-programs.sql\t64\t1"]
+        assert host.sql("SELECT name FROM product WHERE id < 3 ORDER BY id", "web_app").splitlines() == ["ペン 🖊", "quote ' \\ ; -- end"]
+        assert "COMMENT '名前'" in host.sql("SHOW CREATE TABLE product", "web_app")
+        assert host.sql("SELECT twice(21); SELECT name FROM dear", "web_app").splitlines() == ["42", "ペン 🖊"]
+        assert "数える" in host.sql("SELECT ROUTINE_DEFINITION FROM information_schema.ROUTINES WHERE ROUTINE_NAME = 'count_products'")
+        definers = host.sql("SELECT DEFINER FROM information_schema.VIEWS WHERE TABLE_SCHEMA = 'web_app'")
+        assert definers == "root@localhost", "an account that is gone would break it"
+
+    def test_new_file_is_applied_alone(self, host: Server) -> None:
+        """On top of what is there, which it may count on; foretold by the dry run."""
+        (host.schema / "003-follows.sql").write_text(FOLLOWS)
+        rows = int(host.sql("SELECT COUNT(*) FROM product", "web_app"))
+        dry = host.converge("--check", "--diff")
+        play = host.converge("--diff")
+        for run in (dry, play):
+            assert re.findall(r"^[-+](?![-+]).*", run.output, re.MULTILINE)[0].startswith("+schema file 003-follows.sql (sha256 ")
+        assert host.sql("SELECT COUNT(*), MIN(price) FROM product", "web_app") == f"{rows + 1}\t1"
+        assert host.converge().recap["changed"] == 0
+        assert not host.has_scratch()
+
+    def test_error_in_the_middle_leaves_nothing_half_done(self, host: Server) -> None:
+        """The file before it in the same run is not applied either; the server's message is shown, with file and line."""
+        before, inside = host.dump(), host.inside()
+        good, bad = host.schema / "004-good.sql", host.schema / "005-bad.sql"
+        good.write_text("CREATE TABLE extra (a INT);\nUPDATE product SET price = 999;\n")
+        bad.write_text("ALTER TABLE product ADD COLUMN colour INT;\nINSERT INTO nowhere VALUES (1);\nCREATE TABLE after_it (a INT);\n")
+        accounts = [*host.database()["mysql_webapp_accounts"], {"name": "late", "privileges": ["SELECT"]}]
+        message = "005-bad.sql: ERROR 1146 (42S02) at line 2: Table 'web_app.nowhere' doesn't exist"
+        host.refuse(message, "was not touched", accounts=accounts)
+        bad.write_text("SELEKT '鉛筆';\n")
+        host.refuse("005-bad.sql: ERROR 1064 (42000) at line 1: You have an error in your SQL syntax")
+        assert (host.dump(), host.inside()) == (before, inside)
+        assert not host.target.succeeds(f"ls {ENVIRONMENTS}/late.env")
+        bad.write_text("ALTER TABLE product ADD COLUMN colour INT;\n")
+        assert host.converge().changed == ["See to the database, its accounts and its schema"]
+        assert host.sql("SELECT COUNT(*) FROM product WHERE price = 999 AND colour IS NULL", "web_app") != "0"
+
+    def test_error_on_data_that_only_the_host_has(self, host: Server) -> None:
+        """The rehearsal has the rows too: a file that they break does not get through."""
+        before = host.dump()
+        path = host.schema / "006-unique.sql"
+        path.write_text("DROP VIEW dear;\nALTER TABLE product ADD UNIQUE (price);\n")
+        host.refuse("006-unique.sql: ERROR 1062 (23000) at line 2: Duplicate entry '999'")
+        assert host.dump() == before
+        path.unlink()
+
+    @pytest.mark.parametrize("text", ["USE mysql;\nSELECT 1;", "DROP TABLE web_app.product;", "CREATE USER mine@localhost;"])
+    def test_schema_file_reaches_its_own_database_alone(self, host: Server, text: str) -> None:
+        """Not by USE, not by a full name, not the accounts; nor is a client's command run by a shell."""
+        before, inside = host.dump(), host.inside()
+        path = host.schema / "006-reaches.sql"
+        path.write_text(f"CREATE TABLE fine (a INT);\n{text}\n")
+        host.refuse("006-reaches.sql: ERROR", "denied" if "USER" not in text else "CREATE USER", "was not touched")
+        path.write_text("\\! touch /root/reached\n")
+        host.refuse("006-reaches.sql: ERROR")
+        path.unlink()
+        assert (host.dump(), host.inside(), host.target.succeeds("ls /root/reached")) == (before, inside, False)
+
+    def test_changed_file_is_refused(self, host: Server) -> None:
+        """What was applied cannot be applied again, and that is said before anything happens."""
+        path = host.schema / "001-products.sql"
+        path.write_text(PRODUCTS + "-- one more line\n", encoding="utf-8")
+        before = host.dump()
+        host.refuse("Nothing was changed", "001-products.sql has changed since it was applied", "another file at the end")
+        path.write_text(PRODUCTS, encoding="utf-8")
+        assert host.dump() == before and host.converge().recap["changed"] == 0
+
+    def test_killed_run_is_no_hindrance(self, host: Server) -> None:
+        """A scratch database, a scratch account and an account without a record are put right by the next run."""
+        host.sql("CREATE DATABASE flaskops_rehearsal; CREATE USER flaskops_trial@localhost")
+        host.sql("CREATE TABLE product (a INT)", "flaskops_rehearsal")
+        host.target.run(f"sed -i 's/\"fingerprint\": \".*\"/\"fingerprint\": \"\"/' {ENVIRONMENTS}.json")
+        (host.schema / "006-last.sql").write_text("CREATE TABLE last_one (a INT);\n")
+        host.converge()
+        assert not host.has_scratch() and host.login("reader", "SELECT COUNT(*) FROM last_one") == "0"
+        assert host.converge().recap["changed"] == 0
+
+    # -- life
+
+    def test_reboot(self, host: Server) -> None:
+        """The server is back by itself, with all that it had."""
+        before = host.dump()
+        host.target.reboot()
+        assert eventually(lambda: host.target.succeeds(f"systemctl is-active {host.unit}"), 30)
+        assert host.listening() == ["127.0.0.1:3306"] and host.dump() == before
+        assert host.login("reader", "SELECT name FROM product WHERE id = 1", "-S$DATABASE_SOCKET") == "ペン 🖊"
+        assert host.converge().recap["changed"] == 0
+
+    def test_remote_connections_need_tls(self, host: Server) -> None:
+        """Told to listen, the server asks for TLS, the firewall lets its port in; loopback again closes both."""
+        address = host.target.address
+        far = {"name": "far", "host": "198.18.%", "privileges": ["SELECT"], "password": PASSWORD}
+        accounts = [*host.database()["mysql_webapp_accounts"], far]
+        remote = {"listen": address, "accounts": accounts}
+        dry = host.converge("--check", "--diff", **remote)
+        play = host.converge("--diff", **remote)
+        foretold = [task for task in dry.changed if not task.startswith("Foretell")]
+        assert [task for task in play.changed if task not in ("Let SSH in", "Let in what is served, and nothing else")] == foretold
+        assert "22, 3306" in dry.shown_by("Foretell the firewall, where it is not installed yet")
+        assert host.listening() == sorted(["127.0.0.1:3306", f"{address}:3306"])
+        assert "3306/tcp" in host.target.run("ufw status") and "22/tcp" in host.target.run("ufw status")
+        assert host.converge(**remote).recap["changed"] == 0
+
+        # as bytes: PyMySQL takes a text for Latin-1
+        login: dict[str, Any] = {"host": address, "user": "far", "password": PASSWORD.encode(), "database": "web_app", "charset": "utf8mb4"}
+        with pytest.raises(pymysql.err.OperationalError, match="insecure transport|denied"):  # whichever of the two says it first
+            pymysql.connect(**login, ssl_disabled=True)
+        plain = "--skip-ssl" if self.flavor == "mariadb" else "--ssl-mode=DISABLED --get-server-public-key"
+        assert "insecure transport" in host.login("reader", "SELECT 1", "-h127.0.0.1", plain)
+        with pymysql.connect(**login, ssl={"check_hostname": False, "verify_mode": False}) as connection, connection.cursor() as cursor:
+            cursor.execute("SELECT name FROM product WHERE id = 1")
+            assert cursor.fetchall() == (("ペン 🖊",),)
+            cursor.execute("SHOW STATUS LIKE 'Ssl_version'")
+            assert cursor.fetchall()[0][1] in ("TLSv1.2", "TLSv1.3")
+            with pytest.raises(pymysql.err.OperationalError, match="denied"):
+                cursor.execute("INSERT INTO product (name, price) VALUES ('x', 1)")
+        with pytest.raises(pymysql.err.OperationalError, match="denied"):
+            pymysql.connect(**{**login, "user": "writer"}, ssl={"check_hostname": False, "verify_mode": False})
+        assert host.sql("SELECT ssl_type FROM mysql.user WHERE User = 'far'") == "ANY", "it must use TLS whatever the server asks of others"
+        assert host.login("reader", "SELECT 1", "-S$DATABASE_SOCKET") == "1"
+
+        host.converge()
+        assert host.listening() == ["127.0.0.1:3306"] and "3306" not in host.target.run("ufw status")
+        assert "far" not in host.inside() and not host.target.succeeds("ls /var/lib/mysql/flaskops-*.pem")
+        assert host.converge().recap["changed"] == 0
+
+    def test_two_databases_on_one_server(self, host: Server) -> None:
+        """One goes, with its data where that is wanted; the other does not notice."""
+        before, inside = host.dump(), host.inside()
+        other = host.database(database="other", schema=[], accounts=[{"name": "other", "privileges": ["ALL"]}])
+        both = [host.database(), other]
+        assert host.converge(databases=both).changed == ["See to the database, its accounts and its schema"]
+        assert host.login("other", "SELECT CURRENT_USER()", database="other") == "other@localhost"
+        assert "denied" in host.login("other", "SELECT * FROM web_app.product", database="other")
+        assert host.converge(databases=both).recap["changed"] == 0
+        host.converge(databases=[{**other, "mysql_webapp_state": "absent", "mysql_webapp_remove_data": True}])
+        assert (host.dump(), host.inside()) == (before, inside)
+        assert host.target.run("find /etc/flaskops -name '*other*'") == ""
+        assert host.converge().recap["changed"] == 0
+
+    def test_absent_keeps_the_data_unless_told_otherwise(self, host: Server) -> None:
+        """Accounts and files go, the server stops and stays stopped; the name alone is enough; what comes back finds its data."""
+        rows, old = host.sql("SELECT COUNT(*) FROM product", "web_app"), host.environment("reader")
+        absent = {name: host.database(state="absent")[f"mysql_webapp_{name}"] for name in ("database", "state", "flavor")}
+        absent = {f"mysql_webapp_{name}": value for name, value in absent.items()}
+        before = host.target.snapshot()
+        dry = host.converge("--check", "--diff", databases=[absent])
+        assert differences(before, host.target.snapshot()) == {}
+        play = host.converge("--diff", databases=[absent])
+        assert play.changed == dry.changed and play.diffs == dry.diffs
+        assert "was kept" in play.output and "mysql_webapp_remove_data" in play.output and "-account reader@localhost" in dry.output
+        assert host.listening() == [] and not host.target.succeeds(f"systemctl is-active {host.unit} || systemctl is-enabled {host.unit}")
+        assert host.target.run("find /etc/flaskops /etc/mysql -name '*.env' -o -name '*flaskops*.cnf'") == ""
+        assert host.converge(databases=[absent]).recap["changed"] == 0
+        host.target.reboot()
+        assert host.listening() == []
+
+        dry = host.converge("--check", "--diff")
+        assert "schema file" not in dry.output and "+database" not in dry.output and "+account reader@localhost: SELECT" in dry.output
+        play = host.converge("--diff")
+        assert play.changed == dry.changed
+        assert host.login("reader", "SELECT COUNT(*) FROM product") == rows and host.environment("reader") != old
+        assert host.converge().recap["changed"] == 0
+
+    def test_absent_with_the_data(self, host: Server) -> None:
+        """Nothing is left but the packages; again, there is nothing to do."""
+        absent = host.database(state="absent", remove_data=True)
+        host.converge(databases=[host.database(state="absent")])
+        assert not host.target.succeeds(f"systemctl is-active {host.unit}")
+        host.converge(databases=[absent])
+        assert host.listening() == [] and not host.target.succeeds(f"systemctl is-active {host.unit} || systemctl is-enabled {host.unit}")
+        assert not host.target.succeeds("ls -d /etc/flaskops || ls -d /var/lib/mysql/web*app")
+        assert host.converge(databases=[absent]).recap["changed"] == 0
+        host.target.run(f"systemctl start {host.unit}")
+        assert missing(host.inside(), ["web_app", "reader", "writer", "flaskops"]) == ["web_app", "reader", "writer", "flaskops"]
+
+    def test_absent_leaves_somebody_elses_database(self, host: Server) -> None:
+        """A server that others use runs on, and what is not ours is not dropped, whatever its name."""
+        host.sql("CREATE DATABASE somebodys; CREATE DATABASE web_app; CREATE TABLE web_app.t (a INT)")
+        host.target.run(f"systemctl enable {host.unit}")
+        assert host.converge(databases=[host.database(state="absent", remove_data=True)]).recap["changed"] == 0
+        host.sql("DROP DATABASE web_app")
+        host.converge()
+        host.converge(databases=[host.database(state="absent", remove_data=True)])
+        assert host.target.run(f"systemctl is-active {host.unit}; systemctl is-enabled {host.unit}").split() == ["active", "enabled"]
+        assert "somebodys" in host.inside() and "web_app" not in host.inside()

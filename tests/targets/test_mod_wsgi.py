@@ -1,0 +1,414 @@
+"""An app in mod_wsgi's daemon processes: its account, its secrets, its releases, its neighbours on the site, its end."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.flaskops.hosting.tests.targets.awkward import MARK, SECRETS, WATCH, as_given, leaks
+from ansible_collections.flaskops.hosting.tests.targets.harness import (
+    APPS,
+    Answer,
+    Play,
+    Target,
+    app,
+    differences,
+    eventually,
+    missing,
+    write_source,
+)
+from ansible_collections.flaskops.hosting.tests.targets.test_absent import traces
+from ansible_collections.flaskops.hosting.tests.targets.test_dry_run import builds, foretold_tasks
+
+ADDRESS = "198.18.2.160"
+TOPOLOGY = "apache_mod_wsgi"
+ACTIVATE = "Make the release live, and ask for it through the front"
+# The probe, with what only a server shows: its process, a slow answer, and three ways to name the callable.
+MAIN = (APPS / "probe/main.py").read_text() + """
+
+def process(_argument):
+    with open("/proc/self/status") as status:
+        groups = next(line for line in status if line.startswith("Groups:")).split()[1:]
+    ids = {"ppid": os.getppid(), "resuid": os.getresuid(), "resgid": os.getresgid(), "groups": [int(one) for one in groups]}
+    return {**ids, "prefix": __import__("sys").prefix, "pid": os.getpid()}
+
+
+def slow(seconds):
+    open("../run/begun", "w").close()
+    __import__("time").sleep(float(seconds))
+    return VERSION
+
+
+
+
+ACTIONS.update({"/process": process, "/slow": slow})
+anything = application = app
+
+
+def create_app():
+    return app
+"""
+# The names are in no other file of the system. The first in the alphabet has the shortest mount.
+ROOT, SHOP, PORT, NAMED = "qzaroot", "qzshop", "qzport", "qznamed"
+FILES = {"main.py": MAIN, "requirements.txt": "itsdangerous==2.2.0\n", "static/style.css": "body {}\n", "private.txt": "mine"}
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The app's directory."""
+    return write_source(tmp_path_factory.mktemp("source"), FILES)
+
+
+def shop(source: Path, **settings: Any) -> dict[str, Any]:
+    """The app with the secrets, a venv of its own and static files, below a mount."""
+    values = {"secrets": as_given(SECRETS), "environment": {"PLAIN": "seen"}, "static": {"/static": "static"}, "requirements": "requirements.txt"}
+    given = {**values, "mount": "/app", "module": "main:anything", "health_timeout": 8, "apache_wsgi_processes": 1, "apache_wsgi_threads": 3}
+    return app(SHOP, source, **{**given, **settings})
+
+
+def root(source: Path, **settings: Any) -> dict[str, Any]:
+    """An app on the same site, made by a factory, whose mount is above the other's."""
+    return app(ROOT, source, module="main:create_app()", secrets={"TOKEN": f"{MARK} root"}, **settings)
+
+
+def apps(source: Path) -> list[dict[str, Any]]:
+    """Two apps on one site, one on a port of its own, one with a name of its own on a site that sorts last."""
+    named = app(NAMED, source, apache_site_server_names=["named.example", "*.wild.example"], apache_site_name="wsgi-named")
+    return [root(source), shop(source), app(PORT, source, module="main:application", apache_site_listen="8081"), named]
+
+
+@pytest.fixture(scope="module")
+def dry(target: Target, source: Path) -> Play:
+    """The dry run on the bare target, which has touched nothing."""
+    before = target.snapshot()
+    play = target.converge(apps(source), "--check", "--diff")
+    assert differences(before, target.snapshot()) == {}
+    return play
+
+
+@pytest.fixture(scope="module")
+def real(target: Target, dry: Play, source: Path) -> Play:
+    """The verbose run after the dry run, while somebody watched every process's arguments."""
+    target.run("cat >/root/watch.py && systemd-run --quiet --nice=10 --unit=watch python3 /root/watch.py", stdin=WATCH)
+    play = target.converge(apps(source), "-vvv", "--diff")
+    target.run("systemctl stop watch")
+    return play
+
+
+@pytest.fixture(scope="module")
+def host(target: Target, real: Play) -> Target:
+    """The target with all four apps."""
+    return target
+
+
+def changed(source: Path, directory: Path, version: str, **files: str) -> Path:
+    """The same app, telling another version."""
+    code = {"main.py": MAIN.replace('VERSION = "one"', f'VERSION = "{version}"')}
+    return write_source(directory, {**FILES, **code, **files})
+
+
+def daemons(host: Target, account: str) -> list[str]:
+    """The processes of an app's account."""
+    return host.run(f"pgrep -u {account} || true").split()
+
+
+def parent(host: Target) -> int:
+    """Apache's parent process."""
+    return int(host.run("systemctl show --property=MainPID --value apache2.service"))
+
+
+def version(host: Target) -> str:
+    """What the shop answers."""
+    return host.get("/app/").json()["version"]
+
+
+def begin_slow(host: Target, pool: ThreadPoolExecutor, seconds: int) -> Any:
+    """Send a slow request; returns its future answer when the app has begun with it."""
+    begun = f"/srv/{SHOP}/current/run/begun"
+    host.run(f"rm -f {begun}")
+    answer = pool.submit(host.get, f"/app/slow?path={seconds}")
+    assert eventually(lambda: host.succeeds(f"test -e {begun}"), 10)
+    return answer
+
+
+def test_run_does_what_was_foretold(host: Target, dry: Play, real: Play) -> None:
+    """Of a host without Apache: packages, files, builds; the same tasks change, the same files."""
+    assert missing(dry.output, ["apache2", "libapache2-mod-wsgi-py3", "WSGIDaemonProcess", f"{SHOP} would answer at http://{ADDRESS}/app/ "]) == []
+    assert sorted(set(real.changed)) == sorted(set(foretold_tasks(dry)))
+    assert dry.diffs <= real.diffs
+    unforetold = {path for path in real.diffs - dry.diffs if host.succeeds(f"test -e {path} -o -L {path}")}
+    assert unforetold == set()
+    assert builds(dry) == builds(real) and len(builds(real)) == 4
+
+
+def test_second_run_changes_nothing(host: Target, source: Path) -> None:
+    """Neither Ansible's count nor the file system knows of a change; nor does a dry run."""
+    before, processes = host.snapshot(), daemons(host, SHOP)
+    again = host.converge(apps(source), "--diff")
+    assert (again.recap["changed"], again.changed, again.diffs) == (0, [], set())
+    assert differences(before, host.snapshot()) == {} and daemons(host, SHOP) == processes
+    assert host.converge(apps(source)[1:2], "--check", "--diff").recap["changed"] == 0
+
+
+def test_each_app_is_reached_where_it_should_be(host: Target) -> None:
+    """By mount, port and name, whatever order Apache reads the files in; each with its own callable, account and mount."""
+    for name, path, port, asked in (
+        (ROOT, "", 80, None), (ROOT, "/apple", 80, "else.example"), (SHOP, "/app", 80, None), (PORT, "", 8081, None),
+        (NAMED, "", 80, "named.example"), (NAMED, "", 80, "a.wild.example"),
+    ):  # fmt: skip
+        assert host.get(f"{path}/", port=port, host=asked).json() == {"version": "one", "mount": path if path == "/app" else ""}, name
+        if path != "/apple":
+            assert host.get(f"{path}/process", port=port, host=asked).json()["resuid"] == [int(host.run(f"id -u {name}"))] * 3
+    assert host.get("/app?a=1").json()["mount"] == "/app"
+
+
+def test_documented_process_tree(host: Target) -> None:
+    """Apache's parent is root's, those that serve are www-data's, the daemon processes are the app's, without a login shell."""
+    listed = [line.split() for line in host.run(f"ps --no-headers -o pid,user:32 --ppid {parent(host)}").splitlines()]
+    assert host.run(f"ps --no-headers -o user {parent(host)}") == "root"
+    owners = [user for _pid, user in listed]
+    assert {user: owners.count(user) for user in set(owners) - {"www-data"}} == {SHOP: 1, ROOT: 2, PORT: 2, NAMED: 2}
+    assert owners.count("www-data") >= 2
+    told = host.get("/app/process").json()
+    uid, gid = int(host.run(f"id -u {SHOP}")), int(host.run(f"id -g {SHOP}"))
+    assert (told["ppid"], told["resuid"], told["resgid"], told["groups"]) == (parent(host), [uid] * 3, [gid] * 3, [gid])
+    assert told["prefix"].startswith(f"/srv/{SHOP}/"), "not the app's own venv"
+    assert host.run(f"getent passwd {SHOP}").endswith("/nonexistent:/usr/sbin/nologin")
+
+
+def test_every_byte_of_a_secret_arrives(host: Target) -> None:
+    """The app's own view of its environment, which has no other app's."""
+    seen = host.get("/app/environment").json()
+    assert {name: bytes.fromhex(seen[name]).decode() for name in SECRETS} == SECRETS
+    assert bytes.fromhex(seen["PLAIN"]) == b"seen" and "TOKEN" not in seen
+
+
+def test_secrets_are_nowhere_else(host: Target, real: Play) -> None:
+    """Neither in what Ansible says, nor in arguments, logs or another file; only root and the app read the file."""
+    assert leaks(real.output) == [] and "variable: QUOTES (" in real.output
+    seen = host.run("cat /root/arguments")
+    assert "apache2" in seen and leaks(seen) == []
+    found = host.run(f"grep -rlsF -e '{MARK}' /etc /home /opt /root /run /srv /tmp /usr/local /var || true").split()
+    assert sorted(found) == sorted(host.run(f"ls /srv/{SHOP}/releases/*/environment /srv/{ROOT}/releases/*/environment").split())
+    for path in found:
+        name = path.split("/")[2]
+        assert host.run(f"stat -c '%a %U %G' {path}") == f"640 root {name}"
+        for other in ("www-data", PORT):
+            assert not host.succeeds(f"setpriv --reuid={other} --regid={other} --init-groups cat {path}")
+        assert "refused" in host.get(f"/read?path={path}", port=8081).json()
+    assert leaks(host.run("journalctl --no-pager --output=export")) == []
+
+
+def test_the_app_cannot_write_its_code(host: Target) -> None:
+    """Nothing of its release but run/."""
+    for path in ("code/main.py", "code/new", f"{SHOP}.wsgi", "environment", ".venv/new", "new"):
+        assert host.get(f"/app/write?path=/srv/{SHOP}/current/{path}").json()["refused"] == "PermissionError", path
+
+
+def test_nothing_but_the_app_and_its_static_files_is_served(host: Target) -> None:
+    """No code, no settings, no directory's names, and no version."""
+    assert host.get("/app/static/style.css").text == "body {}\n"
+    assert host.get("/app/static/").status in (403, 404)
+    for path in ("/app/../main.py", "/app/static/../main.py", "/app/static/%2e%2e/main.py", "/app/static/..%2fmain.py", "/app/static../private.txt"):
+        answer = host.get(path)
+        assert answer.status in (400, 403, 404) or answer.json() == {"version": "one", "mount": answer.json()["mount"]}, path
+    for path in ("/app/static/nothing", "/%00"):
+        answer = host.get(path)
+        assert answer.status in (400, 404) and answer.headers["Server"] == "Apache"
+        assert "Apache/" not in answer.text and "Debian" not in answer.text and "mod_wsgi" not in f"{answer.headers}"
+
+
+def test_new_code_with_a_new_venv_takes_over(host: Target, source: Path, tmp_path: Path) -> None:
+    """A request of four seconds ends with the old release's answer, then its process ends; no other app's is touched."""
+    before, venv, old, others = host.live(SHOP), host.get("/app/process").json()["prefix"], daemons(host, SHOP), daemons(host, ROOT)
+    second = changed(source, tmp_path, "two", **{"requirements.txt": "itsdangerous==2.1.2\n"})
+    with ThreadPoolExecutor(1) as pool:
+        # first the venv, so that the request is under way at the switch
+        host.converge([shop(second, environment={"PLAIN": "to be staged"})])
+        host.converge([shop(source)])
+        assert host.live(SHOP) == before
+        old = daemons(host, SHOP)
+        answer = begin_slow(host, pool, 8)
+        play = host.converge([shop(second)])
+        assert (answer.result().status, answer.result().text) == (200, '"one"')
+    assert play.changed == ["Stage the release, and let it prove itself", ACTIVATE]
+    assert version(host) == "two" and host.live(SHOP).split("-")[0] != before.split("-")[0]
+    assert host.get("/app/process").json()["prefix"] != venv
+    assert not set(daemons(host, SHOP)) & set(old) and daemons(host, ROOT) == others
+    host.converge([shop(source)])
+    assert host.live(SHOP) == before and version(host) == "one"
+
+
+def under_load(host: Target, work: Callable[[], Any], *paths: str) -> list[list[Answer]]:
+    """What one client for each path, who never pauses, got while work was done."""
+    over = threading.Event()
+
+    def client(path: str) -> list[Answer]:
+        answers = []
+        while not over.is_set():
+            answers.append(host.get(path))
+        return answers
+
+    with ThreadPoolExecutor(len(paths)) as pool:
+        clients = [pool.submit(client, path) for path in paths]
+        try:
+            work()
+        finally:
+            over.set()
+        return [one.result() for one in clients]
+
+
+def test_no_request_is_lost_by_a_release(host: Target, source: Path, tmp_path: Path) -> None:
+    """Nor when the old process is never idle, for longer than a release's health timeout."""
+    third = changed(source, tmp_path, "three")
+    answers = under_load(host, lambda: host.converge([shop(third)]), "/app/slow?path=0.5", "/app/slow?path=0.7", "/app/")
+    assert {answer.status for one in answers for answer in one} == {200}
+    assert {answer.json()["version"] for answer in answers[2]} == {"one", "three"}
+
+
+def test_no_request_is_lost_by_a_changed_setting(host: Target, source: Path) -> None:
+    """Apache is reloaded, which replaces the daemon processes of all apps."""
+    timeout = shop(source, apache_wsgi_timeout=20)
+    answers = under_load(host, lambda: host.converge([timeout]), "/app/slow?path=0.5", "/app/", "/")
+    assert {answer.status for one in answers for answer in one} == {200}
+    host.converge([shop(source)])
+
+
+def test_changed_environment_is_a_release_of_the_same_build(host: Target, source: Path) -> None:
+    """It goes live, and back, like code, and Apache's own files stay as they are."""
+    before = host.live(SHOP)
+    play = host.converge([shop(source, environment={"PLAIN": "changed"})])
+    assert play.changed == ["Stage the release, and let it prove itself", ACTIVATE]
+    assert host.live(SHOP) != before and host.live(SHOP).split("-")[0] == before.split("-")[0]
+    assert bytes.fromhex(host.get("/app/environment").json()["PLAIN"]) == b"changed"
+    assert host.converge([shop(source)]).changed == [ACTIVATE]
+    assert host.live(SHOP) == before and bytes.fromhex(host.get("/app/environment").json()["PLAIN"]) == b"seen"
+
+
+def test_release_that_fails_in_apache_alone_goes_back(host: Target, source: Path, tmp_path: Path) -> None:
+    """It passes the pre-flight; the old release serves on, and the message has the reason without the secret."""
+    live = host.live(SHOP)
+    code = "import os, sys\nif 'mod_wsgi' in sys.modules:\n    raise RuntimeError('cannot log in with ' + os.environ['QUOTES'])\n"
+    broken = write_source(tmp_path, {**FILES, "main.py": code + MAIN.replace("from __future__ import annotations\n", "")})
+    play = host.play([shop(broken, health_timeout=2)])
+    assert play.returncode == 2
+    assert missing(play.output, ["RuntimeError: cannot log in with <QUOTES>", f"Release {live} serves on.", "did not get healthy"]) == []
+    assert leaks(play.output) == []
+    assert host.live(SHOP) == live and version(host) == "one"
+    assert len(host.run(f"ls /srv/{SHOP}/releases/*/failed.json").split()) == 1
+    assert host.converge([shop(source)]).recap["changed"] == 0
+
+
+def test_snippet_is_the_apps_alone(host: Target, source: Path) -> None:
+    """Lines for the app above do not touch the one below; a changed line reloads Apache, and is no release."""
+    play = host.converge([root(source, apache_site_snippet="LimitRequestBody 1000\nHeader always set X-Root yes", apache_site_listen="80")], "--check")
+    assert play.changed == ["Write what Apache reads"]
+    play = host.converge([root(source, apache_site_snippet="LimitRequestBody 1000")])
+    assert play.changed == ["Write what Apache reads"]
+    assert host.get("/", method="POST", body=b"x" * 2000).status == 413
+    assert host.get("/app/", method="POST", body=b"x" * 2000).status == 200
+    host.converge([root(source)])
+
+
+def test_rejected_snippet_is_put_back(host: Target, source: Path) -> None:
+    """Apache's own message is shown, again by a second run, and what it read before is there still."""
+    before = host.snapshot("/etc/apache2")
+    for _run in range(2):
+        play = host.play([shop(source, apache_site_snippet="NoSuchDirective on")])
+        assert play.returncode == 2
+        assert missing(play.output, ["apache2ctl configtest: exit code 1", "Invalid command 'NoSuchDirective'"]) == []
+        assert differences(before, host.snapshot("/etc/apache2")) == {}
+        assert version(host) == "one"
+    assert host.converge([shop(source)]).recap["changed"] == 0
+
+
+def test_bad_input_is_refused(host: Target, source: Path) -> None:
+    """Each mistake with its variable, what was given and what would be right; nothing is touched."""
+    host.run("printf '#!/bin/sh\\necho 3.9\\n' >/usr/local/bin/python3.9 && chmod +x /usr/local/bin/python3.9")
+    before = host.snapshot()
+    mistakes = {"apache_wsgi_threads": 0, "apache_site_listen": "http", "apache_site_php": {"page": "../page"}, "apache_wsgi_process": 2}
+    words = [
+        "flask_app_mount: got 'new'", "a URL path with a leading slash", "apache_wsgi_threads: got 0, needs a whole number of at least 1",
+        "apache_site_listen: got 'http', needs a port", "apache_site_php: got {'page': '../page'}, needs URL paths and directories",
+        "apache_wsgi_process: there is no such variable; did you mean apache_wsgi_processes?", "Nothing was changed.",
+    ]  # fmt: skip
+    conflicts = {"python": "/usr/local/bin/python3.9", "mount": "/app"}
+    conflicting = [
+        "flask_app_python: got '/usr/local/bin/python3.9', which is Python 3.9, but the distribution's mod_wsgi is built for Python 3.13",
+        "flask_app_python: /usr/bin/python3", f"flask_app_mount: /app on port 80 is the app {SHOP}'s", "Nothing was changed.",
+    ]  # fmt: skip
+    backend = ["apache_wsgi_backend: got 'mod_perl', needs one of mod_wsgi, uwsgi", "Nothing was changed."]
+    for one, wanted in (
+        (app("new", source, mount="new", **mistakes), words),
+        (app("new", source, **conflicts), conflicting),
+        (app("new", source, apache_wsgi_backend="mod_perl"), backend),
+    ):
+        play = host.play([one])
+        assert (play.returncode, play.recap["changed"], missing(play.output, wanted)) == (2, 0, []), play.output
+    assert differences(before, host.snapshot()) == {}
+
+
+def test_killed_daemon_process_and_stopped_apache_come_back(host: Target, source: Path) -> None:
+    """Apache replaces its daemon process; a run starts Apache again."""
+    (before,) = daemons(host, SHOP)
+    host.run(f"kill -9 {before}")
+    assert eventually(lambda: daemons(host, SHOP) not in ([], [before]))
+    assert eventually(lambda: host.get("/app/").status == 200)
+    host.run("systemctl disable --now --quiet apache2")
+    host.converge([shop(source)])
+    assert version(host) == "one" and host.run("systemctl is-enabled apache2") == "enabled"
+    assert host.converge([shop(source)]).recap["changed"] == 0
+
+
+def test_reboot(host: Target, source: Path) -> None:
+    """After a boot all apps answer with no help, and a run has nothing to do."""
+    host.reboot()
+    assert eventually(lambda: [host.get(path, port=port).status for path, port in (("/", 80), ("/app/", 80), ("/", 8081))] == [200] * 3, 10)
+    assert host.converge(apps(source)[1:2]).recap["changed"] == 0
+
+
+def test_app_that_moves_on_its_front_leaves_nothing(host: Target, source: Path) -> None:
+    """To another mount, name and port, and back: Apache's files are as they were."""
+    places = ("/etc/apache2", "/etc/flaskops/apps", "/etc/ufw/user.rules")
+    before = {path: facts.split()[:-1] for path, facts in host.snapshot(*places).items()}
+    moved = shop(source, mount="/a/b", apache_site_server_names=["moved.example"], apache_site_listen="8082")
+    host.converge([moved])
+    assert host.get("/a/b/", port=8082, host="moved.example").json()["mount"] == "/a/b"
+    assert host.get("/app/").json()["mount"] == "", "the app at / has it now"
+    assert not [path for path in host.snapshot("/etc/apache2") if SHOP in path and not path.endswith(f"8082-moved.example/97-{SHOP}.conf")]
+    assert host.converge([moved]).recap["changed"] == 0
+    host.converge([shop(source)])
+    assert {path: facts.split()[:-1] for path, facts in host.snapshot(*places).items()} == before
+    assert "8082" not in host.run("ufw status; ss --listening --tcp --numeric")
+
+
+def test_removing_one_leaves_the_others(host: Target, source: Path) -> None:
+    """Requests to the neighbour on the site are answered all the while; nothing of the app stays."""
+    gone = [{"flask_app_name": name, "flask_app_state": "absent"} for name in (SHOP, PORT)]
+    (answers,) = under_load(host, lambda: host.converge(gone), "/")
+    assert {answer.status for answer in answers} == {200}
+    assert traces(host, SHOP) == "" and traces(host, PORT) == ""
+    assert "8081" not in host.run("ufw status; ss --listening --tcp --numeric; ls /etc/apache2/conf-enabled")
+    assert host.get("/", host="named.example").json()["version"] == "one"
+    assert host.converge([root(source)]).recap["changed"] == 0
+
+
+def test_absent_leaves_nothing(host: Target) -> None:
+    """Apache serves nothing and is stopped; it is configured as its package left it, but for its default site."""
+    host.converge([{"flask_app_name": NAMED, "flask_app_state": "absent"}])
+    gone = [{"flask_app_name": ROOT, "flask_app_state": "absent"}]
+    dry = host.converge(gone, "--check", "--diff")
+    real = host.converge(gone, "--diff")
+    assert dry.changed == real.changed and dry.diffs <= real.diffs
+    assert traces(host, ROOT) == "" and traces(host, NAMED) == ""
+    assert host.run("find /etc/apache2 -name '*flaskops*'; ls /etc/apache2/sites-enabled; ls /etc/apache2/mods-enabled | grep -E 'wsgi|proxy|headers' || true") == ""
+    assert host.run("systemctl is-active apache2 || true; systemctl is-enabled apache2 || true").split() == ["inactive", "disabled"]
+    listening = host.run("ss --listening --tcp --numeric --no-header | awk '{print $4}' | grep -v '^127' | sed 's/.*://' | sort -u")
+    assert listening == "22"
+    assert "80" not in host.run("ufw status")
+    assert host.converge(gone).recap["changed"] == 0

@@ -1,0 +1,320 @@
+"""uWSGI serves over each kind of socket, from the distribution and from the venv, under systemd and under supervisord."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import re
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.flaskops.hosting.tests.targets.harness import APPS, Answer, Play, Target, app, eventually, write_source
+
+ADDRESS = "198.18.2.150"
+TOPOLOGY = "nginx_uwsgi"
+SANDBOX_SCORE = 1.5
+VENV = {"uwsgi_app_origin": "venv"}
+SUPERVISORD = {"uwsgi_app_manager": "supervisord"}
+SERVERS: dict[str, dict[str, Any]] = {
+    "plain": {"nginx_site_listen": "80", "uwsgi_app_threads": 4},
+    "tcp": {"nginx_site_listen": "81", "uwsgi_app_listen": "127.0.0.1:8930", "uwsgi_app_processes": 3, **VENV},
+    "http": {"nginx_site_listen": "82", "uwsgi_app_listen": "127.0.0.1:1024", "uwsgi_app_protocol": "http", **SUPERVISORD},
+    "green": {"nginx_site_listen": "83", "uwsgi_app_worker_class": "gevent", "uwsgi_app_threads": 20, "uwsgi_app_processes": 1},
+    "other": {
+        "nginx_site_listen": "84", "uwsgi_app_protocol": "http", "uwsgi_app_worker_class": "gevent", **SUPERVISORD,
+        **VENV, "uwsgi_app_requirement": "pyuwsgi==2.0.29",
+    },
+}
+VERSIONS = {"tcp": "2.0.30", "other": "2.0.29"}  # of those from the venv
+PROCESSES = {"plain": 2, "tcp": 3, "http": 2, "green": 1, "other": 2}
+SYSTEMD = [name for name in SERVERS if "uwsgi_app_manager" not in SERVERS[name]]
+UNIX = [name for name in SERVERS if "uwsgi_app_listen" not in SERVERS[name]]
+MOUNTS = {"mount": "/shop", "uwsgi_app_mounts": {"/your/path": "main:app"}}
+SHOP = app("shop", APPS / "shop", requirements="requirements.txt", static={"/static": "static"}, **MOUNTS)
+# What https://www.bloomberg.com/company/stories/configuring-uwsgi-production-deployment/ and uWSGI's own pages recommend.
+RECOMMENDED = {
+    "strict", "master", "need-app", "enable-threads", "single-interpreter", "vacuum", "no-orphans", "disable-logging", "log-4xx", "log-5xx",
+    "max-worker-lifetime", "reload-on-rss", "worker-reload-mercy", "auto-procname", "manage-script-name", "buffer-size",
+}  # fmt: skip
+# An app that tells how uWSGI runs it, and takes its time where it is asked to; a file tells that it has begun.
+MAIN = """
+import json, os, tempfile, time
+
+VERSION = "one"
+
+def app(environ, start_response):
+    seconds = environ.get("PATH_INFO", "/").removeprefix("/sleep/")
+    if seconds.isdigit():
+        with tempfile.NamedTemporaryFile(prefix="asleep-", dir="../run"):
+            time.sleep(int(seconds))
+    told = {"version": VERSION, "pid": os.getpid(), "uid": os.getuid(), "binary": os.readlink("/proc/self/exe")}
+    try:
+        import uwsgi
+        told["uwsgi"] = uwsgi.version.decode()
+        told["options"] = {name: str(value) for name, value in uwsgi.opt.items()}
+        told["patched"] = time.sleep.__module__
+    except ImportError:  # the pre-flight
+        pass
+    start_response("200 OK", [("Content-Type", "application/json")])
+    return [json.dumps(told).encode()]
+"""
+
+
+def port(name: str) -> int:
+    """Where an app's site listens."""
+    return int(SERVERS[name]["nginx_site_listen"])
+
+
+def apps(source: Path, *names: str) -> list[dict[str, Any]]:
+    """One app for each of these servers."""
+    return [app(name, source, **SERVERS[name]) for name in names or SERVERS]
+
+
+def changed(source: Path, directory: Path, replace: str, by: str) -> Path:
+    """The same app with another line in its code."""
+    code = (source / "main.py").read_text()
+    assert replace in code
+    return write_source(directory, {"main.py": code.replace(replace, by)})
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The app's directory."""
+    return write_source(tmp_path_factory.mktemp("uwsgi"), {"main.py": MAIN})
+
+
+@pytest.fixture(scope="module")
+def host(target: Target, source: Path) -> Target:
+    """A target with an app for each of the servers, and one under several mounts."""
+    target.converge([*apps(source), SHOP])
+    return target
+
+
+def test_second_run_changes_nothing(host: Target, source: Path) -> None:
+    """Of none of them."""
+    assert host.converge([*apps(source), SHOP]).recap["changed"] == 0
+
+
+def master(host: Target, name: str) -> int:
+    """The process id of an app's uWSGI master."""
+    instance = f"{name}@{host.live(name)}"
+    ask = f"systemctl show --property=MainPID --value {instance}.service" if name in SYSTEMD else f"supervisorctl pid {instance}"
+    return int(host.run(ask))
+
+
+def told(host: Target, name: str) -> dict[str, Any]:
+    """What the app tells through the front."""
+    answer = host.get("/", port=port(name))
+    assert answer.status == 200, answer
+    return answer.json()
+
+
+def instances(host: Target, name: str) -> list[str]:
+    """The app's instances that run or would, of both managers, without their manager's suffix."""
+    units = host.run(f"systemctl list-units --plain --no-legend --state=active,activating,failed '{name}@*' | cut -d' ' -f1")
+    wanted = host.run(f"cd /etc/systemd/system/multi-user.target.wants && ls -d {name}@* 2>/dev/null || true")
+    programs = host.run(f"ls /etc/supervisor/conf.d; supervisorctl status | grep -o '^{name}@[^ ]*' || true")
+    found = [line for line in f"{units}\n{wanted}\n{programs}".split() if line.startswith(f"{name}@")]
+    return sorted({line.removesuffix(".service").removesuffix(".conf") for line in found})
+
+
+@pytest.mark.parametrize("name", SERVERS)
+def test_serves_as_its_own_account_with_its_processes(host: Target, source: Path, name: str) -> None:
+    """The chosen number of processes below one master, none of them root's."""
+    told(host, name)
+    main = master(host, name)
+    workers = host.run(f"pgrep -P {main}").split()
+    assert len(workers) == PROCESSES[name]
+    for process in [main, *workers]:
+        status = host.run(f"cat /proc/{process}/status")
+        assert f"Uid:\t{told(host, name)['uid']}\t" in status and told(host, name)["uid"] != 0
+        assert re.search(r"^NoNewPrivs:\t1$", status, re.MULTILINE) and re.search(r"^CapBnd:\t0+$", status, re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", SYSTEMD)
+def test_systemd_knows_when_it_is_ready_and_shuts_it_in(host: Target, source: Path, name: str) -> None:
+    """Type=notify, and a sandbox that systemd rates well."""
+    unit = f"{name}@{host.live(name)}.service"
+    assert host.run(f"systemctl show --property=Type --value {unit}") == "notify"
+    verdict = host.run(f"systemd-analyze security {unit} --no-pager | tail -1")
+    assert float(re.search(r"exposure level for \S+: ([\d.]+)", verdict)[1]) <= SANDBOX_SCORE, verdict
+
+
+@pytest.mark.parametrize("name", SERVERS)
+def test_recommended_options_are_on(host: Target, name: str) -> None:
+    """As uWSGI itself tells its app; and the choices arrive."""
+    options = told(host, name)["options"]
+    assert RECOMMENDED - set(options) == set()
+    assert "die-on-term" not in options and "lazy-apps" not in options
+    assert ("http-socket" in options) == (SERVERS[name].get("uwsgi_app_protocol") == "http")
+    assert ("gevent" in options) == (SERVERS[name].get("uwsgi_app_worker_class") == "gevent") == ("harakiri" not in options)
+    assert told(host, name)["patched"] == ("gevent.hub" if "gevent" in options else "time")
+
+
+def test_origin_is_as_chosen(host: Target) -> None:
+    """The distribution's binary, or the venv's own in the version that was chosen."""
+    for name in SERVERS:
+        in_venv = SERVERS[name].get("uwsgi_app_origin") == "venv"
+        assert told(host, name)["binary"].startswith("/usr/bin/python3" if in_venv else "/usr/bin/uwsgi")
+        assert told(host, name)["uwsgi"].startswith(VERSIONS.get(name, "2.0."))
+    assert host.run("dpkg-query --show --showformat='${Status}' uwsgi 2>/dev/null || true") != "install ok installed", "it brings a service"
+
+
+def test_listens_where_it_should(host: Target) -> None:
+    """On unix sockets, and on loopback; nothing but nginx and SSH listens to others."""
+    listening = host.run("ss --listening --tcp --numeric --no-header")
+    outside = {line.split()[3].rpartition(":")[2] for line in listening.splitlines() if not line.split()[3].startswith(("127.", "[::1]"))}
+    assert outside == {"22", "80", "81", "82", "83", "84"}
+    assert "127.0.0.1:8930" in listening and "127.0.0.1:1024" in listening
+    for name in UNIX:
+        assert host.run(f"stat -c %F /srv/{name}/current/run/app.sock") == "socket"
+
+
+def test_speaks_the_chosen_protocol(host: Target) -> None:
+    """HTTP is understood where it was chosen, and only there."""
+    ask = "python3 -c 'import urllib.request; print(urllib.request.urlopen(\"http://127.0.0.1:%d/\", timeout=5).status)'"
+    assert host.run(ask % 1024) == "200"
+    assert not host.succeeds(ask % 8930)
+
+
+@pytest.mark.parametrize("mount", ["/shop", "/your/path"])
+def test_urls_and_redirects_stay_below_each_mount(host: Target, mount: str) -> None:
+    """One uWSGI, several prefixes: url_for, redirects and static files all stay below the one that was asked for."""
+    assert host.get(f"{mount}/").json() == {"item": f"{mount}/items/7", "style": f"{mount}/static/style.css", "query": ""}
+    assert host.get(f"{mount}/items/7?a=1").json() == {
+        "number": 7, "path": "/items/7", "root": mount, "url": f"http://{ADDRESS}{mount}/items/7?a=1"
+    }  # fmt: skip
+    answer = host.get(f"{mount}/items", method="POST", body=b"x" * 5000)
+    assert (answer.status, answer.headers["Location"]) == (303, f"{mount}/items/8")
+    assert host.get(f"{mount}/folder").headers["Location"] == f"http://{ADDRESS}{mount}/folder/"
+    assert host.get(f"{mount}/static/style.css").text == "body { color: navy; }\n"
+    assert (host.get(mount).status, host.get(mount).headers["Location"]) == (308, f"{mount}/")
+    assert host.get(f"{mount}ping/").json()["version"] == "one", "a longer name is no part of the mount"
+
+
+def test_what_clients_send_arrives(host: Target) -> None:
+    """A cookie that is longer than uWSGI takes by default, and the host that was asked for; no version is told."""
+    connection = http.client.HTTPConnection(ADDRESS, timeout=10)
+    connection.request("GET", "/shop/items/1", headers={"Cookie": f"a={'x' * 7000}", "Host": "else.example"})
+    answer = connection.getresponse()
+    assert (answer.status, json.load(answer)["url"]) == (200, "http://else.example/shop/items/1")
+    assert not re.search(r"nginx/\d|uwsgi", str(answer.headers), re.IGNORECASE)
+    connection.close()
+
+
+@pytest.mark.parametrize("name", ["green", "other"])
+def test_gevent_answers_slow_requests_side_by_side(host: Target, name: str) -> None:
+    """More requests than processes, each of them of a second, end together."""
+    at_once = int(SERVERS[name].get("uwsgi_app_threads", 2)) * PROCESSES[name]
+    with ThreadPoolExecutor(at_once) as pool:
+        answers = list(pool.map(lambda _number: host.get("/sleep/1", port=port(name)), range(at_once)))
+    assert {answer.status for answer in answers} == {200}
+    assert len({answer.json()["pid"] for answer in answers}) <= PROCESSES[name] < at_once
+
+
+@pytest.mark.parametrize("name", SERVERS)
+def test_killed_worker_and_killed_master_come_back(host: Target, name: str) -> None:
+    """uWSGI replaces a worker, the manager replaces uWSGI, and no process of before stays."""
+    worker, main = told(host, name)["pid"], master(host, name)
+    host.run(f"kill -9 {worker}")
+    assert eventually(lambda: len(host.run(f"pgrep -P {main}").split()) == PROCESSES[name]), "no worker took the killed one's place"
+    assert host.get("/", port=port(name)).json()["pid"] != worker
+    host.run(f"kill -9 {main}")
+    assert eventually(lambda: host.get("/", port=port(name)).status == 200, 10)
+    after = master(host, name)
+    assert after != main
+    running = set(host.run(f"pgrep -u {name}").split())
+    assert running == {str(after), *host.run(f"pgrep -P {after}").split()}
+
+
+@pytest.mark.parametrize("name", ["tcp", "http"])
+def test_a_request_is_answered_before_its_server_stops(host: Target, name: str) -> None:
+    """A server on a shared port that is stopped for the next release ends what it has begun."""
+    unit = f"{name}@{host.live(name)}"
+    stop, start = (f"systemctl {verb} {unit}" if name in SYSTEMD else f"supervisorctl {verb} {unit}" for verb in ("stop", "start"))
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(host.get, "/sleep/4", port(name))
+        assert eventually(lambda: host.succeeds(f"ls /srv/{name}/current/run/asleep-*"))
+        host.run(stop)
+        assert answer.result().status == 200
+    assert host.get("/", port=port(name)).status == 502
+    host.run(start)
+    assert eventually(lambda: host.get("/", port=port(name)).status == 200)
+
+
+def under_load(host: Target, names: list[str], seconds: int, work: Callable[[], Play]) -> dict[str, list[Answer]]:
+    """What three clients of each app got while work was done, in the order in which they got it."""
+    over = threading.Event()
+
+    def client(name: str, path: str) -> list[Answer]:
+        answers = []
+        while not over.is_set():
+            answers.append(host.get(path, port=port(name)))
+        return answers
+
+    paths = [f"/sleep/{seconds}", f"/sleep/{seconds}", "/"]
+    with ThreadPoolExecutor(len(paths) * len(names)) as pool:
+        clients = {name: [pool.submit(client, name, path) for path in paths] for name in names}
+        try:
+            work()
+        finally:
+            over.set()
+        return {name: [answer for one in found for answer in one.result()] for name, found in clients.items()}
+
+
+def test_new_code_takes_over_without_a_lost_request(host: Target, source: Path, tmp_path: Path) -> None:
+    """Under both managers: requests of three seconds that the old release has begun end well, and then it ends."""
+    names = ["plain", "other"]
+    before = {name: host.live(name) for name in names}
+    venvs = host.run("stat -c '%n %i %Y' /srv/plain/venvs/* /srv/other/venvs/*")
+    second = changed(source, tmp_path, 'VERSION = "one"', 'VERSION = "two"')
+    answers = under_load(host, names, 3, lambda: host.converge(apps(second, *names)))
+    for name in names:
+        assert {answer.status for answer in answers[name]} == {200}, [answer for answer in answers[name] if answer.status != 200]
+        assert {answer.json()["version"] for answer in answers[name]} == {"one", "two"}
+        assert host.live(name) != before[name]
+        assert instances(host, name) == [f"{name}@{host.live(name)}"]
+        assert set(host.run(f"pgrep -u {name}").split()) == {str(master(host, name)), *host.run(f"pgrep -P {master(host, name)}").split()}
+    assert host.run("stat -c '%n %i %Y' /srv/plain/venvs/* /srv/other/venvs/*") == venvs
+    host.converge(apps(source, *names))
+    assert {name: host.live(name) for name in names} == before
+
+
+def test_releases_on_a_shared_port_follow_one_another(host: Target, source: Path) -> None:
+    """Another environment is another release of the same build, under both managers."""
+    names = ["tcp", "http"]
+    before = {name: host.live(name) for name in names}
+    host.converge([{**one, "flask_app_environment": {"GREETING": "hello"}} for one in apps(source, *names)])
+    for name in names:
+        assert host.live(name) != before[name] and host.live(name).split("-")[0] == before[name].split("-")[0]
+        assert told(host, name)["version"] == "one"
+        assert instances(host, name) == [f"{name}@{host.live(name)}"]
+
+
+@pytest.mark.parametrize("name", ["plain", "tcp", "other"])
+def test_release_that_fails_under_uwsgi_goes_back(host: Target, source: Path, tmp_path: Path, name: str) -> None:
+    """It passes the pre-flight and does not import in uWSGI: the old release serves on, on its own socket or on the shared port."""
+    live = host.live(name)
+    broken = changed(source, tmp_path, "import json", "import sys\nif 'uwsgi' in sys.modules:\n    import nowhere\nimport json")
+    play = host.play(apps(broken, name))
+    assert play.returncode == 2
+    assert "No module named 'nowhere'" in play.output and f"Release {live} serves on." in play.output, play.output
+    assert host.live(name) == live
+    assert told(host, name)["version"] == "one"
+    assert instances(host, name) == [f"{name}@{live}"]
+    assert len(host.run(f"ls /srv/{name}/releases/*/failed.json").split()) == 1
+
+
+def test_a_request_without_end_is_given_up(host: Target, source: Path) -> None:
+    """harakiri: the process is replaced, the front says 504, and the log says why."""
+    host.converge([{**apps(source, "plain")[0], "uwsgi_app_timeout": 2, "uwsgi_app_processes": 1}])
+    before = told(host, "plain")["pid"]
+    assert host.get("/sleep/60").status in (502, 504)
+    assert eventually(lambda: not host.succeeds(f"kill -0 {before}"), 10)
+    assert told(host, "plain")["pid"] != before
+    assert "HARAKIRI" in host.run(f"journalctl --unit=plain@{host.live('plain')} --output=cat --no-pager")

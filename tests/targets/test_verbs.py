@@ -1,0 +1,116 @@
+"""What is done to an app from day two on, each by its playbook: deploy, roll back, look."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from ansible_collections.flaskops.hosting.tests.targets.harness import APPS, Target, app, differences, missing, write_source
+
+ADDRESS = "198.18.2.200"
+UNIT_DIRECTORIES = ("/etc/systemd/system", "/etc/systemd/system/multi-user.target.wants")
+PROBE = (APPS / "probe/main.py").read_text()
+
+
+def probe(version: str) -> str:
+    """The probe app's code as another version."""
+    return PROBE.replace('VERSION = "one"', f'VERSION = "{version}"')
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The shop's code, which the tests change."""
+    return write_source(tmp_path_factory.mktemp("shop"), {"main.py": probe("one")})
+
+
+@pytest.fixture(scope="module")
+def apps(source: Path) -> list[dict[str, object]]:
+    """Two apps of one host."""
+    return [app("shop", source), app("blog", nginx_site_listen="81")]
+
+
+@pytest.fixture(scope="module")
+def host(target: Target, apps: list[dict[str, object]]) -> Target:
+    """A host with both, in its topology's group alone, as deploy goes by the groups."""
+    groups = yaml.safe_load(target.inventory.read_text())
+    target.inventory.write_text(yaml.safe_dump({target.topology: groups[target.topology]}))
+    target.converge(apps)
+    return target
+
+
+def served(host: Target) -> str:
+    """The version that the shop's visitors get."""
+    return host.get("/").json()["version"]
+
+
+def test_deploy_ships_one_app_and_touches_nothing_else(host: Target, apps: list[dict[str, object]], source: Path) -> None:
+    """A change to the other app, and to the site, waits for site.yml."""
+    write_source(source, {"main.py": probe("two")})
+    before = host.snapshot("/etc", "/srv/blog")
+    changed = [{**apps[0], "nginx_site_snippet": "client_max_body_size 20m;"}, {**apps[1], "flask_app_environment": {"MORE": "1"}}]
+    play = host.converge(changed, playbook="deploy", variables={"flask_app_name": "shop"})
+    assert served(host) == "two"
+    assert play.changed == ["Stage the release, and let it prove itself", "Make the release live, and ask for it through the front"]
+    touched = differences(before, host.snapshot("/etc", "/srv/blog"))
+    assert [path for path in touched if "shop@" not in path and path not in UNIT_DIRECTORIES] == []
+
+
+def test_deploy_takes_another_source(host: Target, apps: list[dict[str, object]], tmp_path: Path) -> None:
+    """For this run alone."""
+    other = write_source(tmp_path, {"main.py": probe("elsewhere")})
+    host.converge(apps, playbook="deploy", variables={"flask_app_name": "shop", "flask_app_source": str(other)})
+    assert served(host) == "elsewhere"
+
+
+def test_deploy_refuses_a_name_that_no_host_has(host: Target, apps: list[dict[str, object]]) -> None:
+    """And says which there are."""
+    play = host.play(apps, playbook="deploy", variables={"flask_app_name": "shpo"})
+    assert play.returncode and not missing(play.output, ["flask_app_name: got shpo, and the inventory's apps are: blog, shop"])
+
+
+def test_deploy_refuses_an_app_that_is_not_installed(host: Target) -> None:
+    """It would lack a site and a firewall rule."""
+    play = host.play([app("news", nginx_site_listen="82")], playbook="deploy", variables={"flask_app_name": "news"})
+    assert play.returncode and not missing(play.output, ["news is not on this host as nginx_gunicorn", "Run site.yml first"])
+    assert host.live("news") == "" and play.recap["changed"] == 0
+
+
+def test_rollback_goes_back_step_by_step(host: Target, apps: list[dict[str, object]]) -> None:
+    """To the good release before, then to the one before that; the deployed code comes back with a deploy."""
+    assert served(host) == "elsewhere"
+    for version in ("two", "one"):
+        play = host.converge(apps, playbook="rollback", variables={"flask_app_name": "shop"})
+        assert served(host) == version
+        assert f"(release {host.live('shop')}, before" in " ".join(play.output.split())
+    play = host.play(apps, playbook="rollback", variables={"flask_app_name": "shop"})
+    assert play.returncode and not missing(play.output, ["there is no good release to go back to", "serves on"])
+    host.converge(apps, playbook="deploy", variables={"flask_app_name": "shop"})
+    assert served(host) == "two"
+
+
+def test_rollback_to_a_release_by_its_name(host: Target, apps: list[dict[str, object]]) -> None:
+    """Any that was live; none that failed or never was there."""
+    first = host.live("shop")
+    host.converge(apps, playbook="rollback", variables={"flask_app_name": "shop"})
+    host.converge(apps, playbook="rollback", variables={"flask_app_name": "shop", "flask_app_release": first})
+    assert host.live("shop") == first
+    play = host.play(apps, playbook="rollback", variables={"flask_app_name": "shop", "flask_app_release": "0123456789ab-01234567"})
+    assert play.returncode and "not staged on this host" in play.output
+    assert host.live("shop") == first
+
+
+def test_status_tells_what_runs_and_what_failed(host: Target, apps: list[dict[str, object]], source: Path) -> None:
+    """And a failed release is never rolled back onto."""
+    write_source(source, {"main.py": probe("broken") + "\nimport nowhere\n"})
+    assert host.play(apps, playbook="deploy", variables={"flask_app_name": "shop"}).returncode
+    play = host.converge(apps, playbook="status")
+    live = host.live("shop")
+    assert not missing(play.output, [
+        f"live: {live} since 20", "health 200 OK", "state: active", f"{live}, live 20",
+        "failed: importing main raised ModuleNotFoundError", "http://198.18.2.200:81/",
+    ])
+    failed = next(name for name in host.releases("shop") if host.succeeds(f"test -e /srv/shop/releases/{name}/failed.json"))
+    play = host.play(apps, playbook="rollback", variables={"flask_app_name": "shop", "flask_app_release": failed})
+    assert play.returncode and host.live("shop") == live

@@ -1,0 +1,80 @@
+"""docs/facts.yml is whole, says what the fleet's inventory says, and is what docs/topologies.md shows."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+FACTS: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "docs/facts.yml").read_text())
+SECTIONS = {"chain", "summary", "apps", "answers", "refused", "listens", "processes", "accounts", "files", "units"}
+SECTIONS_OF_SOME = {"sites", "modules", "database"}
+KEYS = {
+    "apps": ({"root", "account", "module", "mounts"}, set()),
+    "answers": ({"port", "path", "type"}, {"method", "status", "body", "json", "has", "served_by"}),
+    "refused": ({"port", "paths"}, set()),
+    "listens": ({"at", "unit"}, set()),
+    "processes": ({"unit", "what", "account", "parent"}, {"count"}),
+    "accounts": ({"groups"}, set()),
+    "files": ({"path", "owner", "group", "mode"}, set()),
+}
+TOPOLOGIES = pytest.mark.parametrize("topology", FACTS)
+
+
+def inventory(name: str) -> dict[str, Any]:
+    """A file of the fleet's inventory."""
+    return yaml.safe_load((ROOT / "inventories/docker" / name).read_text())
+
+
+def test_the_page_is_what_the_facts_are() -> None:
+    done = subprocess.run([sys.executable, ROOT / "dev/facts"], capture_output=True, text=True, check=True)
+    assert (ROOT / "docs/topologies.md").read_text() == done.stdout, "run: make docs"
+
+
+def test_every_topology_has_a_host_a_playbook_a_scenario_and_facts() -> None:
+    site = (ROOT / "playbooks/site.yml").read_text()
+    assert set(inventory("hosts.yml")) == set(inventory("apps.yml")["fleet"]["children"]) == set(FACTS)
+    for topology in FACTS:
+        assert f"import_playbook: {topology}.yml" in site
+        assert (ROOT / "molecule" / topology / "molecule.yml").is_file()
+
+
+@TOPOLOGIES
+def test_no_section_lacks_or_is_misspelt(topology: str) -> None:
+    facts = FACTS[topology]
+    assert SECTIONS <= set(facts) <= SECTIONS | SECTIONS_OF_SOME
+    for section, (needed, possible) in KEYS.items():
+        lines = facts[section].values() if isinstance(facts[section], dict) else facts[section]
+        for line in lines:
+            assert needed <= set(line) <= needed | possible, line
+    for line in facts["answers"]:
+        assert len({"body", "json", "has"} & set(line)) == 1, line
+
+
+@TOPOLOGIES
+def test_the_apps_are_the_inventorys(topology: str) -> None:
+    given = {
+        app["flask_app_name"]: {
+            "root": app.get("flask_app_root", f"/srv/{app['flask_app_name']}"),
+            "account": app.get("flask_app_user", "wsgi"),
+            "module": app.get("flask_app_module", "main:app"),
+            "mounts": [app.get("flask_app_mount", "/"), *app.get("uwsgi_app_mounts", {})],
+        }
+        for app in inventory("apps.yml")[topology]["vars"]["flask_apps"]
+    }
+    assert FACTS[topology]["apps"] == given
+    assert set(FACTS[topology]["accounts"]) == {app["account"] for app in given.values()}
+
+
+@TOPOLOGIES
+def test_a_unit_starts_with_its_main_process(topology: str) -> None:
+    processes = FACTS[topology]["processes"]
+    for unit in {line["unit"] for line in processes}:
+        first, *others = [line for line in processes if line["unit"] == unit]
+        assert (first["parent"], first["count"]) == ("systemd", 1)
+        assert {line["parent"] for line in others} <= {first["what"]}
