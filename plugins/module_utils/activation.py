@@ -55,11 +55,14 @@ def activate(release: Release, front: dict[str, Any] | None) -> None:
     try:
         STRATEGIES[strategy_of(release)](Switch(release, None if was_live else before, front))
     except ReleaseError as error:
-        log = instance_log(release)
+        reason, log = str(error), instance_log(release)
         if not was_live:
-            _go_back(release, before)
-            release.mark_failed(str(error), log)
-        raise ReleaseError(str(error), log) from None
+            release.mark_failed(reason, log)
+            try:
+                _go_back(release, before)
+            except ReleaseError as other:  # as after a move, when the front of before is gone
+                reason += f". Nor does the release before start again: {other}"
+        raise ReleaseError(reason, log) from None
     for instance in other_instances(release):
         instance.stop()
     for manager in {type(instance) for instance in others} - {type(instance_of(release))}:

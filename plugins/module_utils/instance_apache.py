@@ -52,9 +52,9 @@ class ApacheInstance:
         stale = self._daemons() - self._daemons_with_it()
         _tell(stale)
         if not self._daemons():
-            run("systemctl", "reload-or-restart", APACHE)  # Apache has not known the app's daemon processes yet
+            run("systemctl", "try-reload-or-restart", APACHE)  # Apache has not known the app's daemon processes yet
         _wait(lambda: not self._daemons() & stale, DRAIN_TIMEOUT)
-        if not _wait(self._daemons_with_it, timeout):
+        if self.state() != "active" or not _wait(self._daemons_with_it, timeout):
             raise ReleaseError(f"{self.name} does not start: Apache has started none that loads it in {timeout} s")
 
     def is_up(self) -> bool:

@@ -281,6 +281,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.flaskops.hosting.plugins.module_utils import activation, staging
 from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree import ReleaseError, Tree, write_private
 
+REMOVED = "removed"  # the topology of an app of which only its data is left
 ARGUMENTS: dict[str, Any] = {
     "state": {"type": "str", "choices": ["staged", "live", "rolled_back", "absent"], "required": True},
     "app": {"type": "str", "required": True},
@@ -366,14 +367,14 @@ def make_live(options: dict[str, Any], tree: Tree, check_mode: bool) -> dict[str
     if back and not release.went_live():
         raise ReleaseError(f"release: got {release.name!r}, which was never live; deploy it instead")
     with tree.lock():
+        if not recorded:  # first of all: the front has changed already, and must be found again where the release fails
+            tree.record.parent.mkdir(parents=True, exist_ok=True)
+            write_private(tree.record, record)
         if not live:
             activation.activate(release, options["front"])
             if not back:
                 release.mark_live()
             result["removed"] = activation.prune(tree, options["keep"])
-        if not recorded:
-            tree.record.parent.mkdir(parents=True, exist_ok=True)
-            write_private(tree.record, record)
     return result
 
 
@@ -384,7 +385,11 @@ def remove(options: dict[str, Any], tree: Tree, check_mode: bool) -> dict[str, A
     instances = activation.active_instances(tree)
     paths = sorted(tree.root.iterdir()) if tree.root.is_dir() else []
     paths = [path for path in paths if str(path) not in kept] + ([] if kept or not tree.root.is_dir() else [tree.root])
-    paths += [tree.record] if tree.record.exists() else []
+    # whose the data is stays on record, so that it can be removed later by the app's name alone
+    noted = json.loads(tree.record.read_text(encoding="utf-8")) if tree.record.exists() else {}
+    left = {key: noted[key] for key in ("app", "root", "user", "group") if key in noted}
+    rest = {**left, "topology": REMOVED, "modules": [], "url": ""} if kept and left else None
+    paths += [tree.record] if noted and noted != rest else []
     found = [*[instance.name for instance in instances], *map(str, paths)]
     result = {"kept": kept, "changed": bool(found), "diff": {"before": "".join(f"{one}\n" for one in found), "after": ""}}
     if check_mode or not found:
@@ -396,6 +401,8 @@ def remove(options: dict[str, Any], tree: Tree, check_mode: bool) -> dict[str, A
                 shutil.rmtree(path)
             else:
                 path.unlink()
+        if rest:
+            write_private(tree.record, json.dumps(rest))
     return result
 
 
@@ -414,7 +421,10 @@ def main() -> None:
         result = act(options, tree, module.check_mode)
     except ReleaseError as error:
         live = tree.live()
-        serving = f"Release {live.name} serves on." if live else "No release is live."
+        serving = "No release is live."
+        if live:
+            up = live.is_complete() and activation.instance_of(live).is_up()
+            serving = f"Release {live.name} serves on." if up else f"Release {live.name} is live, and is not running."
         module.fail_json(msg=f"{tree.app}: {error}. {serving}", log=error.log)
     module.exit_json(**result)
 

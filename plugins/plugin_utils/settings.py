@@ -66,7 +66,7 @@ class Settings:
         self.problems: list[str] = []
         self.values: dict[str, Any] = {}
         self._specs = {role: read_specs(role) for role in known_roles()}
-        if roles == ["flask_app"]:
+        if roles == ["flask_app"] and own.get("flask_app_state") != "absent":  # removing takes no server: the host has noted it
             topologies = ", ".join(role for role in self._specs if role not in ("flask_app", "mysql_webapp", *FRONTS))
             self.problems.append(f"flask_app serves nothing by itself; use a topology's role instead, one of: {topologies}")
         self._wanted = {name: spec for role in roles for name, spec in self._specs[role].items()}
@@ -232,7 +232,7 @@ def _conflicts_of_development(values: dict[str, Any], host: dict[str, Any], topo
         yield f"flask_app_mount: got {values['flask_app_mount']!r}, but the development server knows no mount; leave it out"
     found = host["apps"].values() if topology.name == "dev_server" else others
     for other in found:
-        if (other["topology"] == "dev_server") != (topology.name == "dev_server"):
+        if other["topology"] != "removed" and (other["topology"] == "dev_server") != (topology.name == "dev_server"):
             yield (
                 f"flask_app_name: this host has the app {other['app']} ({other['topology']}), and a development server and production "
                 "apps do not share a host; remove that app first (flask_app_state: absent), or take another host"

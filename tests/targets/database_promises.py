@@ -266,7 +266,8 @@ class DatabasePromises:
         before = host.inside()
         host.sql(
             "GRANT DELETE ON `web\\_app`.* TO reader@localhost; GRANT SELECT ON mysql.* TO reader@localhost;"
-            "GRANT PROCESS ON *.* TO reader@localhost; GRANT UPDATE ON web_app.product TO reader@localhost; REVOKE INSERT ON `web\\_app`.* FROM writer@localhost;"
+            "GRANT PROCESS ON *.* TO reader@localhost; GRANT UPDATE ON web_app.product TO reader@localhost;"
+            "REVOKE INSERT ON `web\\_app`.* FROM writer@localhost;"
         )
         play = host.converge("--diff")
         of_reader = re.sub(r"\n[-+].*writer.*", "", play.output)

@@ -16,12 +16,12 @@ PAGE = "<?php echo json_encode(['version' => 'page']);"
 # Everything on the host that a topology could leave behind, one thing a line; releases have one name here.
 LOOK = f"""
 cd /etc
-ss --listening --tcp --numeric --no-header | awk '{{print "listens " $4}}' | grep -v -e ':22$' -e 127.0.0.11:
+ss --listening --tcp --numeric --no-header | awk '{{sub("[*]", "0.0.0.0", $4); print "listens " $4}}' | grep -v -e ':22$' -e 127.0.0.11:
 for unit in nginx apache2 supervisor; do
     systemctl is-active --quiet $unit && echo "runs $unit"
     systemctl is-enabled --quiet $unit 2>/dev/null && echo "starts $unit"
 done
-systemctl list-units --all --plain --no-legend '{NAME}*' 'system-{NAME}*' | awk '{{print "unit " $1 " " $3}}'
+systemctl list-units --state=active,failed --plain --no-legend '{NAME}*' 'system-{NAME}*' | awk '{{print "unit " $1 " " $3}}'
 find systemd/system supervisor/conf.d -name '*{NAME}*' 2>/dev/null
 find nginx/sites-enabled nginx/sites-available nginx/flaskops apache2/flaskops apache2/sites-enabled apache2/sites-available apache2/conf-enabled \\
     '(' -type f -o -type l ')' ! -name 'default*' ! -name 000-default.conf 2>/dev/null | grep -e flaskops -e sites-
@@ -41,7 +41,7 @@ NGINX = {"runs nginx", "starts nginx", f"nginx/flaskops/80/{NAME}.conf", "nginx/
     "listens 0.0.0.0:80", "open 80/tcp"
 }  # fmt: skip
 APACHE = {"runs apache2", "starts apache2", f"apache2/flaskops/80/98-{NAME}.conf", "apache2/sites-available/80.conf"} | {
-    "apache2/sites-enabled/80.conf", "apache2/conf-enabled/zz-flaskops.conf", "listens *:80", "open 80/tcp"
+    "apache2/sites-enabled/80.conf", "apache2/conf-enabled/zz-flaskops.conf", "listens 0.0.0.0:80", "open 80/tcp"
 }  # fmt: skip
 MOD_WSGI = ALWAYS | APACHE | {"apache2/mods-enabled/wsgi.load", "apache2/mods-enabled/wsgi.conf", "process apache2"}
 GUNICORN = ALWAYS | NGINX | UNIT | {"process gunicorn"}
@@ -53,7 +53,7 @@ APACHE_UWSGI = ALWAYS | APACHE | UNIT | {"process uwsgi", "listens 127.0.0.1:893
     f"unit {NAME}-php.socket active", f"systemd/system/{NAME}-php.socket", f"systemd/system/{NAME}-php.service",
     f"systemd/system/sockets.target.wants/{NAME}-php.socket",
 }  # fmt: skip
-DEVELOPMENT = ALWAYS | UNIT | {"process flask", "listens 127.0.0.1:5000"}
+DEVELOPMENT = ALWAYS | UNIT | {"process flask", "process python", "listens 127.0.0.1:5000"}
 TCP = {"nginx_gunicorn_listen": "127.0.0.1:8080"}
 MOVES: dict[str, tuple[str, dict[str, Any], set[str]]] = {
     "gunicorn": ("nginx_gunicorn", {}, GUNICORN),

@@ -114,3 +114,15 @@ def test_status_tells_what_runs_and_what_failed(host: Target, apps: list[dict[st
     failed = next(name for name in host.releases("shop") if host.succeeds(f"test -e /srv/shop/releases/{name}/failed.json"))
     play = host.play(apps, playbook="rollback", variables={"flask_app_name": "shop", "flask_app_release": failed})
     assert play.returncode and host.live("shop") == live
+
+
+def test_remove_takes_one_app_off(host: Target, apps: list[dict[str, object]]) -> None:
+    """With all it had; what it wrote stays until that is said, and the other app serves on."""
+    host.run("echo kept >/srv/shop/shared/data")
+    other = host.get("/", 81).text
+    play = host.converge(apps, playbook="remove", variables={"flask_app_name": "shop"})
+    assert "The app's data in /srv/shop/shared was kept" in " ".join(play.output.split())
+    host.converge(apps, playbook="remove", variables={"flask_app_name": "shop", "remove_data": True})
+    assert not host.succeeds("test -e /srv/shop || id shop || ls /etc/systemd/system/shop@* || test -e /etc/nginx/sites-enabled/80.conf")
+    assert host.get("/", 81).text == other
+    assert host.converge(apps, playbook="remove", variables={"flask_app_name": "shop"}).recap["changed"] == 0
