@@ -10,7 +10,7 @@ from typing import Any
 
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.flaskops.hosting.plugins.plugin_utils import settings
+from ansible_collections.flaskops.hosting.plugins.plugin_utils import placement, settings
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.source import GIT_URL, SourceError, open_source
 
 
@@ -28,7 +28,7 @@ class ActionModule(ActionBase):
         if not roles:
             return self._execute_module("flaskops.hosting.survey", module_args=options, task_vars=task_vars)
         own = options.pop("variables", None) or {}
-        topology = settings.Topology(**options.pop("topology", None) or {"name": ""})
+        topology = placement.Topology(**options.pop("topology", None) or {"name": ""})
         found = settings.Settings(roles, task_vars, own, self._load, self._render)
         of_an_app = "flask_app" in roles
         problems = found.problems or (list(_problems_of_source(found.values)) if of_an_app else [])
@@ -42,16 +42,16 @@ class ActionModule(ActionBase):
             return host
         if not of_an_app:
             return {**host, "settings": found.values}
-        recorded = settings.recorded(found.values, host)
+        recorded = placement.recorded(found.values, host)
         if found.values["flask_app_state"] == "absent" and not recorded.items() <= found.values.items():
             found.values.update(recorded)  # who removes an app need not remember where it was
             host = self._look(options, found.values, task_vars)
         if found.values["flask_app_state"] == "present":
-            problems = list(settings.conflicts(found.values, host, topology))
+            problems = list(placement.conflicts(found.values, host, topology))
         if problems:
             return _refusal(problems)
         reached_at = str(task_vars.get("ansible_host") or task_vars.get("inventory_hostname"))
-        return {**host, "settings": found.values, **settings.derive(found.values, host, topology, reached_at)}
+        return {**host, "settings": found.values, **placement.derive(found.values, host, topology, reached_at)}
 
     def _look(self, options: dict[str, Any], values: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         looked_for = {name: values[f"flask_app_{name}"] for name in ("user", "group", "python") if f"flask_app_{name}" in values}

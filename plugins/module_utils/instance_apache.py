@@ -18,6 +18,7 @@ from ansible_collections.flaskops.hosting.plugins.module_utils.command import ru
 from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree import ReleaseError, Tree
 
 APACHE = "apache2.service"
+SITES = Path("/etc/apache2/flaskops")  # where each app has a file for each site that it is on
 LOAD_TIMEOUT = 5  # seconds till a daemon process has loaded its release
 DRAIN_TIMEOUT = 600  # seconds till those that were told to end have ended; mod_wsgi's own timeouts are far shorter
 MARK = "daemon-"  # the release's WSGI script notes the process that it was loaded by, in run/
@@ -81,8 +82,9 @@ class ApacheInstance:
 
     @staticmethod
     def forget(tree: Tree) -> None:
-        """Let Apache see that the app has nothing live in it, so that it replaces no daemon process any more."""
-        run("systemctl", "try-reload-or-restart", APACHE)
+        """Let Apache see that nothing of the app is live, so that it replaces no daemon process any more, where it knows the app."""
+        if any(SITES.glob(f"*/??-{tree.app}.conf")):
+            run("systemctl", "try-reload-or-restart", APACHE)
 
     def log(self) -> str:
         """The last lines that its processes wrote into the site's log, each once: every request loads a broken app anew."""

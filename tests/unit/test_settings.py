@@ -9,7 +9,8 @@ import pytest
 import yaml
 from ansible.errors import AnsibleError
 from ansible_collections.flaskops.hosting.plugins.plugin_utils import settings
-from ansible_collections.flaskops.hosting.plugins.plugin_utils.settings import Settings, Topology, conflicts, derive, problems_of_module
+from ansible_collections.flaskops.hosting.plugins.plugin_utils.placement import NO_SITE, Topology, conflicts, derive, recorded, site_of
+from ansible_collections.flaskops.hosting.plugins.plugin_utils.settings import Settings, problems_of_module
 
 GUNICORN = Topology("nginx_gunicorn", "nginx_gunicorn", "nginx_site")
 UWSGI = Topology("nginx_uwsgi", "uwsgi_app", "nginx_site")
@@ -197,7 +198,7 @@ def test_every_example_in_a_message_is_right(name: str) -> None:
 def test_every_topologys_defaults_are_right(topology: Topology) -> None:
     found = check(topology=topology)
     assert found.problems == []
-    assert set(settings.NO_SITE) <= set(derive(found.values, host(apps={}), topology, "192.0.2.1"))
+    assert set(NO_SITE) <= set(derive(found.values, host(apps={}), topology, "192.0.2.1"))
 
 
 @pytest.mark.parametrize(
@@ -317,7 +318,7 @@ def record(name: str, topology: Topology = GUNICORN, port: int = 80, **more: Any
     return {
         "app": name, "topology": topology.name, "root": f"/srv/{name}", "user": name, "group": name,
         "mount": "/", "mounts": ["/"], "modules": [], "front_role": topology.front, "listen": "unix:run/app.sock",
-        **(site if topology.front else settings.NO_SITE), **more,
+        **(site if topology.front else NO_SITE), **more,
     }
 
 
@@ -526,7 +527,7 @@ def test_sites_are_shared_by_apps_with_the_same_address_and_names(front: str) ->
     topology = UWSGI if front == "nginx_site" else APACHE_UWSGI
 
     def site(**variables: Any) -> str:
-        return settings.site_of(check(topology=topology, **variables).values, front)
+        return site_of(check(topology=topology, **variables).values, front)
 
     assert site(flask_app_mount="/shop") == "80"
     assert site(**{f"{front}_server_names": ["b.example", "a.example"]}) == "80-a.example-b.example"
@@ -535,7 +536,7 @@ def test_sites_are_shared_by_apps_with_the_same_address_and_names(front: str) ->
 
 
 def test_a_site_may_have_a_name() -> None:
-    assert settings.site_of(check(topology=MOD_WSGI, apache_site_name="wsgi").values, "apache_site") == "wsgi"
+    assert site_of(check(topology=MOD_WSGI, apache_site_name="wsgi").values, "apache_site") == "wsgi"
 
 
 @pytest.mark.parametrize(
@@ -612,12 +613,12 @@ def test_modules_that_were_on_before_the_apps_came_are_nobodys_to_take() -> None
 
 
 def test_the_host_remembers_where_an_app_is_and_whose() -> None:
-    assert settings.recorded(check().values, with_apps(record("shop", UWSGI))) == {
+    assert recorded(check().values, with_apps(record("shop", UWSGI))) == {
         "flask_app_root": "/srv/shop",
         "flask_app_user": "shop",
         "flask_app_group": "shop",
     }
-    assert settings.recorded(check().values, host()) == {}
+    assert recorded(check().values, host()) == {}
 
 
 def test_an_account_of_somebody_else_is_refused() -> None:
