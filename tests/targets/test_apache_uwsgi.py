@@ -15,7 +15,16 @@ from typing import Any
 import pytest
 
 from ansible_collections.flaskops.hosting.tests.targets.awkward import SECRETS, as_given
-from ansible_collections.flaskops.hosting.tests.targets.harness import Answer, Play, Target, app, differences, eventually, missing, write_source
+from ansible_collections.flaskops.hosting.tests.targets.harness import (
+    Answer,
+    Play,
+    Target,
+    app,
+    differences,
+    eventually,
+    missing,
+    write_source,
+)
 from ansible_collections.flaskops.hosting.tests.targets.test_absent import traces
 from ansible_collections.flaskops.hosting.tests.targets.test_dry_run import builds, foretold_tasks
 
@@ -73,7 +82,10 @@ echo json_encode([
     'write' => @file_put_contents(($_GET['file'] ?? '') . '.new', 'x') !== false, 'posted' => $_POST,
 ]);
 """
-FILES = {"main.py": MAIN, "requirements.txt": "flask==3.1.3\n", "static/style.css": "body {}\n", "page/index.php": PAGE, "page/page.css": "p {}\n"}
+FILES = {
+    "main.py": MAIN, "requirements.txt": "flask==3.1.3\n", "static/style.css": "body {}\n",
+    "page/index.php": PAGE, "page/page.css": "p {}\n",
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -219,10 +231,11 @@ def test_page_is_shut_in(host: Target, client: str) -> None:
     known = {int(uid) for uid in host.run("cut -d: -f3 /etc/passwd").split()}
     assert told["uid"] not in known and set(told["groups"]) <= {told["uid"]}
     current = f"/srv/{UNIX}/releases/{host.live(UNIX)}"
-    for path in ("environment", "uwsgi.ini", "release.json", "code/main.py", "code/static/style.css", "code/page/index.php", "run/app.sock"):
+    served = ("code/static/style.css", "code/page/index.php")
+    for path in ("environment", "uwsgi.ini", "release.json", "code/main.py", "run/app.sock", *served):
         told = page(host, file=f"{current}/{path}")
         assert not told["write"], path
-        assert told["refused"] == (path not in ("code/static/style.css", "code/page/index.php")), path
+        assert told["refused"] == (path not in served), path
     assert page(host, file=ENVIRONMENT_FILE)["refused"] and page(host, file="/etc/passwd")["refused"]
     for account in (UNIX, TCP, "www-data"):
         (process, *_rest) = host.run(f"pgrep -u {told['uid']}").split()

@@ -6,6 +6,7 @@ import os
 import pwd
 import signal
 import subprocess
+import threading
 from pathlib import Path
 from typing import Callable
 
@@ -218,3 +219,37 @@ def test_no_daemon_process_is_looked_for_where_apache_does_not_run(tree: Tree, a
     apache.add(201, "old")
     apache.PARENT = 0
     assert ApacheInstance.active(tree) == set()
+
+
+def test_the_log_has_the_releases_own_lines_once(tree: Tree, apache: Apache, monkeypatch: pytest.MonkeyPatch) -> None:
+    apache.add(201, "new")
+    lines = [
+        "[Sat Nov 21 07:32:16 2026] [wsgi:error] [pid 201:tid 205] [remote 127.0.0.1:57716] RuntimeError: broken",
+        "[Sat Nov 21 07:32:17 2026] [wsgi:error] [pid 202:tid 206] [remote 127.0.0.1:57717] another app's secret",
+        "[Sat Nov 21 07:32:18 2026] [wsgi:error] [pid 201:tid 205] [remote 127.0.0.1:57718] RuntimeError: broken",
+    ]
+    monkeypatch.setattr(instance_apache, "run", lambda *words: subprocess.CompletedProcess(words, 0, "\n".join(lines)))
+    assert ApacheInstance(tree, "new").log() == "RuntimeError: broken"
+    assert ApacheInstance(tree, "old").log() == ""
+
+
+def test_apache_is_reloaded_only_where_it_knows_the_app(tree: Tree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(instance_apache, "SITES", tmp_path)
+    monkeypatch.setattr(instance_apache, "run", lambda *words: said.append(" ".join(words)))
+    (tmp_path / "80").mkdir()
+    (tmp_path / "80" / "99-my-shop.conf").touch()
+    ApacheInstance.forget(tree)
+    assert said == []
+    (tmp_path / "80" / "98-shop.conf").touch()
+    ApacheInstance.forget(tree)
+    assert said == ["systemctl try-reload-or-restart apache2.service"]
+
+
+def test_a_daemon_process_that_is_still_loading_is_waited_for(tree: Tree, apache: Apache) -> None:
+    apache.add(201, "new")
+    apache.children[202] = os.getuid()
+    loading = threading.Timer(0.2, apache.add, (202, "new"))
+    loading.start()
+    assert ApacheInstance(tree, "new").is_up()
+    loading.join()
