@@ -73,7 +73,7 @@ class Record:
     def password(self, account: str) -> str | None:
         """The account's password on this host; ``None`` where there is none."""
         path = self.environment(account)
-        return read_environment_file(path.read_text(encoding="utf-8")).get("DATABASE_PASSWORD") if path.exists() else None
+        return read_environment_file(path.read_bytes().decode()).get("DATABASE_PASSWORD") if path.exists() else None
 
     def write(self) -> None:
         """Write the record itself."""
@@ -178,7 +178,7 @@ def _plan_account(plan: Plan, record: Record, state: State, account: Account, gr
     if grants is not None and not is_granted(grants, account, record.database):
         plan.change(f"account {account.label}: other privileges", line, revoke(grants, account), grant)
     path = record.environment(account.name)
-    if kept == password and path.read_text(encoding="utf-8") != plan.environments[account.name]:
+    if kept == password and path.read_bytes().decode() != plan.environments[account.name]:
         plan.change("", f"file {path}")
 
 

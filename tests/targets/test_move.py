@@ -106,9 +106,19 @@ def answers(host: Target, topology: str) -> None:
         assert host.get("/app/").json() == {"item": "/app/items/7", "style": "/app/static/style.css", "query": ""}
 
 
+def refuses_development(host: Target, source: Path) -> None:
+    """Where a production app is, neither the app itself nor another one gets a development server, and nothing is touched."""
+    before = host.snapshot()
+    for one in (mover(source, mount="/"), [app("other", source)]):
+        play = host.play(one, playbook="dev_server")
+        words = [f"this host has the app {NAME} (nginx_gunicorn)", "a development server and production apps do not share a host"]
+        assert (play.returncode, play.recap["changed"], missing(play.output, [*words, "Nothing was changed."])) == (2, 0, []), play.output
+    assert differences(before, host.snapshot()) == {}
+
+
 @pytest.mark.parametrize("move", MOVES)
 def test_move(target: Target, source: Path, tmp_path: Path, move: str) -> None:
-    """To the next topology; before some of the moves a release fails after its front has changed."""
+    """To the next topology. Before some moves a release fails after its front has changed, or a development server is refused."""
     topology, settings, expected = MOVES[move]
     if move in FAILING:
         playbook, module = FAILING[move]
@@ -118,6 +128,8 @@ def test_move(target: Target, source: Path, tmp_path: Path, move: str) -> None:
         broken = write_source(tmp_path, {**files, "main.py": code})
         play = target.play(mover(broken), playbook=playbook)
         assert play.returncode == 2 and "not here" in play.output, play.output
+    if move == "nowhere":
+        refuses_development(target, source)
     play = target.converge(mover(source, **settings), playbook=topology)
     assert state(target) == expected, play.output
     if settings.get("state") != "absent":
@@ -129,23 +141,3 @@ def test_move(target: Target, source: Path, tmp_path: Path, move: str) -> None:
     if move in ("mod_wsgi", "apache", "development", "nowhere"):
         again = target.converge(mover(source, **settings), playbook=topology)
         assert again.recap["changed"] == 0, again.output
-
-
-def test_development_and_production_do_not_meet(target: Target, source: Path) -> None:
-    """Each is refused where the other is, the app itself or another one, and nothing is touched."""
-    target.converge(mover(source), playbook="nginx_gunicorn")
-    before = target.snapshot()
-    for one in (mover(source, mount="/"), [app("other", source)]):
-        play = target.play(one, playbook="dev_server")
-        words = [f"this host has the app {NAME} (nginx_gunicorn)", "a development server and production apps do not share a host"]
-        assert (play.returncode, play.recap["changed"], missing(play.output, [*words, "Nothing was changed."])) == (2, 0, []), play.output
-    assert differences(before, target.snapshot()) == {}
-    answers(target, "nginx_gunicorn")
-    target.converge(mover(source, state="absent"), playbook="nginx_gunicorn")
-    target.converge(mover(source, mount="/"), playbook="dev_server")
-    before = target.snapshot()
-    for topology in ("nginx_gunicorn", "apache_mod_wsgi"):
-        play = target.play([app("other", source)], playbook=topology)
-        words = [f"this host has the app {NAME} (dev_server)", "Nothing was changed."]
-        assert (play.returncode, play.recap["changed"], missing(play.output, words)) == (2, 0, []), play.output
-    assert differences(before, target.snapshot()) == {}

@@ -259,6 +259,8 @@ def test_record_is_read_as_it_was_written(record: Record) -> None:
     assert Record.read("web_app") == record and Record.others("web_app") == [] and Record.others("other") == [record]
     assert (mysql_plan.RECORDS / "web_app.json").stat().st_mode & 0o777 == 0o600
     assert record.password("reader") == "kept" and record.password("nobody") is None
+    record.environment("reader").write_bytes(b'DATABASE_PASSWORD="two\r\nlines"\n')
+    assert record.password("reader") == "two\r\nlines"
 
 
 # -- schema files
