@@ -202,6 +202,7 @@ from ansible_collections.flaskops.hosting.plugins.module_utils.health import ask
 from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree import RECORDS, Release, Tree
 
 LISTENING = "0A"  # the state column of /proc/net/tcp
+DISTRIBUTION_PYTHON = "/usr/bin/python3"
 HEALTH_TIMEOUT = 5  # seconds
 LOG_LINES = 5
 OUR_COMMENT = "Flask app"  # what the role flask_app writes into the account's comment
@@ -308,10 +309,13 @@ def apache() -> dict[str, Any]:
     }
 
 
-def python_version(python: str) -> str:
-    """Major and minor version of a Python; empty where it does not run."""
-    asked = run(python, "-c", "import sys; print('%d.%d' % sys.version_info[:2])") if python else None
-    return asked.stdout.strip() if asked and not asked.returncode else ""
+def pythons(given: str) -> dict[str, str]:
+    """Major and minor version of a Python and of the distribution's own; empty where it does not run."""
+    found = {}
+    for python in {given, DISTRIBUTION_PYTHON} - {""}:
+        asked = run(python, "-c", "import sys; print('%d.%d' % sys.version_info[:2])")
+        found[python] = "" if asked.returncode else asked.stdout.strip()
+    return {"given": found.get(given, ""), "distribution": found[DISTRIBUTION_PYTHON]}
 
 
 def apps(status: bool) -> dict[str, dict[str, Any]]:
@@ -386,7 +390,7 @@ def main() -> None:
         sockets=sockets(),
         firewall=firewall(),
         apache=apache(),
-        python={"given": python_version(module.params["python"]), "distribution": python_version("/usr/bin/python3")},
+        python=pythons(module.params["python"]),
         apps=apps(module.params["status"]),
     )
 

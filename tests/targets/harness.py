@@ -179,6 +179,13 @@ class Target:
         assert play.returncode == 0, play.output
         return play
 
+    def foretell(self, apps: list[dict[str, Any]] | None, **options: Any) -> Play:
+        """Run the playbook as a dry run, and insist that it ends well and touches nothing."""
+        before = self.snapshot()
+        play = self.converge(apps, "--check", "--diff", **options)
+        assert differences(before, self.snapshot()) == {}
+        return play
+
     def get(self, path: str, port: int = 80, host: str | None = None, method: str = "GET", body: bytes | None = None) -> Answer:
         """Send one request from the controller; a redirect is an answer like any other."""
         connection = http.client.HTTPConnection(self.address, port, timeout=10)

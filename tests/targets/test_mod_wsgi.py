@@ -89,10 +89,7 @@ def apps(source: Path) -> list[dict[str, Any]]:
 @pytest.fixture(scope="module")
 def dry(target: Target, source: Path) -> Play:
     """The dry run on the bare target, which has touched nothing."""
-    before = target.snapshot()
-    play = target.converge(apps(source), "--check", "--diff")
-    assert differences(before, target.snapshot()) == {}
-    return play
+    return target.foretell(apps(source))
 
 
 @pytest.fixture(scope="module")

@@ -37,10 +37,7 @@ MOVED = [one(**SUPERVISORD, **TCP, uwsgi_app_protocol="http"), two()]
 @pytest.fixture(scope="module")
 def dry(target: Target) -> Play:
     """The dry run on the bare target, which has touched nothing."""
-    before = target.snapshot()
-    play = target.converge(APPS, "--check", "--diff")
-    assert differences(before, target.snapshot()) == {}
-    return play
+    return target.foretell(APPS)
 
 
 @pytest.fixture(scope="module")
