@@ -4,13 +4,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import time
+from pathlib import Path
 from typing import Any, Union
 
-from ansible_collections.flaskops.hosting.plugins.module_utils import strategy_blue_green, strategy_in_place, strategy_reload
+from ansible_collections.flaskops.hosting.plugins.module_utils import strategy_blue_green, strategy_in_place
+from ansible_collections.flaskops.hosting.plugins.module_utils.command import run
 from ansible_collections.flaskops.hosting.plugins.module_utils.health import ask
+from ansible_collections.flaskops.hosting.plugins.module_utils.in_use import in_use
 from ansible_collections.flaskops.hosting.plugins.module_utils.instance_apache import ApacheInstance
 from ansible_collections.flaskops.hosting.plugins.module_utils.instance_supervisord import SupervisordInstance
 from ansible_collections.flaskops.hosting.plugins.module_utils.instance_systemd import SystemdInstance
@@ -23,7 +27,8 @@ from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree impo
 )
 
 MANAGERS = {"systemd": SystemdInstance, "supervisord": SupervisordInstance, "apache": ApacheInstance}
-STRATEGIES = {"blue_green": strategy_blue_green.switch, "reload": strategy_reload.switch, "in_place": strategy_in_place.switch}
+STRATEGIES = {"blue_green": strategy_blue_green.switch, "in_place": strategy_in_place.switch}
+DRAIN_TIMEOUT = 60  # seconds till an instance that gets no new connections has taken those that wait for it
 Instance = Union[SystemdInstance, SupervisordInstance, ApacheInstance]
 
 
@@ -33,9 +38,8 @@ def instance_of(release: Release) -> Instance:
 
 
 def strategy_of(release: Release) -> str:
-    """``blue_green`` where each release has a socket of its own, ``reload`` where they share a TCP port, ``in_place`` in Apache."""
-    listen = release.facts()["listen"]
-    return "in_place" if not listen else "blue_green" if listen.startswith("unix:") else "reload"
+    """``blue_green`` where each release has a socket of its own, ``in_place`` in Apache."""
+    return "blue_green" if release.facts()["listen"] else "in_place"
 
 
 def is_live(release: Release) -> bool:
@@ -54,13 +58,14 @@ def activate(release: Release, front: dict[str, Any] | None) -> None:
     others = other_instances(release)
     try:
         STRATEGIES[strategy_of(release)](Switch(release, None if was_live else before, front))
-    except ReleaseError as error:
+    except (ReleaseError, OSError) as error:
         reason, log = str(error), instance_log(release)
         if not was_live:
-            release.mark_failed(reason, log)
+            with contextlib.suppress(OSError):  # a full disk must not keep the release before from serving
+                release.mark_failed(reason, log)
             try:
                 _go_back(release, before)
-            except ReleaseError as other:  # as after a move, when the front of before is gone
+            except (ReleaseError, OSError) as other:  # as after a move, when the front of before is gone
                 reason += f". Nor does the release before start again: {other}"
         raise ReleaseError(reason, log) from None
     for instance in other_instances(release):
@@ -115,6 +120,7 @@ class Switch:
     def stop_old(self) -> None:
         """Stop the instance that served before, once it has answered what it was asked."""
         if self.before is not None:
+            wait_till_accepted(self.before)
             instance_of(self.before).stop()
 
 
@@ -126,8 +132,27 @@ def start_instance(release: Release) -> None:
     facts = release.facts()
     instance_of(release).start()
     if facts["listen"]:
-        address = facts["listen"].replace("unix:", f"unix:{release.path}/")
-        wait_for_health(release, address, facts["health_host"], facts["protocol"])
+        wait_for_health(release, f"unix:{socket_of(release)}", facts["health_host"], facts["protocol"])
+
+
+def socket_of(release: Release) -> Path:
+    """The unix socket that a release's instance listens at."""
+    return release.path / release.facts()["listen"].removeprefix("unix:")
+
+
+def wait_till_accepted(release: Release) -> None:
+    """Wait till an instance has accepted every connection that was made to it: one that waits is lost when the instance stops."""
+    deadline = time.monotonic() + DRAIN_TIMEOUT
+    while waiting_connections(release) and instance_of(release).state() == "active" and time.monotonic() < deadline:
+        time.sleep(0.05)
+
+
+def waiting_connections(release: Release) -> int:
+    """How many connections were made to a release's socket and are not accepted yet."""
+    if not release.facts()["listen"]:
+        return 0
+    listed = run("ss", "--listening", "--unix", "--no-header", "src", str(socket_of(release))).stdout.splitlines()
+    return sum(int(line.split()[2]) for line in listed if len(line.split()) > 4)
 
 
 def wait_for_health(release: Release, address: str, host: str, protocol: str = "http") -> None:
@@ -166,22 +191,25 @@ def instance_log(release: Release) -> str:
     return hide_secrets(instance_of(release).log(), release.secrets())
 
 
-def prune(tree: Tree, keep: int) -> list[str]:
-    """Remove all but the newest ``keep`` releases and the venvs that none of the rest needs; returns what went.
+def prune(tree: Tree, keep: int, before: Release | None = None) -> list[str]:
+    """Remove all but the newest ``keep`` releases and the venvs that none of the rest needs; returns the releases that went.
 
-    What is live or still runs always stays.
+    What is live, what was live ``before``, still runs, or is used by any process of the host always stays.
     """
     releases = [one for one in tree.complete_releases() if not one.has_failed()]
     failed = sorted(tree.releases.glob(f"*/{FAILED_MARK}"), key=lambda mark: mark.stat().st_mtime)
     live = tree.live()
     held = {one.name for one in releases[-keep:]} | {mark.parent.name for mark in failed[-keep:]}
-    held |= {one.release for one in active_instances(tree)} | ({live.name} if live else set())
-    removed = sorted(path.name for path in tree.releases.iterdir() if path.name not in held)
+    held |= {one.release for one in active_instances(tree)} | {one.name for one in (live, before) if one}
+    if all(path.name in held for path in tree.releases.iterdir()):
+        return []
+    releases_in_use, venvs_in_use = in_use(tree)
+    removed = sorted(path.name for path in tree.releases.iterdir() if path.name not in held | releases_in_use)
     for name in removed:
         shutil.rmtree(tree.releases / name)
-    used = {os.path.basename(os.readlink(link)) for link in tree.releases.glob("*/.venv")}
+    needed = {os.path.basename(os.readlink(link)) for link in tree.releases.glob("*/.venv")} | venvs_in_use
     for path in tree.venvs.iterdir():
-        if path.name not in used:
+        if path.name not in needed:
             shutil.rmtree(path)
     return removed
 

@@ -21,7 +21,7 @@ APACHE = "apache2.service"
 SITES = Path("/etc/apache2/flaskops")  # where each app has a file for each site that it is on
 LOAD_TIMEOUT = 5  # seconds till a daemon process has loaded its release
 DRAIN_TIMEOUT = 600  # seconds till those that were told to end have ended; mod_wsgi's own timeouts are far shorter
-MARK = "daemon-"  # the release's WSGI script notes the process that it was loaded by, in run/
+MARK = "daemon-"  # the release's WSGI script notes its process in run/, and in that file that the app has loaded
 
 
 @dataclass(frozen=True, order=True)
@@ -44,19 +44,18 @@ class ApacheInstance:
         return {found for found in (cls(tree, path.name) for path in tree.releases.iterdir()) if found._daemons_with_it()}
 
     def start(self) -> None:
-        """Let the daemon processes start anew, each when it has answered what it was asked; wait until they have this release.
+        """Let the daemon processes start anew, each when it has answered what it was asked: one half first, while the other serves.
 
-        Raises ``ReleaseError`` where they have not after the health timeout.
+        Raises ``ReleaseError`` where they have not loaded this release after the health timeout.
         """
-        timeout = self.tree.release(self.release).facts()["health_timeout"]
         self._wait_till_loaded()  # one that has just been forked does not hear its signals yet
-        stale = self._daemons() - self._daemons_with_it()
-        _tell(stale)
         if not self._daemons():
             run("systemctl", "try-reload-or-restart", APACHE)  # Apache has not known the app's daemon processes yet
-        _wait(lambda: not self._daemons() & stale, DRAIN_TIMEOUT)
-        if self.state() != "active" or not _wait(self._daemons_with_it, timeout):
-            raise ReleaseError(f"{self.name} does not start: Apache has started none that loads it in {timeout} s")
+            self._wait_for_more(set(), 1)
+        stale = sorted(self._daemons() - self._daemons_with_it())
+        middle = (len(stale) + 1) // 2
+        self._replace(set(stale[:middle]))
+        self._replace(set(stale[middle:]))
 
     def is_up(self) -> bool:
         """Tell whether all daemon processes have this release, and Apache starts after a boot."""
@@ -103,6 +102,23 @@ class ApacheInstance:
             return set()
         return {process for process in _children(parent) if _uid(process) == uid} if parent else set()
 
+    def _replace(self, processes: set[int]) -> None:
+        known = self._loaded()
+        _tell(processes)
+        _wait(lambda: not self._daemons() & processes, DRAIN_TIMEOUT)
+        self._wait_for_more(known, len(processes))
+
+    def _wait_for_more(self, known: set[int], number: int) -> None:
+        """Wait for so many other daemon processes in which the app has loaded. Raises ``ReleaseError`` where there are none in time."""
+        timeout = self.tree.release(self.release).facts()["health_timeout"]
+        if self.state() != "active" or not _wait(lambda: len(self._loaded() - known) >= number, timeout):
+            raise ReleaseError(f"{self.name} does not start: Apache has started none that loads it in {timeout} s")
+
+    def _loaded(self) -> set[int]:
+        """The daemon processes in which the app has loaded, to its last line."""
+        run_directory = self.tree.release(self.release).path / "run"
+        return {process for process in self._daemons_with_it() if _content(run_directory / f"{MARK}{process}")}
+
     def _wait_till_loaded(self) -> None:
         """Wait for daemon processes that a reload of Apache has just started, till each has loaded some release."""
         _wait(lambda: self._daemons() <= self._marked("*"), LOAD_TIMEOUT)
@@ -133,15 +149,17 @@ def _wait(holds: Callable[[], Any], seconds: float) -> bool:
 
 
 def _children(parent: int) -> set[int]:
-    try:
-        return set(map(int, Path(f"/proc/{parent}/task/{parent}/children").read_text(encoding="ascii").split()))
-    except OSError:
-        return set()
+    return set(map(int, _content(Path(f"/proc/{parent}/task/{parent}/children")).split()))
 
 
 def _uid(process: int) -> int:
+    lines = _content(Path(f"/proc/{process}/status")).splitlines()
+    return next((int(line.split()[1]) for line in lines if line.startswith("Uid:")), -1)
+
+
+def _content(path: Path) -> str:
+    """What a file holds; nothing where its process has ended in between."""
     try:
-        lines = Path(f"/proc/{process}/status").read_text(encoding="utf-8", errors="replace").splitlines()
+        return path.read_text(encoding="utf-8", errors="replace")
     except OSError:
-        return -1  # it has ended in between
-    return next(int(line.split()[1]) for line in lines if line.startswith("Uid:"))
+        return ""

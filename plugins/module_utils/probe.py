@@ -4,7 +4,8 @@
 
 Imports the app as a WSGI server does and asks it for its health path. Standard input is this file; the arguments
 are a file descriptor, the module, the callable, the mount, the health path and the host name. The verdict goes to
-the file descriptor as JSON, so that nothing the app prints can be taken for it.
+the file descriptor as a line of JSON, so that nothing the app prints can be taken for it. Where the app has left
+something to go on in the background, which could still end the process, ``{"settling": true}`` comes first.
 """
 
 from __future__ import annotations
@@ -13,16 +14,32 @@ import importlib
 import io
 import json
 import os
+import signal
 import sys
+import time
 import traceback
+
+SETTLING = 3  # seconds that an app with threads, timers or processes of its own must live on
+
+
+def tell(**facts: object) -> None:
+    """Tell the parent."""
+    os.write(int(sys.argv[1]), json.dumps(facts).encode() + b"\n")
 
 
 def verdict(**facts: object) -> None:
     """Tell the parent and end at once, whatever threads the app has started."""
     sys.stdout.flush()
     sys.stderr.flush()
-    os.write(int(sys.argv[1]), json.dumps(facts).encode())
+    tell(**facts)
     os._exit(0)
+
+
+def goes_on_in_the_background() -> bool:
+    """Tell whether anything but this thread could still end the process: another thread, a child, a timer."""
+    threads = os.listdir("/proc/self/task")
+    children = [open(f"/proc/self/task/{thread}/children", encoding="ascii").read() for thread in threads]
+    return len(threads) > 1 or any(children) or signal.getitimer(signal.ITIMER_REAL)[0] > 0
 
 
 def find_callable(module: str, name: str) -> object:
@@ -88,6 +105,9 @@ def main() -> None:
         status, errors = ask(app, mount, path, host)
     except BaseException as error:
         verdict(ok=False, reason=f"{path} raised {type(error).__name__}: {error}", log=traceback.format_exc())
+    if status[:1] == "2" and goes_on_in_the_background():
+        tell(settling=True)
+        time.sleep(SETTLING)
     verdict(ok=status[:1] == "2", reason=f"{path} answered {status}", log=errors)
 
 

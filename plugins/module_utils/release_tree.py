@@ -16,6 +16,7 @@ from typing import Any
 
 LOCKS = Path("/run/lock/flaskops")
 RECORDS = Path("/etc/flaskops/apps")
+LOCK_TIMEOUT = 60  # seconds till a deploy is refused because of another one
 COMPLETE_MARK = "release.json"
 FAILED_MARK = "failed.json"
 LIVE_MARK = "live.json"
@@ -99,19 +100,24 @@ class Tree:
         os.replace(fresh, self.current)
 
     def lock(self) -> Any:
-        """Keep other deploys of this app away until the returned file is closed or its process ends.
+        """Keep other deploys of this app away until the returned file is closed or its process ends; wait for one that is under way.
 
-        Raises ``ReleaseError`` where another deploy holds the lock.
+        Raises ``ReleaseError`` where another deploy still holds the lock after a minute.
         """
         LOCKS.mkdir(mode=0o700, parents=True, exist_ok=True)
         handle = open(LOCKS / self.app, "a+", encoding="utf-8")
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            handle.seek(0)
-            raise ReleaseError(
-                f"another deploy of {self.app} is running on this host (process {handle.read().strip()}); wait for its end"
-            ) from error
+        deadline = time.monotonic() + LOCK_TIMEOUT
+        while True:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError as error:
+                if time.monotonic() > deadline:
+                    handle.seek(0)
+                    raise ReleaseError(
+                        f"another deploy of {self.app} is running on this host (process {handle.read().strip()}); wait for its end"
+                    ) from error
+            time.sleep(0.1)
         handle.truncate(0)
         handle.write(str(os.getpid()))
         handle.flush()

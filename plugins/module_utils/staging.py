@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import grp
 import hashlib
 import hmac
@@ -38,8 +39,10 @@ from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree impo
 HOST_KEY = Path("/etc/flaskops/key")
 FRONT_GROUP = "www-data"  # of nginx and of Apache, on Debian and on Ubuntu
 BUILD_TIMEOUT = 900  # seconds for pip; compiling uWSGI on a small host takes minutes
-PREFLIGHT_TIMEOUT = 60  # seconds for import and health path
 LOG_LINES = 30
+MEBIBYTE = 1024 * 1024
+LITTLE_SPACE = 64  # MiB; a venv with a framework and a server takes about as many
+PLAIN_PATH = "/usr/local/bin:/usr/bin:/bin"
 
 
 @dataclass(frozen=True)
@@ -134,11 +137,14 @@ def stage(plan: Plan) -> tuple[Release, bool]:
         build_venv(plan, release, venv)
         write_settings(plan, release)
         preflight(plan, release)
+        release.mark_complete(facts_of(plan, venv))
     except ReleaseError as error:
         reason, log = (hide_secrets(text, plan.payload["secrets"]) for text in (str(error), error.log))
         release.mark_failed(reason, log)
         raise ReleaseError(reason, log) from None
-    release.mark_complete(facts_of(plan, venv))
+    except OSError as error:
+        release.discard()  # such as half of the code on a full disk: nothing to look at, and in the way
+        raise ReleaseError(str(error)) from error
     return release, True
 
 
@@ -295,6 +301,9 @@ def _install(plan: Plan, venv: Path, source: Path) -> None:
             if code != 0:
                 errors = [line for line in output.splitlines() if line.lower().startswith("error:")]
                 reason = "took too long" if code is None else (errors or ["see the log"])[-1]
+                free = shutil.disk_usage(venv).free // MEBIBYTE
+                if free < LITTLE_SPACE:  # neither pip nor venv says so by itself in every case
+                    reason += f" ({free} MiB are free at {plan.tree.venvs})"
                 raise ReleaseError(f"the venv cannot be built: {reason}", tail(output))
     for directory, names, files in os.walk(venv):
         for path in [directory, *[os.path.join(directory, one) for one in names + files]]:
@@ -333,15 +342,20 @@ def preflight(plan: Plan, release: Release) -> None:
     verdict_from, verdict_to = os.pipe()
     words = [str(release.path / ".venv/bin/python"), "-", str(verdict_to), module, name]
     words += [options[key] for key in ("mount", "health_path", "health_host")]
-    code, output = run_as_account(
-        options, words, release.path / "code", plan.environment, PREFLIGHT_TIMEOUT, inspect.getsource(probe), verdict_to
-    )
+    if options["memory_max"]:
+        words = ["prlimit", f"--data={options['memory_max'] * MEBIBYTE}", *words]
+    timeout = options["health_timeout"] + probe.SETTLING
+    code, output = run_as_account(options, words, release.path / "code", plan.environment, timeout, inspect.getsource(probe), verdict_to)
     os.close(verdict_to)
+    os.set_blocking(verdict_from, False)  # all is told by now, and what the app left behind may hold the other end
     with os.fdopen(verdict_from, encoding="utf-8") as handle:
-        verdict = json.loads(handle.read() or "null")
+        told = [json.loads(line) for line in handle]
+    verdict = told[-1] if told else {}
     if code is None:
-        raise ReleaseError(f"{options['module']} did not answer {options['health_path']} in {PREFLIGHT_TIMEOUT} s", tail(output))
-    if verdict is None:
+        raise ReleaseError(f"{options['module']} did not answer {options['health_path']} in {timeout} s", tail(output))
+    if verdict.get("settling"):
+        raise ReleaseError(f"the app answered {options['health_path']} and then ended its process (code {code}) by itself", tail(output))
+    if not verdict:
         raise ReleaseError(f"importing {module} ended the process (code {code})", tail(output))
     if not verdict["ok"]:
         raise ReleaseError(verdict["reason"], tail(output + verdict["log"]))
@@ -351,19 +365,27 @@ def run_as_account(
     options: dict[str, Any], words: list[str], directory: Path, environment: dict[str, str], timeout: int,
     stdin: str = "", keep_open: int | None = None,
 ) -> tuple[int | None, str]:
-    """Run a command as the app's account and return its exit code, ``None`` after ``timeout`` seconds, and its output."""
-    plain = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8", "HOME": "/nonexistent"}
-    process = subprocess.Popen(
-        words, cwd=directory, env={**plain, **environment}, umask=0o022, start_new_session=True, encoding="utf-8", errors="replace",
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, pass_fds=[keep_open] if keep_open else [],
-        user=pwd.getpwnam(options["user"]).pw_uid, group=grp.getgrnam(options["group"]).gr_gid, extra_groups=[],
-    )
-    try:
-        output, _none = process.communicate(stdin, timeout=timeout)
-        return process.returncode, output
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)  # the whole session that was started above
-        return None, process.communicate()[0]
+    """Run a command as the app's account and return its exit code, ``None`` after ``timeout`` seconds, and its output.
+
+    What it has left running in the background ends with it.
+    """
+    plain = {"PATH": PLAIN_PATH, "LANG": "C.UTF-8", "HOME": "/nonexistent"}
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as given, tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as written:
+        given.write(stdin)
+        given.seek(0)
+        process = subprocess.Popen(
+            words, cwd=directory, env={**plain, **environment}, umask=0o022, start_new_session=True,
+            stdin=given, stdout=written, stderr=subprocess.STDOUT, pass_fds=[keep_open] if keep_open else [],
+            user=pwd.getpwnam(options["user"]).pw_uid, group=grp.getgrnam(options["group"]).gr_gid, extra_groups=[],
+        )
+        code = None
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            code = process.wait(timeout)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # the whole session that was started above
+        process.wait()
+        written.seek(0)
+        return code, written.read()
 
 
 def tail(text: str) -> str:

@@ -67,7 +67,9 @@ options:
       - The unit is looked at even where no file changed, so a server that somebody stopped is started.
     type: str
   service_needs:
-    description: A directory without which the service has nothing to do. Where it is empty, the service is stopped and disabled instead.
+    description:
+      - A directory or file without which the service has nothing to do. Where it is empty or missing, the service is stopped and
+        disabled instead.
     type: path
   on_change:
     description: How the service takes a change.
@@ -157,10 +159,12 @@ def reload_units(changes: list[Change]) -> None:
 
 def tell(service: str, wanted: str) -> str:
     """Have the service ``reloaded``, ``restarted`` or ``stopped``, and enabled or not. Raises ``TransactionError`` where systemd refuses."""
+    before = unit_properties(service, "ActiveState", "UnitFileState", "FragmentPath")
     if wanted == "stopped":
-        _systemctl("disable", "--now", service)
+        if before.get("UnitFileState") == "enabled" and Path(before["FragmentPath"]).is_file():
+            _systemctl("disable", service)
+        _systemctl("stop", service)  # a unit whose file is gone can still be stopped
         return wanted
-    before = unit_properties(service, "ActiveState", "UnitFileState")
     if before.get("UnitFileState") != "enabled":
         _systemctl("enable", service)
     if before.get("ActiveState") != "active":
@@ -183,6 +187,13 @@ def is_as_wanted(service: str, wanted: str) -> bool:
     found = unit_properties(service, "ActiveState", "UnitFileState")
     up = [found.get("ActiveState") == "active", found.get("UnitFileState") == "enabled"]
     return not any(up) if wanted == "stopped" else all(up)
+
+
+def is_gone_after(path: Path, changes: list[Change]) -> bool:
+    """Tell whether a path is missing or an empty directory, or will be when the changes are made."""
+    if any(change.path == path for change in changes) or path.is_file():
+        return any(change.path == path and change.kind == "absent" for change in changes)
+    return is_empty_after(path, changes)
 
 
 def is_empty_after(directory: Path, changes: list[Change]) -> bool:
@@ -217,8 +228,11 @@ def main() -> None:
     result: dict[str, Any] = {"recovered": False, "service": "none", "paths": []}
 
     def put_on_the_host() -> None:
-        reload_units(pending)
+        if wanted != "stopped":
+            reload_units(pending)
         result["service"] = accept(test, service, wanted)
+        if wanted == "stopped":  # what stops with the service, by units that may be gone, systemd knows until it reads them again
+            reload_units(pending)
 
     try:
         transaction = Transaction([Change.from_entry(entry) for entry in module.params["files"]])
@@ -227,7 +241,7 @@ def main() -> None:
         pending = transaction.pending()
         result["paths"] = [str(change.path) for change in pending]
         result["diff"] = [change.diff() for change in pending]
-        if needs and is_empty_after(Path(needs), transaction.changes):
+        if needs and is_gone_after(Path(needs), transaction.changes):
             wanted = "stopped"
         other = bool(service) and not is_as_wanted(service, wanted)
         result["changed"] = bool(pending or result["recovered"] or other)

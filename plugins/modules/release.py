@@ -19,13 +19,14 @@ description:
   - O(state=live) starts the release's instance, waits until it is healthy, flips the symlink C(current), and stops the
     instance that served before. Where anything fails, the release that was live serves on.
   - O(state=rolled_back) does the same for a release that was live before and is still on the host.
+  - O(state=run) runs O(commands) in a release as its app would, such as a migration before it goes live.
   - O(state=absent) stops the app and removes its releases, units and tree.
 author: flaskops contributors
 options:
   state:
     description: What is to be done.
     type: str
-    choices: [staged, live, rolled_back, absent]
+    choices: [staged, live, rolled_back, run, absent]
     required: true
   app:
     description: Name of the app. Its instances are named C(<app>@<release>).
@@ -120,8 +121,8 @@ options:
     default: []
   listen:
     description:
-      - Where the release's instance listens. C(unix:) and a path in the release, or C(host:port).
-        Empty where it has no socket of its own.
+      - The unix socket that the release's instance listens at, so that two releases can run side by side. C(unix:) and a path in the
+        release. Empty where it has no socket of its own.
     type: str
     default: unix:run/app.sock
   protocol:
@@ -138,6 +139,10 @@ options:
     description: The file that the instance's errors go to, with O(manager=apache).
     type: str
     default: ""
+  memory_max:
+    description: How many MiB of data a process of the app may have in the pre-flight, as its server lets it have later. 0 for any.
+    type: int
+    default: 0
   health_path:
     description: The path below O(mount) that must answer 2xx before the release gets traffic.
     type: str
@@ -147,7 +152,7 @@ options:
     type: str
     default: localhost
   health_timeout:
-    description: Seconds until a started instance must be healthy.
+    description: Seconds until a started instance must be healthy. The pre-flight has as many.
     type: int
     default: 30
   release:
@@ -155,6 +160,16 @@ options:
       - Name of the release to make live, as RV(release) tells.
       - Without one, O(state=rolled_back) takes the one that was live before the one that is, and has not failed.
     type: str
+  commands:
+    description:
+      - What O(state=run) runs, one after the other until one fails. Each is split as a shell would, and run without a shell, in the
+        release's code directory, as the app's account, with its virtual environment first on C(PATH) and the release's whole environment.
+        Each may take 900 seconds.
+      - Ansible logs them, so they shall hold no secret. The command itself finds the app's secrets in its environment.
+      - A command that fails marks a release that is not live as failed, so that it never goes live. One that is live stays.
+    type: list
+    elements: str
+    default: []
   front:
     description: How to ask for the app through the web server when the release is live. Left out, nobody asks.
     type: dict
@@ -171,7 +186,7 @@ options:
     description: What other apps on the host must know of this one, such as ports and server names. Left out, what was noted stays.
     type: dict
   keep:
-    description: How many releases are kept, the live one among them.
+    description: How many releases are kept, the live one among them. The one that was live before is, too, unless this is V(1).
     type: int
     default: 5
   remove_data:
@@ -189,7 +204,9 @@ notes:
 attributes:
   check_mode:
     support: partial
-    description: Tells the release that would be made. The virtual environment is not built, so the pre-flight cannot run.
+    description:
+      - Tells the release that would be made. The virtual environment is not built, so the pre-flight cannot run.
+      - No command is run.
   diff_mode:
     support: full
     description: Shows what differs from the live release. Values of variables are shown as keyed hashes.
@@ -211,6 +228,15 @@ EXAMPLES = r"""
     settings:
       - {src: app.service.j2, dest: app.service}
   register: staged
+
+- name: Migrate the database
+  flaskops.hosting.release:
+    state: run
+    app: shop
+    root: /srv/shop
+    release: "{{ staged.release }}"
+    commands: [flask db upgrade]
+  run_once: true
 
 - name: Make it live
   flaskops.hosting.release:
@@ -237,7 +263,7 @@ EXAMPLES = r"""
 RETURN = r"""
 release:
   description: Name of the release.
-  returned: when O(state) is V(staged), V(live) or V(rolled_back)
+  returned: when O(state) is V(staged), V(live), V(rolled_back) or V(run)
   type: str
   sample: 3f786850e387-89e6c98d
 build:
@@ -263,8 +289,8 @@ kept:
   elements: str
   sample: [/srv/shop/shared]
 log:
-  description: The last lines that the app, or pip, wrote.
-  returned: on failure
+  description: The last lines that the app, pip or the commands wrote, without the app's secrets.
+  returned: on failure, and when O(state=run)
   type: str
   sample: "ModuleNotFoundError: No module named 'flask'"
 """
@@ -279,11 +305,12 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.flaskops.hosting.plugins.module_utils import activation, staging
-from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree import ReleaseError, Tree, write_private
+from ansible_collections.flaskops.hosting.plugins.module_utils.release_commands import run_commands
+from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree import Release, ReleaseError, Tree, write_private
 
 REMOVED = "removed"  # the topology of an app of which only its data is left
 ARGUMENTS: dict[str, Any] = {
-    "state": {"type": "str", "choices": ["staged", "live", "rolled_back", "absent"], "required": True},
+    "state": {"type": "str", "choices": ["staged", "live", "rolled_back", "run", "absent"], "required": True},
     "app": {"type": "str", "required": True},
     "root": {"type": "path", "required": True},
     "source": {"type": "str"},
@@ -310,10 +337,12 @@ ARGUMENTS: dict[str, Any] = {
     "protocol": {"type": "str", "choices": ["http", "uwsgi"], "default": "http"},
     "manager": {"type": "str", "choices": ["systemd", "supervisord", "apache"], "default": "systemd"},
     "log": {"type": "str", "default": ""},
+    "memory_max": {"type": "int", "default": 0},
     "health_path": {"type": "str", "default": "/"},
     "health_host": {"type": "str", "default": "localhost"},
     "health_timeout": {"type": "int", "default": 30},
     "release": {"type": "str"},
+    "commands": {"type": "list", "elements": "str", "default": []},
     "front": {"type": "dict", "options": {"address": {"type": "str", "required": True}, "host": {"type": "str", "required": True}}},
     "record": {"type": "dict"},
     "keep": {"type": "int", "default": 5},
@@ -360,10 +389,7 @@ def make_live(options: dict[str, Any], tree: Tree, check_mode: bool) -> dict[str
         result["diff"] = {"before": f"{tree.current} -> {previous or 'nothing'}\n", "after": f"{tree.current} -> {release.name}\n"}
     if check_mode or not result["changed"]:
         return result
-    if not release.is_complete():
-        raise ReleaseError(f"release: got {release.name!r}, which is not staged on this host")
-    if release.has_failed():
-        raise ReleaseError(f"release: got {release.name!r}, which failed before; stage it again")
+    refuse_unfit(release)
     if back and not release.went_live():
         raise ReleaseError(f"release: got {release.name!r}, which was never live; deploy it instead")
     with tree.lock():
@@ -374,8 +400,27 @@ def make_live(options: dict[str, Any], tree: Tree, check_mode: bool) -> dict[str
             activation.activate(release, options["front"])
             if not back:
                 release.mark_live()
-            result["removed"] = activation.prune(tree, options["keep"])
+            result["removed"] = activation.prune(tree, options["keep"], before if options["keep"] > 1 else None)
     return result
+
+
+def refuse_unfit(release: Release) -> None:
+    """Raise ``ReleaseError`` for a release that is not on the host, or has failed."""
+    if not release.is_complete():
+        raise ReleaseError(f"release: got {release.name!r}, which is not staged on this host")
+    if release.has_failed():
+        raise ReleaseError(f"release: got {release.name!r}, which failed before; stage it again")
+
+
+def run_in_release(options: dict[str, Any], tree: Tree, check_mode: bool) -> dict[str, Any]:
+    """Run commands in a release and return the module's result. Raises ``ReleaseError``."""
+    release = tree.release(options["release"])
+    result = {"release": release.name, "changed": bool(options["commands"]), "log": ""}
+    if check_mode:  # what would be run may not even be staged
+        return result
+    refuse_unfit(release)
+    with tree.lock():
+        return {**result, "log": run_commands(release, options["commands"])}
 
 
 def remove(options: dict[str, Any], tree: Tree, check_mode: bool) -> dict[str, Any]:
@@ -411,21 +456,23 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec=ARGUMENTS,
         supports_check_mode=True,
-        required_if=[("state", "staged", ("source", "module", "payload")), ("state", "live", ("release",))],
+        required_if=[
+            ("state", "staged", ("source", "module", "payload")), ("state", "live", ("release",)), ("state", "run", ("release", "commands")),
+        ],  # fmt: skip
     )
     options: dict[str, Any] = module.params
     tree = Tree(options["app"], Path(options["root"]))
     os.umask(0o022)
-    act = {"staged": stage, "live": make_live, "rolled_back": make_live, "absent": remove}[options["state"]]
+    act = {"staged": stage, "live": make_live, "rolled_back": make_live, "run": run_in_release, "absent": remove}[options["state"]]
     try:
         result = act(options, tree, module.check_mode)
-    except ReleaseError as error:
+    except (ReleaseError, OSError) as error:
         live = tree.live()
         serving = "No release is live."
         if live:
             up = live.is_complete() and activation.instance_of(live).is_up()
             serving = f"Release {live.name} serves on." if up else f"Release {live.name} is live, and is not running."
-        module.fail_json(msg=f"{tree.app}: {error}. {serving}", log=error.log)
+        module.fail_json(msg=f"{tree.app}: {error}. {serving}", log=getattr(error, "log", ""))
     module.exit_json(**result)
 
 

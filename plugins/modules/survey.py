@@ -199,6 +199,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.flaskops.hosting.plugins.module_utils import activation
 from ansible_collections.flaskops.hosting.plugins.module_utils.command import run
 from ansible_collections.flaskops.hosting.plugins.module_utils.health import ask
+from ansible_collections.flaskops.hosting.plugins.module_utils.instance_systemd import UNITS
 from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree import RECORDS, Release, Tree
 
 LISTENING = "0A"  # the state column of /proc/net/tcp
@@ -251,7 +252,11 @@ def sockets() -> list[dict[str, Any]]:
                 found.append({"address": _address(address), "port": int(port, 16), "user": _user(int(fields[7])), "inode": fields[9]})
     owners = _socket_owners({one["inode"] for one in found})
     # root without CAP_SYS_PTRACE, as in a container, does not see the sockets of another account's process
-    return [{**one, **owners.get(one.pop("inode"), {"process": "", "unit": ""})} for one in found]
+    found = [{**one, **owners.get(one.pop("inode"), {"process": "", "unit": ""})} for one in found]
+    for one in found:
+        if one["process"] == "systemd":  # it holds an app's port
+            one["unit"] = next((path.name for path in UNITS.glob(f"*-port-{one['port']}.socket")), one["unit"])
+    return found
 
 
 def _user(uid: int) -> str:
@@ -311,11 +316,12 @@ def apache() -> dict[str, Any]:
 
 def pythons(given: str) -> dict[str, str]:
     """Major and minor version of a Python and of the distribution's own; empty where it does not run."""
-    found = {}
-    for python in {given, DISTRIBUTION_PYTHON} - {""}:
-        asked = run(python, "-c", "import sys; print('%d.%d' % sys.version_info[:2])")
-        found[python] = "" if asked.returncode else asked.stdout.strip()
-    return {"given": found.get(given, ""), "distribution": found[DISTRIBUTION_PYTHON]}
+    # the distribution's is a link to the file of its version, so it need not be run
+    distribution = Path(DISTRIBUTION_PYTHON).resolve().name.removeprefix("python")
+    if given in ("", DISTRIBUTION_PYTHON):
+        return {"given": distribution, "distribution": distribution}
+    asked = run(given, "-c", "import sys; print('%d.%d' % sys.version_info[:2])")
+    return {"given": "" if asked.returncode else asked.stdout.strip(), "distribution": distribution}
 
 
 def apps(status: bool) -> dict[str, dict[str, Any]]:

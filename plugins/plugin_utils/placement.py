@@ -64,13 +64,16 @@ def _conflicts_of_development(values: dict[str, Any], host: dict[str, Any], topo
 
 
 def _conflicts_of_python(values: dict[str, Any], host: dict[str, Any], topology: Topology) -> Iterator[str]:
+    if not host["python"]["given"]:
+        yield f"flask_app_python: got {values['flask_app_python']!r}, which is not there. For example:\n    flask_app_python: /usr/bin/python3"
+        return
     linked = {"apache_wsgi": "mod_wsgi", "uwsgi_app": "uWSGI"}.get(topology.server)
     if not linked or values.get("uwsgi_app_origin") == "venv":
         return
     given, needed = host["python"]["given"], host["python"]["distribution"]
     if given != needed:
         yield (
-            f"flask_app_python: got {values['flask_app_python']!r}, which is {f'Python {given}' if given else 'not there'}, but the distribution's "
+            f"flask_app_python: got {values['flask_app_python']!r}, which is Python {given}, but the distribution's "
             f"{linked} is built for Python {needed}. For example:\n    flask_app_python: /usr/bin/python3"
         )
 
@@ -107,7 +110,7 @@ def _conflicts_with_socket(
     fronts = [FRONTS[front] for front in (topology.front, leaves) if front]
     for variable, is_ours in (
         (f"{topology.front}_listen", socket["process"] in fronts),
-        (f"{topology.server}_listen", socket["user"] == values["flask_app_user"]),
+        (f"{topology.server}_listen", socket["unit"].startswith(f"{values['flask_app_name']}-port-")),
     ):
         if not is_ours and _is_same_port(values.get(variable), socket):
             yield f"{variable}: port {socket['port']} is in use by {holder}; stop that, or give another port"
@@ -128,6 +131,11 @@ def recorded(values: dict[str, Any], host: dict[str, Any]) -> dict[str, Any]:
     return {f"flask_app_{key}": record[key] for key in ("root", "user", "group") if key in record}
 
 
+def port_unit(name: str, listen: str) -> str:
+    """The name of the units that hold an app's own TCP port; empty where it has none."""
+    return f"{name}-port-{_port(listen)}" if listen and not listen.startswith("unix:") else ""
+
+
 def site_of(values: dict[str, Any], front: str) -> str:
     """The name of the site that an app is on, as given or made of its port and names. Apps with the same ones share it."""
     words = [str(values[f"{front}_listen"]).replace("[::]", "all6"), *sorted(values[f"{front}_server_names"])]
@@ -146,8 +154,12 @@ def derive(values: dict[str, Any], host: dict[str, Any], topology: Topology, rea
     present = values["flask_app_state"] == "present"
     site = _site(values, topology, reached_at) if present else NO_SITE
     needed = ssh_ports | {_front_port(record) for record in others} | {site["front_port"]}
+    unit = port_unit(values["flask_app_name"], topology.listen(values)) if present else ""
+    unit_before = port_unit(values["flask_app_name"], before.get("listen", ""))
     return {
         "before": before,
+        "port_unit": unit,
+        "left_port_unit": unit_before if unit_before != unit else "",
         **site,
         **_left(before, others, site, topology.front if present else ""),
         "left_ports": sorted({_front_port(before)} - needed - {0}),

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import shlex
 from dataclasses import dataclass
 from typing import Any, Callable
 
@@ -91,10 +92,19 @@ def are_schema_files(value: list[str]) -> bool:
         return False
 
 
+def are_commands(value: list[str]) -> bool:
+    """Tell whether each of these has a program to run, and every quote an end."""
+    try:
+        return all(shlex.split(command) for command in value)
+    except ValueError:
+        return False
+
+
 SITE_LISTEN = Rule(is_listen_address, "a port, or an IP address and a port", '"80"')
 INSTANCE_LISTEN = Rule(is_instance_address, "unix:run/app.sock, or an IP address and a port", '"127.0.0.1:8080"')
 SERVER_NAMES = Rule(lambda value: all(HOST_NAME.match(str(name)) for name in value), "host names", "[shop.example.com]")
 DIRECTORIES = Rule(are_names_to_directories, "URL paths and directories of the source", "{/static: static}")
+COMMANDS = Rule(are_commands, "commands, each a program and its arguments, with every quote closed; no shell reads them", "[flask db upgrade]")
 AT_LEAST_1 = Rule(lambda value: value >= 1, "a whole number of at least 1", "4")
 RULES = {
     "flask_app_name": Rule(matches(r"[A-Za-z][A-Za-z0-9_-]{0,31}"), "1 to 32 letters, digits, - and _, a letter first", "shop"),
@@ -110,7 +120,10 @@ RULES = {
         lambda value: all(matches(r"/\S+")(path) for path in value), "absolute paths of files on the host", "[/etc/shop/database.env]"
     ),
     "flask_app_shared": Rule(lambda value: all(map(is_inside, value)), "directories of the source", "[uploads]"),
+    "flask_app_before_activation": COMMANDS,
+    "flask_app_after_activation": COMMANDS,
     "flask_app_health_timeout": AT_LEAST_1,
+    "flask_app_memory_max": Rule(lambda value: value == 0 or value >= 16, "a whole number of MiB, at least 16, or 0 for no limit", "512"),
     "flask_app_keep_releases": AT_LEAST_1,
     "nginx_site_listen": SITE_LISTEN,
     "nginx_site_server_names": SERVER_NAMES,

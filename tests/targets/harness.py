@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -150,10 +151,27 @@ class Target:
 
         `variables` are the host's, `environment` is added to ansible-playbook's own.
         """
+        with self.start(apps, *arguments, playbook=playbook, variables=variables, environment=environment) as process:
+            try:
+                output, _none = process.communicate(timeout=PLAY_SECONDS)
+            except BaseException:
+                os.killpg(process.pid, signal.SIGKILL)  # the session that was started with it
+                raise
+        return Play(process.returncode, output)
+
+    def start(
+        self,
+        apps: list[dict[str, Any]] | None,
+        *arguments: str,
+        playbook: Path | str = "",
+        variables: dict[str, Any] | None = None,
+        environment: dict[str, str] | None = None,
+    ) -> subprocess.Popen[str]:
+        """Begin what `play` does, in a session of its own; what it prints is to be read from its output."""
         if isinstance(playbook, str):
             playbook = ROOT / f"playbooks/{playbook or self.topology}.yml"
         given = {**({} if apps is None else {"flask_apps": apps}), **(variables or {})}
-        path = self.work / "vars.yml"
+        path = Path(tempfile.mkdtemp(dir=self.work)) / "vars.yml"
         path.write_text(yaml.dump(given, Dumper=VarsDumper, allow_unicode=True, sort_keys=False), encoding="utf-8")
         settings = {
             "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
@@ -161,7 +179,7 @@ class Target:
             # A new container at this address must not meet the connection to the one before.
             "ANSIBLE_SSH_CONTROL_PATH_DIR": str(self.control),
         }
-        done = subprocess.run(
+        return subprocess.Popen(
             [ROOT / ".venv/bin/ansible-playbook", "--inventory", self.inventory, "--extra-vars", f"@{path}", *arguments, playbook],
             env={**os.environ, **settings, **(environment or {})},
             cwd=self.work,
@@ -169,9 +187,8 @@ class Target:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=PLAY_SECONDS,
+            start_new_session=True,
         )
-        return Play(done.returncode, done.stdout)
 
     def converge(self, apps: list[dict[str, Any]] | None, *arguments: str, **options: Any) -> Play:
         """Run the playbook and insist that it ends well."""

@@ -278,6 +278,23 @@ def test_no_request_is_lost_by_a_release(host: Target, source: Path, tmp_path: P
     assert {answer.json()["version"] for _when, answer in answers[2]} == {"one", "three"}
 
 
+def test_process_that_starts_during_a_switch_is_replaced(host: Target, source: Path) -> None:
+    """It has Python's home of one release and the script of the next: it ends before it has been asked, and the next one is whole."""
+    old = f"/srv/{SHOP}/releases/{host.live(SHOP)}"
+    venvs = {f"/srv/{SHOP}/releases/{name}": host.run(f"readlink -f /srv/{SHOP}/releases/{name}/.venv") for name in host.releases(SHOP)}
+    new = next(path for path, venv in venvs.items() if venv != venvs[old])
+    slow = host.run(f"ls -d {old}/.venv/lib/python3*/site-packages") + "/slow.pth"  # Python reads it as it starts
+    (before,) = daemons(host, SHOP)
+    host.run(f"echo 'import time; time.sleep(3)' >{slow}; kill -9 {before}")
+    assert eventually(lambda: daemons(host, SHOP) not in ([], [before]), 3)
+    (mixed,) = daemons(host, SHOP)
+    host.run(f"ln -sfn {new} /srv/{SHOP}/current")
+    told = host.get("/app/process").json()
+    assert str(told["pid"]) != mixed and told["prefix"] == venvs[new]
+    host.run(f"rm {slow}; ln -sfn {old} /srv/{SHOP}/current")
+    host.converge([shop(source)])
+
+
 def test_changed_setting_of_apache_is_hardly_noticed(host: Target, source: Path) -> None:
     """Apache's reload replaces the daemon processes of all apps, and their sockets: for a moment it may say 503, and no longer."""
     timeout = shop(source, apache_wsgi_timeout=20)
@@ -320,7 +337,7 @@ def test_release_that_fails_in_apache_alone_goes_back(host: Target, source: Path
     live = host.live(SHOP)
     play = host.play([shop(broken, health_timeout=2)])
     assert play.returncode == 2
-    assert missing(play.output, ["RuntimeError: cannot log in with <QUOTES>", f"Release {live} serves on.", "did not get healthy"]) == []
+    assert missing(play.output, ["RuntimeError: cannot log in with <QUOTES>", f"Release {live} serves on.", "does not start"]) == []
     assert leaks(play.output) == []
     assert host.live(SHOP) == live and version(host) == "one"
     assert len(host.run(f"ls /srv/{SHOP}/releases/*/failed.json").split()) == 1

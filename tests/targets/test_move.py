@@ -35,6 +35,16 @@ getent group {NAME} | cut -d: -f1 | sed 's/^/group /'
 for process in $(pgrep -u {NAME}); do echo "process $(cat /proc/$process/comm)"; done
 ls -d /srv/{NAME} 2>/dev/null
 """
+
+
+def port(number: int) -> set[str]:
+    """What holds a port of the app's own, and hands its connections on."""
+    units = {f"{NAME}-port-{number}.socket", f"{NAME}-port-{number}.service"}
+    return {f"listens 127.0.0.1:{number}", "process systemd-socket-", f"systemd/system/sockets.target.wants/{NAME}-port-{number}.socket"} | {
+        line for unit in units for line in (f"unit {unit} active", f"systemd/system/{unit}")
+    }
+
+
 ALWAYS = {"open 22/tcp", f"account {NAME}", f"group {NAME}", f"/srv/{NAME}"}
 UNIT = {f"unit {NAME}@R.service active", f"unit system-{NAME}.slice active"} | {
     f"systemd/system/{place}{NAME}@R.service" for place in ("", "multi-user.target.wants/")
@@ -45,17 +55,17 @@ NGINX = {"runs nginx", "starts nginx", f"nginx/flaskops/80/{NAME}.conf", "nginx/
 APACHE = {"runs apache2", "starts apache2", f"apache2/flaskops/80/98-{NAME}.conf", "apache2/sites-available/80.conf"} | {
     "apache2/sites-enabled/80.conf", "apache2/conf-enabled/zz-flaskops.conf", "listens 0.0.0.0:80", "open 80/tcp"
 }  # fmt: skip
-MOD_WSGI = ALWAYS | APACHE | {"apache2/mods-enabled/wsgi.load", "apache2/mods-enabled/wsgi.conf", "process apache2"}
+MOD_WSGI = ALWAYS | APACHE | {f"apache2/mods-enabled/{one}" for one in ("wsgi.load", "wsgi.conf", "headers.load")} | {"process apache2"}
 GUNICORN = ALWAYS | NGINX | UNIT | {"process gunicorn"}
 UWSGI = ALWAYS | NGINX | {"process uwsgi"}
 SUPERVISORD = UWSGI | {"runs supervisor", "starts supervisor", f"supervisor/conf.d/{NAME}@R.conf"}
-APACHE_UWSGI = ALWAYS | APACHE | UNIT | {"process uwsgi", "listens 127.0.0.1:8930", f"/run/{NAME}-php.sock"} | {
+APACHE_UWSGI = ALWAYS | APACHE | UNIT | port(8930) | {"process uwsgi", f"/run/{NAME}-php.sock"} | {
     f"apache2/mods-enabled/{one}" for one in ("proxy.load", "proxy.conf", "proxy_uwsgi.load", "proxy_fcgi.load", "headers.load")
 } | {
     f"unit {NAME}-php.socket active", f"systemd/system/{NAME}-php.socket", f"systemd/system/{NAME}-php.service",
     f"systemd/system/sockets.target.wants/{NAME}-php.socket",
 }  # fmt: skip
-DEVELOPMENT = ALWAYS | UNIT | {"process flask", "process python", "listens 127.0.0.1:5000"}
+DEVELOPMENT = ALWAYS | UNIT | port(5000) | {"process flask", "process python"}
 TCP = {"nginx_gunicorn_listen": "127.0.0.1:8080"}
 MOVES: dict[str, tuple[str, dict[str, Any], set[str]]] = {
     "gunicorn": ("nginx_gunicorn", {}, GUNICORN),
@@ -63,12 +73,12 @@ MOVES: dict[str, tuple[str, dict[str, Any], set[str]]] = {
     "uwsgi": ("nginx_uwsgi", {}, UWSGI | UNIT),
     "supervisord": ("nginx_uwsgi", {"uwsgi_app_manager": "supervisord"}, SUPERVISORD),
     "apache": ("apache_uwsgi_mysql", {"uwsgi_app_listen": "127.0.0.1:8930", "apache_site_php": {"/": "page"}}, APACHE_UWSGI),
-    "gunicorn on TCP": ("nginx_gunicorn", TCP, GUNICORN | {"listens 127.0.0.1:8080"}),
+    "gunicorn on TCP": ("nginx_gunicorn", TCP, GUNICORN | port(8080)),
     "nowhere": ("nginx_gunicorn", {"state": "absent"}, {"open 22/tcp"}),
     "development": ("dev_server", {"mount": "/"}, DEVELOPMENT),
     "mod_wsgi from development": ("apache_mod_wsgi", {}, MOD_WSGI),
     "gunicorn from mod_wsgi": ("nginx_gunicorn", {}, GUNICORN),
-    "uwsgi under Apache": ("apache_uwsgi_mysql", {}, {line for line in APACHE_UWSGI if not re.search("php|fcgi|8930", line)}),
+    "uwsgi under Apache": ("apache_uwsgi_mysql", {}, {line for line in APACHE_UWSGI if not re.search("php|fcgi|port|8930", line)}),
     "supervisord from Apache": ("nginx_uwsgi", {"uwsgi_app_manager": "supervisord"}, SUPERVISORD),
     "mod_wsgi from supervisord": ("apache_mod_wsgi", {}, MOD_WSGI),
     "nowhere from Apache": ("apache_mod_wsgi", {"state": "absent"}, {"open 22/tcp"}),

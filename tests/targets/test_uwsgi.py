@@ -171,7 +171,7 @@ def test_listens_where_it_should(host: Target) -> None:
     outside = {line.split()[3].rpartition(":")[2] for line in listening.splitlines() if not line.split()[3].startswith(("127.", "[::1]"))}
     assert outside == {"22", "80", "81", "82", "83", "84"}
     assert "127.0.0.1:8930" in listening and "127.0.0.1:1024" in listening
-    for name in UNIX:
+    for name in SERVERS:
         assert host.run(f"stat -c %F /srv/{name}/current/run/app.sock") == "socket"
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -51,10 +53,14 @@ def test_blue_green_starts_before_it_switches_and_stops_at_the_end(tmp_path: Pat
     assert steps == ["start new", "flip new", "verify new", "stop old"]
 
 
-def test_a_shared_port_is_let_go_before_it_is_taken(tmp_path: Path, steps: list[str]) -> None:
-    tree = app(tmp_path, "127.0.0.1:8080", live="old")
-    activation.activate(tree.release("new"), FRONT)
-    assert steps == ["stop old", "flip new", "start new", "verify new"]
+def test_the_old_instance_stops_when_it_has_accepted_all_connections(
+    tmp_path: Path, steps: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waiting = [2, 1, 0]
+    monkeypatch.setattr(SystemdInstance, "state", lambda _instance: "active")
+    monkeypatch.setattr(activation, "waiting_connections", lambda release: steps.append(f"{waiting[0]} wait at {release.name}") or waiting.pop(0))
+    activation.activate(app(tmp_path, "unix:run/app.sock", live="old").release("new"), FRONT)
+    assert steps[-4:] == ["2 wait at old", "1 wait at old", "0 wait at old", "stop old"]
 
 
 def test_a_release_that_does_not_start_never_gets_the_switch(tmp_path: Path, steps: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -73,7 +79,7 @@ def test_a_release_that_does_not_start_never_gets_the_switch(tmp_path: Path, ste
     assert tree.release("new").has_failed()
 
 
-@pytest.mark.parametrize("listen", ["unix:run/app.sock", "127.0.0.1:8080"])
+@pytest.mark.parametrize("listen", ["unix:run/app.sock", ""])
 def test_a_release_that_fails_at_the_front_is_switched_back(
     tmp_path: Path, steps: list[str], monkeypatch: pytest.MonkeyPatch, listen: str
 ) -> None:
@@ -104,8 +110,8 @@ def test_the_live_release_is_only_started_again(tmp_path: Path, steps: list[str]
     assert steps == ["start new", "flip new"]
 
 
-def test_only_a_unix_socket_lets_two_releases_run_side_by_side(tmp_path: Path) -> None:
-    for listen, strategy in (("unix:run/app.sock", "blue_green"), ("127.0.0.1:8080", "reload"), ("", "in_place")):
+def test_a_socket_of_its_own_lets_a_release_run_beside_another(tmp_path: Path) -> None:
+    for listen, strategy in (("unix:run/app.sock", "blue_green"), ("", "in_place")):
         assert activation.strategy_of(app(tmp_path / strategy / listen, listen, live=None).release("new")) == strategy
 
 
@@ -113,7 +119,7 @@ def test_only_a_unix_socket_lets_two_releases_run_side_by_side(tmp_path: Path) -
     ("listen", "order"),
     [
         ("unix:run/app.sock", ["start new", "flip new", "verify new", "stop old", "forget systemd"]),
-        ("127.0.0.1:8080", ["stop old", "flip new", "start new", "verify new", "forget systemd"]),
+        ("", ["flip new", "start new", "verify new", "stop old", "forget systemd"]),
     ],
 )
 def test_an_app_moves_from_one_manager_to_another(
@@ -145,14 +151,14 @@ def test_health_is_asked_for_where_and_as_the_instance_listens(tmp_path: Path, m
     monkeypatch.setattr(activation, "ask", lambda *given: asked.append(given) or "200 OK")
     facts = {"manager": "systemd", "health_timeout": 3, "health_host": "shop.example", "mount": "/shop", "health_path": "/healthz"}
     tree = Tree("shop", tmp_path)
-    for number, (listen, protocol) in enumerate([("unix:run/app.sock", "uwsgi"), ("127.0.0.1:8080", "http"), ("", "http")]):
+    for number, (listen, protocol) in enumerate([("unix:run/app.sock", "uwsgi"), ("unix:run/other.sock", "http"), ("", "http")]):
         release = tree.release(str(number))
         release.path.mkdir(parents=True)
         release.mark_complete({**facts, "listen": listen, "protocol": protocol})
         activation.start_instance(release)
     assert asked == [
         (f"unix:{tmp_path}/releases/0/run/app.sock", "shop.example", "/shop/healthz", 3, "uwsgi"),
-        ("127.0.0.1:8080", "shop.example", "/shop/healthz", 3, "http"),
+        (f"unix:{tmp_path}/releases/1/run/other.sock", "shop.example", "/shop/healthz", 3, "http"),
     ], "what has no socket of its own is asked through its front alone"
 
 
@@ -160,7 +166,7 @@ def test_health_is_asked_for_where_and_as_the_instance_listens(tmp_path: Path, m
 def test_an_instance_that_is_not_healthy_is_told_from_one_that_is_dead(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state: str, reason: str
 ) -> None:
-    tree = app(tmp_path, "127.0.0.1:8080", live=None)
+    tree = app(tmp_path, "unix:run/app.sock", live=None)
     tree.release("new").mark_complete({**tree.release("new").facts(), "health_timeout": 0.1})
     monkeypatch.setattr(activation, "ask", lambda *_given: "500 Oh")
     monkeypatch.setattr(SystemdInstance, "state", lambda _instance: state)
@@ -185,6 +191,46 @@ def test_pruning_keeps_what_is_live_what_runs_and_the_newest(tmp_path: Path, mon
     assert sorted(path.name for path in tree.venvs.iterdir()) == [
         "venv-failed", "venv-live", "venv-newer", "venv-newest", "venv-running",
     ]
+
+
+def test_pruning_leaves_what_was_live_before(tmp_path: Path) -> None:
+    """Also where releases that never went live are newer: it is what one goes back to."""
+    tree = Tree("shop", tmp_path)
+    for number, name in enumerate(["before", "staged", "live"]):
+        tree.release(name).path.mkdir(parents=True)
+        tree.release(name).mark_complete({"created": number})
+    tree.venvs.mkdir()
+    tree.current.symlink_to("releases/live")
+    assert activation.prune(tree, 2, tree.release("before")) == []
+    assert activation.prune(tree, 2) == ["before"]
+
+
+def test_pruning_leaves_what_a_process_of_any_kind_uses(tmp_path: Path) -> None:
+    """One works in an old release, another has loaded a library of an old venv."""
+    tree = Tree("shop", tmp_path)
+    for number, name in enumerate(["gone", "worked-in", "loaded-from", "live"]):
+        release = tree.release(name)
+        (tree.venvs / f"venv-{name}").mkdir(parents=True)
+        (release.path / "code").mkdir(parents=True)
+        (release.path / ".venv").symlink_to(f"../../venvs/venv-{name}")
+        release.mark_complete({"created": number})
+    library = tree.venvs / "venv-loaded-from" / "speedups.so"
+    library.write_bytes(b"x" * 4096)
+    waits = "print(flush=True); sys.stdin.read()"
+    mapped = f"import mmap, sys; f = open({str(library)!r}, 'rb'); m = mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ); {waits}"
+    processes = [
+        subprocess.Popen([sys.executable, "-c", code], cwd=cwd, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        for code, cwd in ((f"import sys; {waits}", tree.release("worked-in").path / "code"), (mapped, tmp_path))
+    ]
+    try:
+        for process in processes:
+            assert process.stdout and process.stdout.readline()
+        tree.current.symlink_to("releases/live")
+        assert activation.prune(tree, keep=1) == ["gone", "loaded-from"]
+        assert sorted(path.name for path in tree.venvs.iterdir()) == ["venv-live", "venv-loaded-from", "venv-worked-in"]
+    finally:
+        for process in processes:
+            process.communicate()
 
 
 def went_live(tree: Tree, *names: str) -> None:

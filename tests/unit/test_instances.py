@@ -141,11 +141,12 @@ class Apache:
         self.signals: list[tuple[int, int]] = []
         self.state = {"ActiveState": "active", "UnitFileState": "enabled"}
         self.replaces: Callable[[], str] | None = lambda: "new"
+        self.loads = True
 
     def add(self, process: int, release: str) -> None:
         """A daemon process that has loaded a release."""
         self.children[process] = os.getuid()
-        (self.tree.release(release).path / "run" / f"daemon-{process}").touch()
+        (self.tree.release(release).path / "run" / f"daemon-{process}").write_text("loaded" if self.loads else "")
 
     def kill(self, process: int, number: int) -> None:
         """What Apache does when a daemon process ends: it starts another one, which loads what is live."""
@@ -206,6 +207,15 @@ def test_a_daemon_process_that_does_not_come_back_is_told(tree: Tree, apache: Ap
     apache.replaces = None
     with pytest.raises(ReleaseError, match="shop@new does not start: Apache has started none that loads it in 0.2 s"):
         ApacheInstance(tree, "new").start()
+
+
+def test_half_of_the_daemon_processes_serve_on_where_the_others_do_not_load(tree: Tree, apache: Apache) -> None:
+    for process in (201, 202, 203, 204):
+        apache.add(process, "old")
+    apache.loads = False
+    with pytest.raises(ReleaseError, match="does not start"):
+        ApacheInstance(tree, "new").start()
+    assert sorted(process for process, _signal in apache.signals) == [201, 202]
 
 
 def test_stopping_ends_the_releases_own_daemon_processes_alone(tree: Tree, apache: Apache) -> None:

@@ -61,6 +61,7 @@ def test_only_the_owner_can_read_a_mark(tree: Tree) -> None:
 
 def test_a_second_deploy_is_refused_and_told_of_the_first(tree: Tree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(release_tree, "LOCKS", tmp_path / "locks")
+    monkeypatch.setattr(release_tree, "LOCK_TIMEOUT", 0.2)
     with tree.lock():
         with pytest.raises(ReleaseError, match=f"another deploy of shop is running on this host .process {os.getpid()}"):
             tree.lock()

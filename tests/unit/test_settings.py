@@ -106,6 +106,8 @@ def test_secrets_are_not_among_the_values() -> None:
         ("flask_app_static", {"static": "static"}),
         ("flask_app_static", {"/static": "../static"}),
         ("flask_app_shared", ["/var/data"]),
+        ("flask_app_before_activation", ["echo 'no end"]),
+        ("flask_app_after_activation", ["true", " "]),
         ("flask_app_keep_releases", 0),
         ("nginx_site_listen", "eighty"),
         ("nginx_site_listen", "1.2.3:80"),
@@ -345,9 +347,9 @@ def left(topology: Topology, found: dict[str, Any], **variables: Any) -> dict[st
     return derive(check(topology=topology, **variables).values, found, topology, "192.0.2.1")
 
 
-def socket(port: int, process: str, user: str, address: str = "0.0.0.0") -> dict[str, Any]:
+def socket(port: int, process: str, user: str, address: str = "0.0.0.0", unit: str = "") -> dict[str, Any]:
     """A listening socket as survey finds it."""
-    return {"address": address, "port": port, "process": process, "user": user, "unit": ""}
+    return {"address": address, "port": port, "process": process, "user": user, "unit": unit}
 
 
 @pytest.mark.parametrize(
@@ -437,10 +439,13 @@ def test_a_port_of_another_service_is_refused() -> None:
 
 
 def test_a_port_that_is_ours_or_on_another_address_is_no_conflict() -> None:
-    found = host(apps={}, sockets=[socket(80, "nginx", "root"), socket(8080, "", "wsgi"), socket(8080, "x", "y", "10.0.0.1")])
+    found = host(apps={}, sockets=[socket(80, "nginx", "root"), socket(8080, "systemd", "root", unit="shop-port-8080.socket"), socket(8080, "x", "y", "10.0.0.1")])
     assert problems(GUNICORN, found, nginx_gunicorn_listen="127.0.0.1:8080") == []
     found = host(apps={}, sockets=[socket(80, "apache2", "root")])
     assert problems(MOD_WSGI, found) == []
+    found = host(apps={}, sockets=[socket(8080, "systemd", "root", unit="blog-port-8080.socket")])
+    (problem,) = problems(GUNICORN, found, nginx_gunicorn_listen="127.0.0.1:8080")
+    assert "in use by systemd of root (blog-port-8080.socket)" in problem
 
 
 def test_an_app_that_moves_to_another_front_takes_its_port_along_unless_others_need_it() -> None:

@@ -25,7 +25,7 @@ def plan(tmp_path: Path, **changes: Any) -> staging.Plan:
         "app": "shop", "module": "main:app", "user": "wsgi", "group": "wsgi", "mount": "/", "static": [], "shared": [],
         "listen": "unix:run/app.sock", "protocol": "http", "manager": "systemd", "log": "",
         "python": sys.executable, "server_requirements": ["gunicorn==27.0.1"],
-        "health_path": "/", "health_host": "localhost", "health_timeout": 30, "archive": None,
+        "health_path": "/", "health_host": "localhost", "health_timeout": 30, "memory_max": 0, "archive": None,
     }
     payload = {
         "build": "b" * 64, "version": "", "manifest": {"main.py": "1234"}, "requirements_text": "flask\n",
@@ -170,7 +170,7 @@ def ask_probe(directory: Path, code: str, *, module: str = "main", name: str = "
     )
     os.close(write_end)
     with os.fdopen(read_end) as answer:
-        return json.loads(answer.read() or '{"ok": null}')
+        return json.loads((answer.read().splitlines() or ['{"ok": null}'])[-1])
 
 
 ECHO = """
@@ -197,6 +197,19 @@ def test_a_factory_is_called(tmp_path: Path) -> None:
 def test_threads_of_the_app_do_not_hold_the_pre_flight(tmp_path: Path) -> None:
     code = "import threading, time\nthreading.Thread(target=time.sleep, args=(60,)).start()\n" + ECHO.format(expected=("", "/", ""))
     assert ask_probe(tmp_path, code)["ok"] is True
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import os, threading\nthreading.Timer(2, os._exit, [1]).start()\n",
+        "import signal\nsignal.alarm(2)\n",
+        "import os, subprocess\nsubprocess.Popen(['sh', '-c', f'sleep 2; kill {os.getpid()}'])\n",
+    ],
+    ids=["a thread", "a timer", "a child"],
+)
+def test_what_goes_on_in_the_background_may_not_end_the_process(tmp_path: Path, code: str) -> None:
+    assert ask_probe(tmp_path, code + ECHO.format(expected=("", "/", ""))) == {"settling": True}
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,63 @@
+# Copyright: flaskops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Take one of a host's apps by its name."""
+
+from __future__ import annotations
+
+from typing import Any, Callable
+
+from ansible.errors import AnsibleFilterError
+
+DOCUMENTATION = r"""
+name: app_named
+short_description: Take one of a host's apps by its name
+version_added: 0.1.0
+description:
+  - Takes an app out of a list of apps by its name, so that a loop can go over the names. Hosts whose apps have the same names then do
+    each step together, whatever else differs between them. In a loop over the apps themselves, Ansible takes such hosts one after the other.
+positional: _input, name
+author: flaskops contributors
+options:
+  _input:
+    description: A host's apps, as dictionaries of variables.
+    type: list
+    elements: dict
+    required: true
+  name:
+    description: The app's C(flask_app_name). Empty for the app that has none.
+    type: str
+    required: true
+"""
+
+EXAMPLES = r"""
+- name: Host each app
+  ansible.builtin.include_role:
+    name: flaskops.hosting.nginx_gunicorn
+  vars:
+    flask_app: "{{ flask_apps | flaskops.hosting.app_named(app_name) }}"
+  loop: "{{ flask_apps | map(attribute='flask_app_name') }}"
+  loop_control:
+    loop_var: app_name
+"""
+
+RETURN = r"""
+_value:
+  description: The app.
+  type: dict
+"""
+
+
+def app_named(apps: list[dict[str, Any]], name: str) -> dict[str, Any]:
+    """The app of this name. Raises ``AnsibleFilterError`` where two have it."""
+    found = [app for app in apps if app.get("flask_app_name", "") == name]
+    if len(found) > 1:
+        raise AnsibleFilterError(f"flask_apps: {len(found)} apps have the flask_app_name {name!r}; each needs one of its own")
+    return found[0]
+
+
+class FilterModule:
+    """What Ansible asks for."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        """The filters of this file."""
+        return {"app_named": app_named}

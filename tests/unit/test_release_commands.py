@@ -1,0 +1,59 @@
+"""Commands in a release: what they get, and what one that does not end well does to the release."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.flaskops.hosting.plugins.module_utils import release_commands
+from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree import Release, ReleaseError, Tree, environment_file
+
+
+@pytest.fixture
+def release(tmp_path: Path) -> Release:
+    """A staged release with a secret."""
+    made = Tree("shop", tmp_path).release("new")
+    made.path.mkdir(parents=True)
+    (made.path / "environment").write_text(environment_file({"PASSWORD": "hunter2", "PATH": "/opt/shop/bin"}))
+    made.mark_complete({"user": "wsgi", "secrets": ["PASSWORD"]})
+    return made
+
+
+def answers(monkeypatch: pytest.MonkeyPatch, *ends: tuple[int | None, str]) -> list[tuple[Any, ...]]:
+    """Have the commands end like this, one after the other; returns what they were called with."""
+    calls: list[tuple[Any, ...]] = []
+
+    def run(*arguments: Any) -> tuple[int | None, str]:
+        calls.append(arguments)
+        return ends[len(calls) - 1]
+
+    monkeypatch.setattr(release_commands, "run_as_account", run)
+    return calls
+
+
+def test_the_venv_comes_first_and_secrets_are_hidden(release: Release, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = answers(monkeypatch, (0, "with hunter2\n"), (0, ""))
+    assert release_commands.run_commands(release, ["flask db 'up grade'", "true"]) == "$ flask db 'up grade'\nwith <PASSWORD>\n$ true"
+    account, words, directory, environment, timeout = calls[0]
+    assert (account["user"], words, directory, timeout) == ("wsgi", ["flask", "db", "up grade"], release.path / "code", 900)
+    assert environment["PATH"] == f"{release.path}/.venv/bin:/opt/shop/bin" and environment["PASSWORD"] == "hunter2"
+
+
+@pytest.mark.parametrize(("end", "words"), [((3, "no hunter2"), "ended with code 3"), ((None, "no hunter2"), "took longer than 900 s")])
+def test_the_first_that_fails_ends_the_release(
+    release: Release, monkeypatch: pytest.MonkeyPatch, end: tuple[int | None, str], words: str
+) -> None:
+    calls = answers(monkeypatch, (0, "fine"), end)
+    with pytest.raises(ReleaseError, match=f"^the command 'two' {words}$") as raised:
+        release_commands.run_commands(release, ["one", "two", "three"])
+    assert len(calls) == 2 and raised.value.log == "$ one\nfine\n$ two\nno <PASSWORD>"
+    assert release.failure()["log"] == raised.value.log
+
+
+def test_one_that_is_live_stays(release: Release, monkeypatch: pytest.MonkeyPatch) -> None:
+    release.tree.point_current_to(release)
+    answers(monkeypatch, (1, ""))
+    with pytest.raises(ReleaseError, match="the release is live already, and stays"):
+        release_commands.run_commands(release, ["one"])
+    assert not release.has_failed()
