@@ -1,6 +1,6 @@
 # Everything a developer does here, by name. `make` alone says what there is.
 .DEFAULT_GOAL := help
-.PHONY: help venv demo urls demo-down test unit lint docs bench clean
+.PHONY: help venv demo urls demo-down test unit lint docs bench load clean
 SHELL := bash
 
 help:
@@ -14,6 +14,7 @@ help:
 	@echo 'make molecule-X   one scenario, kept: converge and verify (molecule/X)'
 	@echo 'make docs         docs/topologies.md, made of docs/facts.yml'
 	@echo 'make bench        our runs measured against a bare shell script'
+	@echo 'make load         ten releases under load on every topology, kind of socket and kind of worker (an hour)'
 	@echo 'make clean        demo-down, and all that was made: .venv, .cache, images'
 
 venv:
@@ -59,6 +60,9 @@ bench:
 	@dev/venv
 	@dev/engine
 	@dev/bench
+
+load:
+	@LOAD=all dev/test tests/load
 
 clean:
 	@dev/fleet down --all

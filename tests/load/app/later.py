@@ -1,0 +1,1 @@
+"""What a long request imports at its end."""

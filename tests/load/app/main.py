@@ -1,0 +1,44 @@
+"""A WSGI app that tells which release answers, from its code and from its venv, so that a mix of two is seen."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable
+from types import ModuleType
+from typing import Any
+
+import idna  # each release has another version of it
+
+NUMBER = 0
+SHORT, LONG = 0.02, 8  # seconds
+
+
+def told(*modules: ModuleType) -> dict[str, Any]:
+    """The release's number, the version of what it requires, and where all of it comes from, asked anew each time."""
+    files = [os.path.realpath(str(module.__file__)) for module in (sys.modules[__name__], idna, *modules)]
+    return {"number": NUMBER, "version": idna.__version__, "prefix": os.path.realpath(sys.prefix), "files": files}
+
+
+def read_anew(name: str) -> ModuleType:
+    """A module from its file, though it may have been imported before: it is noticed where the file has gone."""
+    spec = importlib.util.find_spec(name)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+    """`/long` takes its time and then imports more of the code and of the venv."""
+    if environ["PATH_INFO"] == "/long":
+        time.sleep(LONG)
+        answer = told(read_anew("later"), read_anew("idna.compat"))
+    else:
+        time.sleep(SHORT)
+        answer = told()
+    body = json.dumps(answer).encode()
+    start_response("200 OK", [("Content-Type", "application/json"), ("Content-Length", str(len(body)))])
+    return [body]

@@ -1,0 +1,143 @@
+"""The clients that a host has while its app is released: many short requests by wrk, some long ones, and what became of them."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import signal
+import subprocess
+import threading
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.flaskops.hosting.tests.targets.harness import ROOT
+
+KEEP_ALIVE, ONE_SHOT, LONG = 20, 20, 3  # clients of each kind
+GIVE_UP = 60  # seconds without an answer
+PAUSE = 4  # seconds between two long requests of one client: nearly every release meets some
+COUNT = ROOT / "tests/load/count.lua"
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """A release as it is on the host: what its answers must tell, all of it."""
+
+    number: int
+    version: str
+    path: str
+    venv: str
+
+    def gave(self, answer: dict[str, Any]) -> bool:
+        """Tell whether an answer is this release's alone, and not partly another's."""
+        files = all(file.startswith((f"{self.path}/code/", f"{self.venv}/lib/")) for file in answer["files"])
+        return files and (answer["number"], answer["version"], answer["prefix"]) == (self.number, self.version, self.venv)
+
+
+@dataclass
+class Outcome:
+    """What became of the requests of one kind of client."""
+
+    answers: Counter[str] = field(default_factory=Counter)  # by status and body
+    errors: Counter[str] = field(default_factory=Counter)  # by kind
+    slowest: float = 0
+
+    def add(self, other: Outcome) -> None:
+        """Count another outcome in."""
+        self.answers += other.answers
+        self.errors += other.errors
+        self.slowest = max(self.slowest, other.slowest)
+
+    @property
+    def total(self) -> int:
+        """How many requests there were."""
+        return self.answers.total() + self.errors.total()
+
+    def failures(self, releases: list[Deployed]) -> dict[str, int]:
+        """How many requests got no answer, another than 200, or one that is of no single release."""
+        found = Counter({kind: count for kind, count in self.errors.items() if count})
+        for answer, count in self.answers.items():
+            status, _, body = answer.partition(" ")
+            if status != "200":
+                found[f"status {status}"] += count
+            elif not is_of_one(body, releases):
+                found[f"a mix: {body}"] += count
+        return dict(found)
+
+    def numbers(self) -> set[int]:
+        """The numbers of the releases that answered."""
+        return {json.loads(answer.partition(" ")[2])["number"] for answer in self.answers if answer.startswith("200 ")}
+
+
+def is_of_one(body: str, releases: list[Deployed]) -> bool:
+    """Tell whether a body is what one of the releases tells, in all its parts."""
+    try:
+        answer = json.loads(body)
+        return any(release.gave(answer) for release in releases)
+    except (ValueError, KeyError, TypeError):
+        return False
+
+
+class Clients:
+    """Keep-alive clients and one-shot clients, which ask again at once, and some whose requests take 8 s, with a pause after each."""
+
+    def __init__(self, address: str, log: Path) -> None:
+        self.address = address
+        self.log = log
+        self.short, self.long = Outcome(), Outcome()
+        self._over = threading.Event()
+        self._threads = [threading.Thread(target=self._ask_for_long) for _client in range(LONG)]
+        self._wrks: list[subprocess.Popen[str]] = []
+
+    def __enter__(self) -> Clients:
+        self._wrks = [self._wrk(KEEP_ALIVE), self._wrk(ONE_SHOT, "--header", "Connection: close")]
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._over.set()
+        for wrk in self._wrks:
+            wrk.send_signal(signal.SIGINT)  # it tells what it has counted
+            self._read(wrk.communicate(timeout=GIVE_UP)[0])
+        for thread in self._threads:
+            thread.join()
+
+    def _wrk(self, connections: int, *options: str) -> subprocess.Popen[str]:
+        words = ["wrk", "--threads=1", f"--connections={connections}", "--duration=30m", f"--timeout={GIVE_UP}s", f"--script={COUNT}"]
+        return subprocess.Popen([*words, *options, f"http://{self.address}/"], stdout=subprocess.PIPE, text=True)
+
+    def _read(self, output: str) -> None:
+        with self.log.open("a") as log:
+            log.write(output)
+        found = Outcome()
+        for line in output.splitlines():
+            kind, *rest = line.split("\t")
+            if kind == "ANSWER":
+                found.answers[rest[1]] += int(rest[0])
+            elif kind == "ERROR":
+                found.errors[f"{rest[1]} error of wrk"] += int(rest[0])
+            elif kind == "SLOWEST":
+                found.slowest = float(rest[0]) / 1e6
+        assert found.total, f"wrk told nothing of its requests: {output}"
+        self.short.add(found)
+
+    def _ask_for_long(self) -> None:
+        while not self._over.is_set():
+            found, began = Outcome(), time.monotonic()
+            connection = http.client.HTTPConnection(self.address, timeout=GIVE_UP)
+            try:
+                connection.request("GET", "/long")
+                answer = connection.getresponse()
+                found.answers[f"{answer.status} {' '.join(answer.read().decode().split())}"] += 1
+            except (OSError, http.client.HTTPException) as error:
+                found.errors[type(error).__name__] += 1
+            finally:
+                connection.close()
+            found.slowest = time.monotonic() - began
+            with self.log.open("a") as log:
+                log.write(f"long request: {time.strftime('%X')} {found}\n")
+            self.long.add(found)
+            self._over.wait(PAUSE)

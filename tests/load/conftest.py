@@ -1,0 +1,10 @@
+"""One target for each topology under load."""
+
+from __future__ import annotations
+
+import pytest
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Each has a target of its own, so two can run side by side."""
+    item.add_marker(pytest.mark.xdist_group(f"load-{item.name}"))

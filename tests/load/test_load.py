@@ -1,0 +1,167 @@
+"""Releases with changed requirements, one after the other, while clients ask all the time: none of them gets an error or a mix."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from ansible_collections.flaskops.hosting.tests.load.clients import Clients, Deployed
+from ansible_collections.flaskops.hosting.tests.targets.harness import ROOT, Target, app, write_source
+
+SOURCE = ROOT / "tests/load/app"
+VERSIONS = ["3.1", "3.2", "3.3", "3.4", "3.5", "3.6", "3.7", "3.8", "3.9", "3.10", "3.11"]  # of idna: one for each release
+HOST_LOGS = "journalctl --no-pager --lines=2000 --unit='shop*'; tail -n 200 /var/log/*/*error*.log"
+ADDRESSES = [f"198.18.2.{last}" for last in range(230, 240)]
+LONG_AT_LEAST, LONG_AT_MOST = 8, 20  # seconds that a request of 8 s may take
+START_SECONDS = 10  # of the app that starts slowly
+UNNOTICED = 3.0  # seconds, on a machine that is busy with other tests; a client that has to wait for the start waits ten
+# A child process of Apache's whose threads are all busy closes its idle keep-alive connections, release or not: here it has enough.
+APACHE_THREADS = "<IfModule mpm_event_module>\nThreadsPerChild 64\nMaxRequestWorkers 128\nMaxSpareThreads 128\n</IfModule>\n"
+
+
+@dataclass(frozen=True)
+class Topology:
+    """A chain from front to worker, by the playbook that makes it and the app's variables."""
+
+    name: str
+    playbook: str
+    settings: dict[str, Any]
+
+
+# As many workers as 43 clients need; requests of 8 s hold three of them.
+GUNICORN = {
+    "sync": {"nginx_gunicorn_workers": 8},
+    "gthread": {"nginx_gunicorn_worker_class": "gthread", "nginx_gunicorn_threads": 20},
+    "gevent": {"nginx_gunicorn_worker_class": "gevent"},
+}
+GUNICORN_LISTEN = {"unix": {}, "tcp": {"nginx_gunicorn_listen": "127.0.0.1:8080"}}
+UWSGI = {
+    "sync": {"uwsgi_app_processes": 8, "uwsgi_app_threads": 1},
+    "threads": {"uwsgi_app_threads": 20},
+    "gevent": {"uwsgi_app_worker_class": "gevent", "uwsgi_app_threads": 50},
+}
+UWSGI_LISTEN = {
+    "unix": {},
+    "tcp": {"uwsgi_app_listen": "127.0.0.1:8930"},
+    "http": {"uwsgi_app_listen": "127.0.0.1:1024", "uwsgi_app_protocol": "http"},
+}
+ALL = [
+    *(Topology(f"gunicorn-{socket}-{kind}", "nginx_gunicorn", {**GUNICORN_LISTEN[socket], **GUNICORN[kind]})
+      for socket in GUNICORN_LISTEN for kind in GUNICORN),
+    *(Topology(f"uwsgi-{socket}-{kind}", "nginx_uwsgi", {**UWSGI_LISTEN[socket], **UWSGI[kind]}) for socket in UWSGI_LISTEN for kind in UWSGI),
+    Topology("uwsgi-unix-supervisord", "nginx_uwsgi", {"uwsgi_app_manager": "supervisord", **UWSGI["threads"]}),
+    Topology("apache-uwsgi-tcp", "apache_uwsgi_mysql", {**UWSGI_LISTEN["tcp"], **UWSGI["threads"]}),
+    Topology("mod_wsgi", "apache_mod_wsgi", {"apache_wsgi_threads": 20}),
+    Topology("mod_wsgi-one-process", "apache_mod_wsgi", {"apache_wsgi_processes": 1, "apache_wsgi_threads": 40}),
+]  # fmt: skip
+# Each kind of socket and each kind of worker; `make load` takes all.
+ALWAYS = (
+    "gunicorn-unix-sync", "gunicorn-unix-gevent", "gunicorn-tcp-gthread", "uwsgi-unix-threads", "uwsgi-tcp-gevent", "uwsgi-http-sync", "mod_wsgi",
+)  # fmt: skip
+CHOSEN = [one for one in ALL if one.name in ALWAYS or os.environ.get("LOAD") == "all"]
+
+
+@pytest.fixture
+def log(request: pytest.FixtureRequest) -> Path:
+    """A file for all that a test has to tell, which outlives it."""
+    path = ROOT / f".cache/logs/{request.node.name}.log"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("")
+    return path
+
+
+@pytest.fixture
+def topology(request: pytest.FixtureRequest) -> Topology:
+    """What the target becomes."""
+    return getattr(request, "param", ALL[0])
+
+
+@pytest.fixture
+def host(topology: Topology, request: pytest.FixtureRequest, tmp_path: Path, log: Path) -> Iterator[Target]:
+    """A fresh target, in its topology's group alone, as deploy goes by the groups."""
+    assert shutil.which("wrk"), "wrk is missing: dev/load installs it"
+    name = request.node.name.replace("[", "-").replace("]", "").replace("_", "-")
+    target = Target(name, address(), "ubuntu-like", tmp_path, topology.playbook)
+    try:
+        target.up()
+        groups = yaml.safe_load(target.inventory.read_text())
+        target.inventory.write_text(yaml.safe_dump({topology.playbook: groups[topology.playbook]}))
+        yield target
+        with log.open("a") as out:
+            out.write(target.run(HOST_LOGS, check=False))
+    finally:
+        target.down()
+
+
+def address() -> str:
+    """An address for each worker, so that two tests can run side by side."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
+    return ADDRESSES[int(worker)]
+
+
+def release(host: Target, settings: dict[str, Any], number: int, work: Path, more: str = "") -> Deployed:
+    """Ship the app with this number and its requirement: the first time by the topology's playbook, then by deploy."""
+    code = {path.name: path.read_text() for path in SOURCE.glob("*.py")}
+    code["main.py"] = code["main.py"].replace("NUMBER = 0", f"NUMBER = {number}") + more
+    source = write_source(work / "source", {**code, "requirements.txt": f"idna=={VERSIONS[number]}\n"})
+    # Two releases are kept, so that what a long request still needs would be missed if it went too early.
+    apps = [app("shop", source, requirements="requirements.txt", keep_releases=2, **settings)]
+    if number == 0:
+        host.converge(apps)
+    else:
+        host.converge(apps, playbook="deploy", variables={"flask_app_name": "shop"})
+    path = host.run("readlink -f /srv/shop/current")
+    return Deployed(number, VERSIONS[number], path, host.run(f"readlink -f {path}/.venv"))
+
+
+def tell(name: str, clients: Clients, releases: list[Deployed], seconds: list[float], log: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Print what became of all requests, to the terminal and to the log."""
+    failed = {**clients.short.failures(releases), **{f"long: {kind}": count for kind, count in clients.long.failures(releases).items()}}
+    text = (
+        f"load {name}: {len(seconds)} releases in {sum(seconds):.0f} s (slowest {max(seconds):.1f} s); "
+        f"{clients.short.total} short requests, slowest {clients.short.slowest:.2f} s; "
+        f"{clients.long.total} of 8 s, slowest {clients.long.slowest:.2f} s; failed: {failed or 'none'}"
+    )
+    with log.open("a") as out:
+        out.write(f"{text}\n")
+    with capfd.disabled():
+        print(f"\n{text}", file=sys.stderr, flush=True)
+
+
+@pytest.mark.parametrize("topology", CHOSEN, ids=lambda one: one.name, indirect=True)
+def test_no_request_fails(topology: Topology, host: Target, tmp_path: Path, log: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Ten releases in a row: every answer is whole and of one release, and requests of 8 s come to their end."""
+    releases, seconds = [release(host, topology.settings, 0, tmp_path)], []
+    if topology.playbook.startswith("apache"):
+        host.run("cat >/etc/apache2/conf-enabled/threads.conf && systemctl restart apache2", stdin=APACHE_THREADS)
+    with Clients(host.address, log) as clients:
+        for number in range(1, len(VERSIONS)):
+            began = time.monotonic()
+            releases.append(release(host, topology.settings, number, tmp_path))
+            seconds.append(time.monotonic() - began)
+    tell(topology.name, clients, releases, seconds, log, capfd)
+    assert (clients.short.failures(releases), clients.long.failures(releases)) == ({}, {}), f"see {log}"
+    assert clients.short.numbers() == set(range(len(VERSIONS))), "a release never got a request"
+    assert clients.long.slowest < LONG_AT_MOST
+
+
+def test_slow_start_is_not_noticed(host: Target, topology: Topology, tmp_path: Path, log: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """An app that takes ten seconds to start does so beside the live release."""
+    releases = [release(host, topology.settings, 0, tmp_path)]
+    with Clients(host.address, log) as clients:
+        began = time.monotonic()
+        releases.append(release(host, topology.settings, 1, tmp_path, f"time.sleep({START_SECONDS})\n"))
+        seconds = time.monotonic() - began
+    tell("slow-start", clients, releases, [seconds], log, capfd)
+    assert seconds > START_SECONDS and clients.short.numbers() == {0, 1}
+    assert (clients.short.failures(releases), clients.long.failures(releases)) == ({}, {}), f"see {log}"
+    assert clients.short.slowest < UNNOTICED
