@@ -1,0 +1,213 @@
+"""A bad release serves nothing, whatever is bad about it and whatever serves it: the old one answers every request meanwhile."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.flaskops.hosting.tests.targets.harness import Play, Target, app, missing, write_source
+
+ADDRESS = "198.18.2.240"
+# What serves an app, with the port that its front listens on: three topologies on one host.
+SERVERS: dict[str, tuple[str, int, dict[str, Any]]] = {
+    "gunicorn": ("nginx_gunicorn", 81, {"nginx_site_listen": "81", "nginx_gunicorn_listen": "127.0.0.1:8080"}),
+    "uwsgi": ("nginx_uwsgi", 82, {"nginx_site_listen": "82"}),
+    "modwsgi": ("apache_mod_wsgi", 80, {}),
+}
+BLUE_GREEN = ["gunicorn", "uwsgi"]
+GOOD = """
+import os, time
+
+VERSION = "good"
+
+
+def app(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [f"{VERSION} {os.getpid()}".encode()]
+"""
+BAD = GOOD.replace('"good"', '"bad"')
+# What is bad, as code that the app begins with, its settings, and the words that the play must say.
+FAULTS: dict[str, tuple[str, dict[str, Any], list[str]]] = {
+    "import error": ("print('about to fail')\nraise RuntimeError('no database named 猫')", {}, ["RuntimeError: no database named 猫", "about to fail"]),
+    "missing requirement": ("import flask_of_another_world", {}, ["ModuleNotFoundError: No module named 'flask_of_another_world'"]),
+    "health path 500": (
+        "def broken(environ, start_response):\n    print('the queue is away', file=environ['wsgi.errors'])\n"
+        "    start_response('500 Oh', [])\n    return [b'']\n",
+        {"module": "main:broken"},
+        ["/ answered 500 Oh", "the queue is away"],
+    ),
+    "health path that hangs": (
+        "def broken(environ, start_response):\n    print('waiting', flush=True)\n    time.sleep(600)\n",
+        {"module": "main:broken", "health_timeout": 2},
+        ["did not answer / in", "waiting"],
+    ),
+    "dies after 2 s": (
+        "import threading\ndef die():\n    print('last words', flush=True)\n    os._exit(7)\nthreading.Timer(2, die).start()",
+        {},
+        ["then ended its process (code 7) by itself", "last words"],
+    ),
+    "requirement for another Python": ("", {"requirements": "requirements.txt"}, ["the venv cannot be built", "dataclasses==0.8"]),
+    "out of memory": ("held = bytearray(400 * 1024 * 1024)", {"memory_max": 128}, ["importing main raised MemoryError"]),
+    "secret missing": ("TOKEN = os.environ['API_TOKEN']", {}, ["importing main raised KeyError: 'API_TOKEN'"]),
+}  # fmt: skip
+# What shows under the server alone, after a pre-flight that went well.
+UNDER_THE_SERVER: dict[str, tuple[str, dict[str, Any], list[str]]] = {
+    "does not load": ("import sys\nif sys.argv[0] != '-':\n    raise RuntimeError('not here')", {}, ["RuntimeError: not here"]),
+    "needs too much memory": (
+        "import sys\nif sys.argv[0] != '-':\n    held = bytearray(400 * 1024 * 1024)", {"memory_max": 128, "health_timeout": 5}, ["MemoryError"]
+    ),
+    "hangs": ("import sys\nif sys.argv[0] != '-':\n    time.sleep(600)", {"health_timeout": 3}, ["did not get healthy in 3 s"]),
+}  # fmt: skip
+
+
+def shop(server: str, source: Path, **settings: Any) -> list[dict[str, Any]]:
+    """The app of a server."""
+    return [app(server, source, **{**SERVERS[server][2], **settings})]
+
+
+def play(host: Target, server: str, source: Path, **settings: Any) -> Play:
+    """Deploy a source under a server."""
+    return host.play(shop(server, source, **settings), playbook=SERVERS[server][0])
+
+
+@pytest.fixture(scope="module")
+def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The source of the release that serves."""
+    return write_source(tmp_path_factory.mktemp("good"), {"main.py": GOOD})
+
+
+@pytest.fixture(scope="module")
+def host(target: Target, good: Path) -> Target:
+    """A target on which the good release is live under each server."""
+    for server in SERVERS:
+        done = play(target, server, good)
+        assert done.returncode == 0, done.output
+    return target
+
+
+@contextmanager
+def asked_all_the_time(host: Target, server: str) -> Iterator[list[str]]:
+    """Ask the app again and again; the answers that are not the good release's, and how many there were at the end."""
+    wrong: list[str] = []
+    answered, over = [0], threading.Event()
+
+    def ask() -> None:
+        while not over.wait(0.02):
+            answer = host.get("/", port=SERVERS[server][1])
+            answered[0] += 1
+            if answer.status != 200 or not answer.text.startswith("good "):
+                wrong.append(f"{answer.status} {answer.text[:80]}")
+
+    asker = threading.Thread(target=ask)
+    asker.start()
+    try:
+        yield wrong
+    finally:
+        over.set()
+        asker.join()
+    assert answered[0] > 10
+
+
+def bad_source(directory: Path, code: str) -> Path:
+    """A source that begins with something bad."""
+    return write_source(directory, {"main.py": f"import os, time\n{code}\n{BAD}", "requirements.txt": "dataclasses==0.8\n"})
+
+
+def assert_refused(host: Target, server: str, done: Play, live: str, words: list[str]) -> None:
+    """The play says why, the old release is live, and the failed one is kept, with the reason."""
+    assert done.returncode == 2, done.output
+    assert missing(done.output, [*words, f"Release {live} serves on."]) == [], done.output
+    assert host.live(server) == live
+    marked = host.run(f"ls -t /srv/{server}/releases/*/failed.json").splitlines()[0]
+    assert marked.split("/")[4] != live
+    noted = json.loads(host.run(f"cat {marked}"))
+    assert missing(f"{noted['reason']}\n{noted['log']}", words) == [], noted
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("server", SERVERS)
+def test_bad_release_serves_nothing(host: Target, tmp_path: Path, server: str, fault: str) -> None:
+    """The pre-flight finds it; the processes of the old release are the same as before."""
+    code, settings, words = FAULTS[fault]
+    live, processes = host.live(server), host.run(f"pgrep -u {server} | sort")
+    with asked_all_the_time(host, server) as wrong:
+        done = play(host, server, bad_source(tmp_path, code), **settings)
+    assert wrong == []
+    assert_refused(host, server, done, live, words)
+    assert host.run(f"pgrep -u {server} | sort") == processes
+
+
+@pytest.mark.parametrize("server", SERVERS)
+def test_failed_release_is_told_of_and_never_gone_back_to(host: Target, tmp_path: Path, server: str) -> None:
+    """Neither by its name."""
+    live = host.live(server)
+    assert_refused(host, server, play(host, server, bad_source(tmp_path, "raise OSError('no queue')")), live, ["OSError: no queue"])
+    failed = host.run(f"ls -t /srv/{server}/releases/*/failed.json").splitlines()[0].split("/")[4]
+    told = host.converge(None, playbook="status", variables={"flask_app_name": server})
+    assert missing(told.output, [f"{failed}, failed: importing main raised OSError: no queue", f"live: {live}", "health 200 OK"]) == [], told.output
+    back = host.play(None, playbook="rollback", variables={"flask_app_name": server, "flask_app_release": failed})
+    assert back.returncode == 2 and "which failed before" in back.output and host.live(server) == live, back.output
+
+
+@pytest.mark.parametrize("fault", UNDER_THE_SERVER)
+@pytest.mark.parametrize("server", BLUE_GREEN)
+def test_what_the_pre_flight_cannot_see_serves_nothing_either(host: Target, tmp_path: Path, server: str, fault: str) -> None:
+    """The new instance never gets healthy on its own socket, so `current` does not move."""
+    code, settings, words = UNDER_THE_SERVER[fault]
+    live = host.live(server)
+    with asked_all_the_time(host, server) as wrong:
+        done = play(host, server, bad_source(tmp_path, code), **settings)
+    assert wrong == []
+    assert_refused(host, server, done, live, words)
+    assert host.run(f"systemctl list-units --all --plain --no-legend '{server}@*' | wc -l") == "1"
+
+
+@pytest.mark.parametrize("server", BLUE_GREEN)
+def test_failure_behind_the_front_switches_back(host: Target, tmp_path: Path, server: str) -> None:
+    """Healthy on its own socket, an error to whoever comes through the front; the play says that the old release serves on."""
+    code = "def broken(environ, start_response):\n    start_response('500 Oh' if 'HTTP_X_REAL_IP' in environ else '200 OK', [])\n    return [b'bad']\n"
+    live = host.live(server)
+    done = play(host, server, bad_source(tmp_path, code), module="main:broken", health_timeout=2)
+    assert_refused(host, server, done, live, ["at 127.0.0.1:", "did not get healthy in 2 s: 500 Oh"])
+    assert host.get("/", port=SERVERS[server][1]).text.startswith("good ")
+
+
+def test_failure_in_apache_switches_back(host: Target, tmp_path: Path) -> None:
+    """What fails in mod_wsgi's process alone is seen through the front, and switched back."""
+    live = host.live("modwsgi")
+    source = bad_source(tmp_path, "import sys\nif 'mod_wsgi' in sys.modules:\n    raise RuntimeError('not in Apache')")
+    done = play(host, "modwsgi", source, health_timeout=2)
+    assert_refused(host, "modwsgi", done, live, ["RuntimeError: not in Apache"])
+    assert host.get("/").text.startswith("good ")
+
+
+@pytest.mark.parametrize("server", SERVERS)
+def test_changed_configuration_is_gated_too(host: Target, good: Path, tmp_path: Path, server: str) -> None:
+    """A variable alone makes a release that is switched to without a failed request, refused where it is bad, and rolled back from."""
+    source = write_source(tmp_path, {"main.py": "import os\nassert os.environ.get('MODE') != 'bad', 'this mode is bad'\n" + GOOD})
+    done = play(host, server, source)
+    assert done.returncode == 0, done.output
+    first = host.live(server)
+    with asked_all_the_time(host, server) as wrong:
+        assert play(host, server, source, environment={"MODE": "new"}).returncode == 0
+        second = host.live(server)
+        refused = play(host, server, source, secrets={"MODE": "bad"})
+        assert_refused(host, server, refused, second, ["AssertionError: this mode is bad"])
+        host.converge(None, playbook="rollback", variables={"flask_app_name": server})
+    assert wrong == [] and host.live(server) == first != second
+    assert first.split("-")[0] == second.split("-")[0]
+
+
+@pytest.mark.parametrize("server", SERVERS)
+def test_wrong_python_is_refused_before_anything_is_touched(host: Target, good: Path, server: str) -> None:
+    """One that the host has not."""
+    before = host.releases(server)
+    done = play(host, server, good, python="/usr/bin/python3.99")
+    assert done.returncode == 2 and missing(done.output, ["Nothing was changed.", "flask_app_python: got '/usr/bin/python3.99', which is not there"]) == []
+    assert host.releases(server) == before

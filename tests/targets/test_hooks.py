@@ -1,0 +1,148 @@
+"""Commands before and after a release goes live: where, as whom and with what they run, and what a failing one stops."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from ansible_collections.flaskops.hosting.tests.targets.harness import APPS, Target, Unsafe, app, missing, write_source
+
+ADDRESS = "198.18.2.220"
+PROBE = (APPS / "probe/main.py").read_text()
+SECRET = "s3cret {{ no }} $HOME 'ペン'"
+# Notes what it sees in the app's shared data, and ends as it is told.
+HOOK = """
+import json, os, sys
+
+releases = os.path.dirname(os.path.dirname(os.getcwd()))
+root = os.path.dirname(releases)
+seen = {
+    "words": sys.argv[1:], "cwd": os.getcwd(), "prefix": sys.prefix, "uid": os.getuid(), "gid": os.getgid(), "groups": os.getgroups(),
+    "secret": os.environ.get("PASSWORD"), "plain": os.environ.get("PLAIN"), "live": os.path.basename(os.readlink(root + "/current")),
+}
+with open(root + "/shared/hooks", "a", encoding="utf-8") as notes:
+    notes.write(json.dumps(seen) + "\\n")
+print("told", os.environ.get("PASSWORD"))
+sys.exit(int(os.environ.get("CODE_" + sys.argv[1].upper(), "0")))
+"""
+
+
+def probe(version: str) -> str:
+    """The probe app's code as another version."""
+    return PROBE.replace('VERSION = "one"', f'VERSION = "{version}"')
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The shop's code, which the tests change."""
+    return write_source(tmp_path_factory.mktemp("shop"), {"main.py": probe("one"), "hook.py": HOOK})
+
+
+@pytest.fixture(scope="module")
+def host(target: Target, source: Path) -> Target:
+    """A host with the shop, in its topology's group alone, as deploy goes by the groups."""
+    groups = yaml.safe_load(target.inventory.read_text())
+    target.inventory.write_text(yaml.safe_dump({target.topology: groups[target.topology]}))
+    target.converge(shop(source, before_activation=[], after_activation=[]))
+    return target
+
+
+def shop(source: Path, **settings: Any) -> list[dict[str, Any]]:
+    """The app with a command before and one after."""
+    hooks = {"before_activation": ["python hook.py before"], "after_activation": ["python hook.py after"]}
+    return [app("shop", source, **{"secrets": {"PASSWORD": Unsafe(SECRET)}, "environment": {"PLAIN": "yes"}, **hooks, **settings})]
+
+
+def notes(host: Target) -> list[dict[str, Any]]:
+    """What the commands have noted since this was last asked."""
+    lines = host.run("cat /srv/shop/shared/hooks 2>/dev/null || true; rm -f /srv/shop/shared/hooks").splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def test_a_dry_run_tells_the_commands_and_runs_none(host: Target, source: Path) -> None:
+    """What would run is told, and nothing is touched."""
+    write_source(source, {"main.py": probe("two")})
+    play = host.foretell(shop(source), playbook="deploy", variables={"flask_app_name": "shop"})
+    assert not missing(play.output, ["Would run in the release: python hook.py before", "Would run in the release: python hook.py after"])
+    assert notes(host) == []
+
+
+def test_commands_run_around_the_switch_as_the_app(host: Target, source: Path) -> None:
+    """In the new release's code, with its venv, account and whole environment; in the order given, and split without a shell."""
+    before, account = host.live("shop"), [int(host.run(f"id -{kind} shop")) for kind in "ug"]
+    commands = ["python hook.py before", """python hook.py before "two words" '$HOME' > ;"""]
+    play = host.converge(shop(source, before_activation=commands), playbook="deploy", variables={"flask_app_name": "shop"})
+    after = host.live("shop")
+    seen = notes(host)
+    assert after != before and [one["live"] for one in seen] == [before, before, after]
+    assert [one["words"] for one in seen] == [["before"], ["before", "two words", "$HOME", ">", ";"], ["after"]]
+    for one in seen:
+        assert (one["secret"], one["plain"]) == (SECRET, "yes")
+        assert one["cwd"] == f"/srv/shop/releases/{after}/code"
+        assert one["prefix"] == f"/srv/shop/releases/{after}/.venv"
+        assert [one["uid"], one["gid"]] == account and one["groups"] in ([], account[1:])
+    assert "told <PASSWORD>" in play.output and "s3cret" not in play.output
+
+
+def test_commands_run_once_per_release(host: Target, source: Path) -> None:
+    """A second run has nothing to do, by whichever playbook; site.yml runs them for a new release too."""
+    assert host.converge(shop(source, after_activation=[])).recap["changed"] == 0
+    assert host.converge(shop(source)).recap["changed"] == 0
+    assert notes(host) == []
+    write_source(source, {"main.py": probe("three")})
+    host.converge(shop(source))
+    assert [one["words"] for one in notes(host)] == [["before"], ["after"]]
+
+
+def test_a_failing_command_before_stops_the_release(host: Target, source: Path) -> None:
+    """The live release serves on, the new one is marked, status tells why, and the next run starts anew."""
+    live = host.live("shop")
+    write_source(source, {"main.py": probe("four")})
+    failing = shop(source, environment={"CODE_BEFORE": "3"}, before_activation=["python hook.py before", "true"])
+    play = host.play(failing, playbook="deploy", variables={"flask_app_name": "shop"})
+    words = ["the command 'python hook.py before' ended with code 3", "told <PASSWORD>", f"Release {live} serves on."]
+    assert play.returncode == 2 and not missing(play.output, words), play.output
+    assert "s3cret" not in play.output
+    assert host.live("shop") == live and host.get("/").json()["version"] == "three"
+    assert [one["words"] for one in notes(host)] == [["before"]]
+    status = host.converge(failing, playbook="status")
+    assert "failed: the command 'python hook.py before' ended with code 3" in " ".join(status.output.replace("''", "'").split())
+    host.converge(shop(source), playbook="deploy", variables={"flask_app_name": "shop"})
+    assert host.get("/").json()["version"] == "four" and len(notes(host)) == 2
+
+
+def test_a_command_that_is_not_there_stops_the_release(host: Target, source: Path) -> None:
+    """As one that fails does."""
+    live = host.live("shop")
+    write_source(source, {"main.py": probe("five")})
+    play = host.play(shop(source, before_activation=["no-such-program now"]))
+    words = ["the command 'no-such-program now' ended with code 127", "no-such-program: No such file or directory"]
+    assert play.returncode == 2 and not missing(play.output, words), play.output
+    assert host.live("shop") == live
+
+
+def test_a_failing_command_after_leaves_the_release_live(host: Target, source: Path) -> None:
+    """The run fails and says so; the release serves, and is no failed one."""
+    before = host.live("shop")
+    write_source(source, {"main.py": probe("six")})
+    failing = shop(source, environment={"CODE_AFTER": "4"})
+    play = host.play(failing, playbook="deploy", variables={"flask_app_name": "shop"})
+    live = host.live("shop")
+    words = ["the command 'python hook.py after' ended with code 4; the release is live already, and stays", f"Release {live} serves on."]
+    assert play.returncode == 2 and not missing(play.output, words), play.output
+    assert live != before and host.get("/").json()["version"] == "six"
+    assert not host.succeeds(f"test -e /srv/shop/releases/{live}/failed.json")
+    notes(host)
+    assert host.converge(failing).recap["changed"] == 0 and notes(host) == []
+
+
+@pytest.mark.parametrize("commands", [["echo 'no end"], [""]])
+def test_commands_that_cannot_be_right_are_refused(host: Target, source: Path, commands: list[str]) -> None:
+    """Before anything is touched."""
+    play = host.play(shop(source, before_activation=commands))
+    words = ["Nothing was changed.", "flask_app_before_activation: got [", "every quote closed", "flask_app_before_activation: [flask db upgrade]"]
+    assert play.returncode == 2 and not missing(play.output, words), play.output

@@ -1,0 +1,232 @@
+"""A deploy that is cut off anywhere: the live release serves on, and the next run converges."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.flaskops.hosting.tests.targets.harness import ROOT, Target, app, eventually, missing, write_source
+
+ADDRESS = "198.18.2.241"
+CODE = """
+import os, time
+
+VERSION = {version!r}
+
+
+def app(environ, start_response):
+    if environ["PATH_INFO"] == "/slow":
+        time.sleep(6)
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [VERSION.encode()]
+"""
+# Where the controller is killed: seconds after a task has begun, the first being that of the survey.
+TASKS = [
+    "Check the variables, and look at the host",
+    "Stage the release, and let it prove itself",
+    "Open the app's own port",
+    "Write what nginx reads",
+    "Make the release live, and ask for it through the front",
+]
+POINTS = [(task, delay) for task in TASKS for delay in (0.0, 0.4)] + [(TASKS[1], 1.5), (TASKS[1], 3.0), (TASKS[4], 0.8)]
+SMALL = "/srv/small"  # a file system of its own, which can be filled
+
+
+def shop(source: Path, **settings: Any) -> list[dict[str, Any]]:
+    """The app, reached at a port of its own, so that there is one more thing to cut off."""
+    return [app("shop", source, **{"nginx_gunicorn_listen": "127.0.0.1:8080", "requirements": "requirements.txt", **settings})]
+
+
+def release(directory: Path, version: str, requirements: str = "") -> Path:
+    """The source of a version; another requirement makes another venv."""
+    return write_source(directory, {"main.py": CODE.format(version=version), "requirements.txt": requirements})
+
+
+@pytest.fixture(scope="module")
+def host(target: Target, tmp_path_factory: pytest.TempPathFactory) -> Target:
+    """A target on which version 0 is live."""
+    target.converge(shop(release(tmp_path_factory.mktemp("zero"), "0")))
+    return target
+
+
+def served(host: Target, port: int = 80) -> str:
+    """The version that visitors get."""
+    answer = host.get("/", port=port)
+    assert answer.status == 200, answer
+    return answer.text
+
+
+@contextmanager
+def served_throughout(host: Target, versions: set[str], port: int = 80) -> Iterator[None]:
+    """Ask all the time, and insist that every answer is one of these versions."""
+    wrong: list[str] = []
+    answered, over = [0], threading.Event()
+
+    def ask() -> None:
+        while not over.wait(0.02):
+            answer = host.get("/", port=port)
+            answered[0] += 1
+            if answer.status != 200 or answer.text not in versions:
+                wrong.append(f"{answer.status} {answer.text[:80]}")
+
+    asker = threading.Thread(target=ask)
+    asker.start()
+    try:
+        yield
+    finally:
+        over.set()
+        asker.join()
+    assert wrong == [] and answered[0] > 5
+
+
+def kill_at(process: subprocess.Popen[str], task: str, delay: float) -> bool:
+    """Kill a play, with all its processes, some time after a task has begun; tells whether it came that far."""
+    assert process.stdout
+    began = any(f"{task}]" in line for line in process.stdout)
+    time.sleep(delay)
+    os.killpg(process.pid, signal.SIGKILL)  # the session that was started with it
+    process.communicate()
+    return began
+
+
+@pytest.mark.parametrize(("task", "delay"), POINTS, ids=lambda value: str(value).replace(" ", "-"))
+def test_controller_is_killed(host: Target, tmp_path: Path, task: str, delay: float) -> None:
+    """Its host goes on by itself to the end of a task, or does not; the next run waits for that and converges."""
+    before, version = served(host), f"{task} {delay}"
+    requirements = "idna==3.1\n" if POINTS.index((task, delay)) % 2 else "idna==3.2\n"
+    apps = shop(release(tmp_path, version, requirements))
+    with served_throughout(host, {before, version}):
+        assert kill_at(host.start(apps), task, delay)
+        host.converge(apps)
+    assert served(host) == version
+    assert host.converge(apps).recap["changed"] == 0
+
+
+def root_of(host: Target) -> Path:
+    """Where this machine sees the target's files as they are written."""
+    found = subprocess.run(
+        [ROOT / "dev/docker", "inspect", "--format={{json .GraphDriver.Data}}", f"flaskops-{host.name}"], capture_output=True, text=True, check=True
+    )
+    return Path(json.loads(found.stdout)["MergedDir"])
+
+
+def live_on_disk(root: Path) -> str:
+    """The release that the target's `current` names."""
+    return os.path.basename(os.readlink(root / "srv/shop/current"))
+
+
+# What is seen on the target's disk when its power is cut: half a venv, half a release, the new instance's unit, the flip.
+CUTS: dict[str, Callable[[Path, str, set[str]], bool]] = {
+    "building the venv": lambda root, _live, known: any(
+        path.name not in known and (path / "lib").is_dir() for path in (root / "srv/shop/venvs").iterdir()
+    ),
+    "writing the release": lambda root, _live, known: any(path.name not in known for path in (root / "srv/shop/releases").iterdir()),
+    "starting the new instance": lambda root, live, _known: any(
+        live not in path.name for path in (root / "etc/systemd/system").glob("shop@*.service")
+    ),
+    "after the flip": lambda root, live, _known: live_on_disk(root) != live,
+}
+
+
+@pytest.mark.parametrize("moment", CUTS)
+def test_power_is_cut(host: Target, tmp_path: Path, moment: str) -> None:
+    """The target boots into the release before, or into the new one where `current` named it already; the next run converges."""
+    before = served(host)
+    root, live = root_of(host), host.live("shop")
+    known = {path.name for place in ("venvs", "releases") for path in (root / "srv/shop" / place).iterdir()}
+    apps = shop(release(tmp_path, moment, "idna==3.3\n" if moment == "building the venv" else "idna==3.4\n"))
+    slow = threading.Thread(target=lambda: _ask_slowly(host))
+    slow.start()  # an answer that is under way keeps the old instance for a while
+    process = host.start(apps)
+    assert eventually(lambda: CUTS[moment](root, live, known), 60)
+    flipped = live_on_disk(root) != live
+    subprocess.run([ROOT / "dev/docker", "kill", f"flaskops-{host.name}"], check=True, capture_output=True)
+    process.communicate()
+    slow.join()
+    host.reboot()
+    assert eventually(lambda: _answers(host), 15)
+    assert served(host) == (moment if flipped else before)
+    assert flipped == (moment == "after the flip")
+    host.converge(apps)
+    assert served(host) == moment
+    assert host.converge(apps).recap["changed"] == 0
+
+
+def _ask_slowly(host: Target) -> None:
+    try:
+        host.get("/slow")
+    except OSError:
+        pass  # its host lost its power
+
+
+def _answers(host: Target) -> bool:
+    try:
+        return host.get("/").status == 200
+    except OSError:
+        return False
+
+
+def test_disk_is_full(host: Target, tmp_path: Path) -> None:
+    """While the code is laid down, and while a venv is built: the reason is told, nothing half is left, and with room it goes on."""
+    host.run(f"mkdir -p {SMALL} && mount -t tmpfs -o size=96m none {SMALL}")
+    settings = {"root": f"{SMALL}/tight", "user": "tight", "nginx_gunicorn_listen": "unix:run/app.sock", "nginx_site_listen": "81"}
+
+    def tight(version: str, requirements: str = "", **files: bytes) -> list[dict[str, Any]]:
+        source = write_source(release(tmp_path / version, version, requirements), dict(files))
+        return [{**shop(source, **settings)[0], "flask_app_name": "tight"}]
+
+    host.converge(tight("one"))
+    with served_throughout(host, {"one"}, port=81):
+        host.run(f"dd if=/dev/zero of={SMALL}/filler bs=1M status=none || true; truncate --size=-2M {SMALL}/filler")
+        for fault, reason in (
+            (tight("two", large=os.urandom(4_000_000)), "No space left on device"),
+            (tight("three", "idna==3.5\n"), f"MiB are free at {SMALL}/tight/venvs"),
+        ):
+            play = host.play(fault)
+            assert play.returncode == 2 and missing(play.output, [reason, "serves on."]) == [], play.output
+    host.run(f"rm {SMALL}/filler")
+    host.converge(tight("two", large=b"small"))
+    assert served(host, 81) == "two"
+    host.converge([{**tight("two")[0], "flask_app_state": "absent"}])
+    host.run(f"umount {SMALL}")
+
+
+def test_venv_cannot_be_written(host: Target, tmp_path: Path) -> None:
+    """Told, and the live release serves on; with the directory writable again the next run converges."""
+    before = served(host)
+    apps = shop(release(tmp_path, "unwritable", "idna==3.6\n"))
+    host.run("mount --bind /srv/shop/venvs /srv/shop/venvs && mount -o remount,bind,ro /srv/shop/venvs")
+    try:
+        with served_throughout(host, {before}):
+            play = host.play(apps)
+        assert play.returncode == 2 and missing(play.output, ["Read-only file system", "/srv/shop/venvs/", "serves on."]) == [], play.output
+    finally:
+        host.run("umount /srv/shop/venvs")
+    host.converge(apps)
+    assert served(host) == "unwritable"
+
+
+def test_two_deploys_at_once(host: Target, tmp_path: Path) -> None:
+    """The second waits for the first; both end well, and the last one is live."""
+    before = served(host)
+    sleepy = release(tmp_path / "sleepy", "sleepy")
+    write_source(sleepy, {"main.py": "import time\ntime.sleep(4)\n" + CODE.format(version="sleepy")})
+    with served_throughout(host, {before, "sleepy", "brisk"}):
+        first = host.start(shop(sleepy))
+        assert first.stdout and any(f"{TASKS[1]}]" in line for line in first.stdout)
+        second = host.play(shop(release(tmp_path / "brisk", "brisk")))
+        output, _none = first.communicate()
+    assert (first.returncode, second.returncode) == (0, 0), output + second.output
+    assert served(host) in ("sleepy", "brisk")
+    host.converge(shop(tmp_path / "brisk"))
+    assert served(host) == "brisk"

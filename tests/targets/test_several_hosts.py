@@ -1,0 +1,229 @@
+"""Three hosts of one app: all stage before any switches, commands run once for all, and a failing host leaves them consistent."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from ansible_collections.flaskops.hosting.tests.targets.harness import APPS, TOPOLOGIES, Play, Target, app, eventually, missing, write_source
+
+ADDRESSES = ["198.18.2.221", "198.18.2.222", "198.18.2.223"]
+NOBODY = "198.18.2.229"
+PROBE = (APPS / "probe/main.py").read_text()
+# A host with this file refuses the release, in the pre-flight or not before Gunicorn starts it.
+REFUSES = """
+import os, sys
+if os.path.exists("/etc/refuse-" + ("gunicorn" if "gunicorn" in sys.modules else "preflight")):
+    raise RuntimeError("this host refuses")
+"""
+NOTE = "sh -c 'echo {} $(basename $(dirname $PWD)) $(basename $(readlink ../../../current)) >>../../../shared/hooks'"
+HOOKS = {"before_activation": [NOTE.format("before")], "after_activation": [NOTE.format("after")]}
+SERIAL = ("-e", "deploy_serial=1")
+EACH_FOR_ITSELF = ("-e", "deploy_any_errors_fatal=false")
+
+
+@dataclass
+class Hosts:
+    """The three hosts in one inventory, and the code that they share."""
+
+    targets: list[Target]
+    all: Target  # is no host: plays on the inventory that has all three
+    source: Path
+    version: int = 0
+
+    @property
+    def inventory(self) -> dict[str, Any]:
+        """Each host's own variables, by its name."""
+        return {one.name: yaml.safe_load(one.inventory.read_text())[TOPOLOGIES[0]]["hosts"][one.name] for one in self.targets}
+
+    def change(self) -> str:
+        """Change the code; returns its new version."""
+        self.version += 1
+        write_source(self.source, {"main.py": PROBE.replace('"one"', f'"{self.version}"') + REFUSES})
+        return str(self.version)
+
+    def deploy(self, *arguments: str, unreachable: int | None = None, **settings: Any) -> Play:
+        """Deploy the app, whose environment differs between the hosts."""
+        hosts = self.inventory
+        if unreachable is not None:
+            hosts[self.targets[unreachable].name]["ansible_host"] = NOBODY
+        self.all.inventory.write_text(yaml.safe_dump({TOPOLOGIES[0]: {"hosts": hosts}}, sort_keys=False))
+        shop = app("shop", self.source, environment={"WHERE": "{{ inventory_hostname }}"}, **settings)
+        return self.all.play([shop], *arguments, playbook="deploy", variables={"flask_app_name": "shop"})
+
+    def served(self) -> list[str]:
+        """The versions that the hosts' visitors get."""
+        return [one.get("/").json()["version"] for one in self.targets]
+
+    def live(self) -> list[str]:
+        """The names of the live releases."""
+        return [one.live("shop") for one in self.targets]
+
+    def notes(self) -> list[list[str]]:
+        """What the commands have noted on each host since this was last asked, as words such as `before`, their release, what was live."""
+        found = [one.run("cat /srv/shop/shared/hooks 2>/dev/null || true; rm -f /srv/shop/shared/hooks").splitlines() for one in self.targets]
+        return [[word for line in lines for word in line.split()] for lines in found]
+
+
+@pytest.fixture(scope="module")
+def fleet(new_target: Callable[..., Target], tmp_path_factory: pytest.TempPathFactory) -> Hosts:
+    """The three hosts with the app."""
+    targets = [new_target(address) for address in ADDRESSES]
+    hosts = Hosts(targets, replace(targets[0], work=tmp_path_factory.mktemp("all")), tmp_path_factory.mktemp("shop"))
+    hosts.change()
+    hosts.all.inventory.write_text(yaml.safe_dump({TOPOLOGIES[0]: {"hosts": hosts.inventory}}, sort_keys=False))
+    hosts.all.converge([app("shop", hosts.source, environment={"WHERE": "{{ inventory_hostname }}"})])
+    return hosts
+
+
+@pytest.fixture
+def hosts(fleet: Hosts) -> Iterator[Hosts]:
+    """The three hosts with the same code live on all; what a test makes them refuse is over afterwards."""
+    if len(set(fleet.served())) > 1:
+        assert fleet.deploy().returncode == 0
+    fleet.notes()
+    yield fleet
+    for one in fleet.targets:
+        one.run("rm -f /etc/refuse-*; systemctl start ssh")
+
+
+def test_all_hosts_stage_before_any_switches(hosts: Hosts) -> None:
+    """Also where their apps differ in a value; the build has the same name on all of them, the configuration each its own."""
+    version = hosts.change()
+    play = hosts.deploy()
+    assert play.returncode == 0 and hosts.served() == [version] * 3
+    assert len({name.split("-")[0] for name in hosts.live()}) == 1 and len(set(hosts.live())) == 3
+    for task in ("Stage the release, and let it prove itself", "Make the release live, and ask for it through the front"):
+        assert play.output.count(f"{task}]") == 1, "the hosts did it one after the other"
+    assert not missing(play.output, [f"(release {name})" for name in hosts.live()])
+
+
+@pytest.mark.parametrize("batches", [(), SERIAL], ids=["at once", "one by one"])
+def test_commands_run_once_for_all_hosts(hosts: Hosts, batches: tuple[str, ...]) -> None:
+    """Before on the first host, after on the last, each in its own release; a second run runs none."""
+    before, version = hosts.live(), hosts.change()
+    play = hosts.deploy(*batches, **HOOKS)
+    assert play.returncode == 0 and hosts.served() == [version] * 3, play.output
+    first, _second, last = hosts.live()
+    assert hosts.notes() == [["before", first, before[0]], [], ["after", last, last]]
+    assert hosts.deploy(*batches, **HOOKS).returncode == 0
+    assert hosts.notes() == [[], [], []]
+
+
+@pytest.mark.parametrize("together", [(), SERIAL, EACH_FOR_ITSELF], ids=["all", "one by one", "each for itself"])
+def test_a_failing_command_before_keeps_all_hosts_from_switching(hosts: Hosts, together: tuple[str, ...]) -> None:
+    """Whatever was chosen for failing hosts: the app is not ready for the release."""
+    live = hosts.live()
+    hosts.change()
+    play = hosts.deploy(*together, before_activation=["false"])
+    assert play.returncode == 2 and "the command 'false' ended with code 1" in play.output
+    assert hosts.live() == live
+    assert ("which runs it for all" in play.output) == (together == EACH_FOR_ITSELF)
+
+
+@pytest.mark.parametrize("batches", [(), SERIAL], ids=["at once", "one by one"])
+def test_a_host_that_fails_to_stage_keeps_all_from_switching(hosts: Hosts, batches: tuple[str, ...]) -> None:
+    """Also the hosts of batches before its own, and no command runs."""
+    live = hosts.live()
+    hosts.change()
+    hosts.targets[2].run("touch /etc/refuse-preflight")
+    play = hosts.deploy(*batches, **HOOKS)
+    assert play.returncode == 2 and "importing main raised RuntimeError: this host refuses" in play.output
+    assert hosts.live() == live and hosts.notes() == [[], [], []]
+
+
+def test_a_first_host_that_fails_runs_no_command_and_so_none_switches(hosts: Hosts) -> None:
+    """Even where each host is for itself."""
+    live = hosts.live()
+    hosts.change()
+    hosts.targets[0].run("touch /etc/refuse-preflight")
+    play = hosts.deploy(*EACH_FOR_ITSELF, **HOOKS)
+    assert play.returncode == 2 and f"has not run on {hosts.targets[0].name}" in play.output
+    assert hosts.live() == live and hosts.notes() == [[], [], []]
+
+
+def test_hosts_go_back_where_one_fails_to_activate(hosts: Hosts) -> None:
+    """All serve what they did; the run tells who failed and why, and who went back. The release is no failed one on the others."""
+    live = hosts.live()
+    version = hosts.change()
+    hosts.targets[1].run("touch /etc/refuse-gunicorn")
+    play = hosts.deploy(**HOOKS)
+    first, second, third = (one.name for one in hosts.targets)
+    words = [f"{second} failed: shop:", f"Release {live[1]} serves on.", f"{first} went back to release {live[0]}.", f"{third} went back to"]
+    assert play.returncode == 2 and not missing(play.output, words), play.output
+    assert hosts.live() == live and "after" not in hosts.notes()[2]
+    hosts.targets[1].run("rm /etc/refuse-gunicorn")
+    assert hosts.deploy().returncode == 0 and hosts.served() == [version] * 3
+
+
+def test_hosts_of_earlier_batches_go_back_too(hosts: Hosts) -> None:
+    """And those of later ones stay as they are."""
+    live = hosts.live()
+    hosts.change()
+    hosts.targets[1].run("touch /etc/refuse-gunicorn")
+    play = hosts.deploy(*SERIAL, keep_releases=1)
+    first, second, third = (one.name for one in hosts.targets)
+    words = [f"{second} failed: shop:", f"{first} went back to release {live[0]}.", f"{third} was not switched."]
+    assert play.returncode == 2 and not missing(play.output, words), play.output
+    assert hosts.live() == live
+
+
+def test_each_host_for_itself(hosts: Hosts) -> None:
+    """The others keep the new release; a run for all later leaves them alone, as they had it before that run."""
+    before, version = hosts.served(), hosts.change()
+    hosts.targets[1].run("touch /etc/refuse-gunicorn")
+    play = hosts.deploy(*EACH_FOR_ITSELF, **HOOKS)
+    served = [version, before[1], version]
+    assert play.returncode == 2 and hosts.served() == served and "went back to release" not in play.output
+    assert [one[:1] for one in hosts.notes()] == [["before"], [], ["after"]]
+    play = hosts.deploy()
+    assert play.returncode == 2 and hosts.served() == served and "went back to release" not in play.output
+    hosts.targets[1].run("rm /etc/refuse-gunicorn")
+    assert hosts.deploy(**HOOKS).returncode == 0 and hosts.served() == [version] * 3
+    assert hosts.notes() == [[], [], []], "the commands have run for this release"
+
+
+def test_site_takes_each_host_for_itself(hosts: Hosts) -> None:
+    """A host that fails stops no other, in what is not a deploy of one app."""
+    before, version = hosts.served(), hosts.change()
+    hosts.targets[0].run("touch /etc/refuse-preflight")
+    hosts.targets[1].run("touch /etc/refuse-gunicorn")
+    play = hosts.all.play([app("shop", hosts.source, environment={"WHERE": "{{ inventory_hostname }}"})], playbook="site")
+    assert play.returncode == 2 and hosts.served() == [*before[:2], version]
+
+
+def test_a_host_that_cannot_be_reached_counts_as_one_that_fails(hosts: Hosts) -> None:
+    """From the start: none switches. Where each is for itself, the others do."""
+    live = hosts.live()
+    version = hosts.change()
+    play = hosts.deploy(unreachable=1)
+    assert play.returncode and f"{hosts.targets[1].name} was lost before" in play.output and hosts.live() == live
+    assert hosts.deploy(*EACH_FOR_ITSELF, unreachable=1).returncode
+    served = hosts.served()
+    assert [served[0], served[2]] == [version] * 2 and hosts.live()[1] == live[1]
+
+
+def test_hosts_go_back_where_one_is_lost_before_it_activates(hosts: Hosts) -> None:
+    """A command on the first host waits till the second has let nobody in any more."""
+    live = hosts.live()
+    hosts.change()
+    hosts.targets[0].run("rm -f /tmp/lost; echo waiting >/srv/shop/shared/hooks")
+    plays: list[Play] = []
+    wait = "sh -c 'rm ../../../shared/hooks; until test -e /tmp/lost; do sleep 0.1; done'"
+    run = threading.Thread(target=lambda: plays.append(hosts.deploy(before_activation=[wait])))
+    hosts.targets[0].run("chown shop /srv/shop/shared/hooks")
+    run.start()
+    assert eventually(lambda: not hosts.targets[0].succeeds("test -e /srv/shop/shared/hooks"), 60)
+    hosts.targets[1].run("systemctl stop ssh.socket ssh; loginctl terminate-user ubuntu", check=False)
+    hosts.targets[0].run("touch /tmp/lost")
+    run.join()
+    first, second, third = (one.name for one in hosts.targets)
+    words = [f"{second} failed: ", f"{first} went back to release {live[0]}.", f"{third} went back to release {live[2]}."]
+    assert plays[0].returncode == 2 and not missing(plays[0].output, words), plays[0].output
+    assert hosts.live() == live
