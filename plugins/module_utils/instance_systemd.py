@@ -49,7 +49,7 @@ class SystemdInstance:
             run("systemctl", "daemon-reload")
         run("systemctl", "reset-failed", self.name)
         if run("systemctl", "start", self.name).returncode:
-            raise ReleaseError(f"{self.name} does not start")
+            raise ReleaseError(f"{self.name} does not start ({unit_properties(self.name, 'Result').get('Result', 'unknown')})")
 
     def is_up(self) -> bool:
         """Tell whether it runs, and would after a boot."""

@@ -38,6 +38,7 @@ from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree impo
 
 HOST_KEY = Path("/etc/flaskops/key")
 FRONT_GROUP = "www-data"  # of nginx and of Apache, on Debian and on Ubuntu
+GENTLY = ("nice", "-n", "10", "ionice", "-c", "3")  # a build waits for the apps that serve meanwhile
 BUILD_TIMEOUT = 900  # seconds for pip; compiling uWSGI on a small host takes minutes
 LOG_LINES = 30
 MEBIBYTE = 1024 * 1024
@@ -137,6 +138,7 @@ def stage(plan: Plan) -> tuple[Release, bool]:
         build_venv(plan, release, venv)
         write_settings(plan, release)
         preflight(plan, release)
+        write_to_disk(release.path)
         release.mark_complete(facts_of(plan, venv))
     except ReleaseError as error:
         reason, log = (hide_secrets(text, plan.payload["secrets"]) for text in (str(error), error.log))
@@ -280,6 +282,7 @@ def build_venv(plan: Plan, release: Release, name: str) -> None:
         except ReleaseError:
             shutil.rmtree(venv, ignore_errors=True)
             raise
+        write_to_disk(venv)
         complete.touch()
     (release.path / ".venv").symlink_to(Path("../../venvs") / name)
 
@@ -297,7 +300,7 @@ def _install(plan: Plan, venv: Path, source: Path) -> None:
         os.chown(home, uid, gid)
         environment = {"HOME": home, "TMPDIR": home, "PIP_NO_INPUT": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
         for words in [[options["python"], "-m", "venv", str(venv)], pip if wanted else []]:
-            code, output = run_as_account(options, words, source, environment, BUILD_TIMEOUT) if words else (0, "")
+            code, output = run_as_account(options, [*GENTLY, *words], source, environment, BUILD_TIMEOUT) if words else (0, "")
             if code != 0:
                 errors = [line for line in output.splitlines() if line.lower().startswith("error:")]
                 reason = "took too long" if code is None else (errors or ["see the log"])[-1]
@@ -310,6 +313,11 @@ def _install(plan: Plan, venv: Path, source: Path) -> None:
             os.chown(path, 0, 0, follow_symlinks=False)
             if not os.path.islink(path):  # a package may bring files that everybody can write
                 os.chmod(path, os.stat(path).st_mode & ~0o022)
+
+
+def write_to_disk(path: Path) -> None:
+    """Have the kernel write what it still holds in memory: what a mark calls complete must be so after a power cut too."""
+    run("sync", "--file-system", str(path))
 
 
 def write_settings(plan: Plan, release: Release) -> None:

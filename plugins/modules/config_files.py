@@ -159,12 +159,10 @@ def reload_units(changes: list[Change]) -> None:
 
 def tell(service: str, wanted: str) -> str:
     """Have the service ``reloaded``, ``restarted`` or ``stopped``, and enabled or not. Raises ``TransactionError`` where systemd refuses."""
-    before = unit_properties(service, "ActiveState", "UnitFileState", "FragmentPath")
     if wanted == "stopped":
-        if before.get("UnitFileState") == "enabled" and Path(before["FragmentPath"]).is_file():
-            _systemctl("disable", service)
-        _systemctl("stop", service)  # a unit whose file is gone can still be stopped
+        _systemctl("disable", "--now", service)
         return wanted
+    before = unit_properties(service, "ActiveState", "UnitFileState")
     if before.get("UnitFileState") != "enabled":
         _systemctl("enable", service)
     if before.get("ActiveState") != "active":
@@ -228,11 +226,8 @@ def main() -> None:
     result: dict[str, Any] = {"recovered": False, "service": "none", "paths": []}
 
     def put_on_the_host() -> None:
-        if wanted != "stopped":
-            reload_units(pending)
-        result["service"] = accept(test, service, wanted)
-        if wanted == "stopped":  # what stops with the service, by units that may be gone, systemd knows until it reads them again
-            reload_units(pending)
+        reload_units(pending)
+        result["service"] = accept(test, None if unit_goes else service, wanted)
 
     try:
         transaction = Transaction([Change.from_entry(entry) for entry in module.params["files"]])
@@ -245,8 +240,12 @@ def main() -> None:
             wanted = "stopped"
         other = bool(service) and not is_as_wanted(service, wanted)
         result["changed"] = bool(pending or result["recovered"] or other)
+        unit_goes = wanted == "stopped" and any(change.path == UNITS / str(service) for change in pending)
         if result["changed"] and lock is not None:
+            if unit_goes:  # systemd can disable only what it still has a file of
+                tell(str(service), wanted)
             transaction.commit(pending, put_on_the_host)
+            result["service"] = wanted if unit_goes else result["service"]
     except TransactionError as error:
         module.fail_json(msg=f"Nothing was changed, for this was refused: {error}", **{**result, "changed": False})
     module.exit_json(**result)

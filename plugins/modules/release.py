@@ -406,10 +406,10 @@ def make_live(options: dict[str, Any], tree: Tree, check_mode: bool) -> dict[str
 
 def refuse_unfit(release: Release) -> None:
     """Raise ``ReleaseError`` for a release that is not on the host, or has failed."""
-    if not release.is_complete():
-        raise ReleaseError(f"release: got {release.name!r}, which is not staged on this host")
     if release.has_failed():
         raise ReleaseError(f"release: got {release.name!r}, which failed before; stage it again")
+    if not release.is_complete():
+        raise ReleaseError(f"release: got {release.name!r}, which is not staged on this host")
 
 
 def run_in_release(options: dict[str, Any], tree: Tree, check_mode: bool) -> dict[str, Any]:

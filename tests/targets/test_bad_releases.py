@@ -62,7 +62,7 @@ UNDER_THE_SERVER: dict[str, tuple[str, dict[str, Any], list[str]]] = {
     "needs too much memory": (
         "import sys\nif sys.argv[0] != '-':\n    held = bytearray(400 * 1024 * 1024)", {"memory_max": 128, "health_timeout": 5}, ["MemoryError"]
     ),
-    "hangs": ("import sys\nif sys.argv[0] != '-':\n    time.sleep(600)", {"health_timeout": 3}, ["did not get healthy in 3 s"]),
+    "hangs": ("import sys\nif sys.argv[0] != '-':\n    print('waiting', flush=True)\n    time.sleep(600)", {"health_timeout": 3}, ["waiting"]),
 }  # fmt: skip
 
 

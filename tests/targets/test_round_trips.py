@@ -5,6 +5,8 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import yaml
+
 from ansible_collections.flaskops.hosting.tests.targets.harness import APPS, Play, Target, app
 
 ADDRESS = "198.18.2.120"
@@ -26,4 +28,20 @@ def test_second_run_and_code_only_release_take_four_round_trips(target: Target, 
     with (source / "main.py").open("a") as code:
         code.write("# changed\n")
     assert round_trips(target.converge([app("shop", source)], "-vvv")) == len(PHASES)
+    assert target.live("shop") != before
+
+
+def test_deploy_takes_three_and_a_port_one_more(target: Target, tmp_path: Path) -> None:
+    """Deploy leaves the web server alone; what holds a port of the app's own is looked at by the whole run."""
+    source = tmp_path / "probe"
+    shutil.copytree(APPS / "probe", source)
+    apps = [app("shop", source, nginx_gunicorn_listen="127.0.0.1:8080")]
+    target.converge(apps)
+    assert round_trips(target.converge(apps, "-vvv")) == len(PHASES) + 1
+    groups = yaml.safe_load(target.inventory.read_text())
+    target.inventory.write_text(yaml.safe_dump({target.topology: groups[target.topology]}))  # deploy goes by the groups
+    before = target.live("shop")
+    with (source / "main.py").open("a") as code:
+        code.write("# deployed\n")
+    assert round_trips(target.converge(apps, "-vvv", playbook="deploy", variables={"flask_app_name": "shop"})) == len(PHASES) - 1
     assert target.live("shop") != before
