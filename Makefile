@@ -1,6 +1,6 @@
 # Everything a developer does here, by name. `make` alone says what there is.
 .DEFAULT_GOAL := help
-.PHONY: help venv demo urls demo-down test unit lint docs bench load clean
+.PHONY: help venv demo urls demo-down test unit lint build docs bench load clean
 SHELL := bash
 
 help:
@@ -10,8 +10,9 @@ help:
 	@echo 'make demo-down    remove the fleet: containers, network, key'
 	@echo 'make test         the whole suite: lint, unit tests, molecule scenarios'
 	@echo 'make unit         the unit tests alone (seconds)'
-	@echo 'make lint         ansible-lint (profile production) and yamllint'
+	@echo 'make lint         ansible-lint (profile production), yamllint and galaxy-importer'
 	@echo 'make molecule-X   one scenario, kept: converge and verify (molecule/X)'
+	@echo 'make build        the tarball for Galaxy, in build/'
 	@echo 'make docs         docs/topologies.md, made of docs/facts.yml'
 	@echo 'make bench        our runs measured against a bare shell script'
 	@echo 'make load         ten releases under load on every topology, kind of socket and kind of worker (an hour)'
@@ -43,7 +44,11 @@ unit:
 
 lint:
 	@dev/venv
-	@PATH=$(CURDIR)/.venv/bin:$$PATH pytest tests/test_lint.py
+	@PATH=$(CURDIR)/.venv/bin:$$PATH pytest tests/test_lint.py tests/test_galaxy.py
+
+build:
+	@dev/venv
+	@.venv/bin/ansible-galaxy collection build --force --output-path build
 
 molecule-%:
 	@dev/venv
@@ -69,5 +74,5 @@ clean:
 	@images=$$(dev/docker images --filter 'reference=flaskops-*' --format '{{.Repository}}:{{.Tag}}' 2>/dev/null); \
 	  [ -z "$$images" ] || dev/docker rmi $$images >/dev/null || true
 	@dev/engine stop
-	@rm -rf .venv .cache .ansible
+	@rm -rf .venv .cache .ansible build
 	@echo 'clean: everything that was made here is gone'
