@@ -1,0 +1,62 @@
+"""inventories/aws against an EC2 API: which instances it has, in which groups, and how they are reached."""
+
+from __future__ import annotations
+
+import json
+
+import yaml
+
+from ansible_collections.flaskops.hosting.tests.aws.conftest import INVENTORY, Ec2
+from ansible_collections.flaskops.hosting.tests.targets.harness import ROOT, TOPOLOGIES
+
+
+def test_groups_are_topologies(ec2: Ec2) -> None:
+    """Running instances of the project are in, however they were made, each in the group of its topology; no other instance is."""
+    ours = {"flaskops_project": "flaskops"}
+    named = [ec2.launch(Name="web", **ours, flaskops_topology=topology) for topology in TOPOLOGIES]
+    second = ec2.launch(Name="web", **ours, flaskops_topology="nginx_gunicorn")
+    nameless = ec2.launch(**ours, flaskops_topology="nginx_uwsgi")
+    stopped = ec2.launch(Name="stopped", **ours, flaskops_topology="nginx_gunicorn")
+    ec2.client.stop_instances(InstanceIds=[stopped])
+    ec2.launch(Name="other", flaskops_project="other", flaskops_topology="nginx_gunicorn")
+    ec2.launch(Name="nobody's")
+
+    listed = ec2.run("ansible-inventory", "-i", INVENTORY, "--list").output
+    inventory = json.loads(listed[listed.index("{\n") : listed.rindex("}") + 1])
+    groups = {name: set(group["hosts"]) for name, group in inventory.items() if "hosts" in group}
+    expected = {topology: {f"web-{instance}"} for topology, instance in zip(TOPOLOGIES, named, strict=True)}
+    expected["nginx_gunicorn"].add(f"web-{second}")
+    expected["nginx_uwsgi"].add(nameless)
+    assert groups == {**expected, "aws_ec2": set().union(*expected.values())}
+
+    for topology, hosts in expected.items():
+        of_group = yaml.safe_load((INVENTORY / f"group_vars/{topology}.yml").read_text())
+        for host in hosts:
+            variables = inventory["_meta"]["hostvars"][host]
+            assert variables["ansible_host"] == variables["aws_public_ip_address"]
+            assert variables["ansible_user"] == "ubuntu"
+            assert variables["flask_apps"] == of_group["flask_apps"]
+
+
+def test_how_hosts_are_reached(ec2: Ec2) -> None:
+    """By the public address where there is one, else by the private one, with a host key that is kept by instance."""
+    [vpc] = ec2.client.describe_vpcs()["Vpcs"]
+    private = ec2.client.create_subnet(VpcId=vpc["VpcId"], CidrBlock="172.31.200.0/24")["Subnet"]["SubnetId"]
+    tags = [{"Key": key, "Value": value} for key, value in {"flaskops_project": "flaskops", "flaskops_topology": "nginx_gunicorn"}.items()]
+    specifications = [{"ResourceType": "instance", "Tags": tags}]
+    made = ec2.client.run_instances(
+        ImageId="ami-00000000000000001", MinCount=1, MaxCount=1, SubnetId=private, TagSpecifications=specifications
+    )["Instances"][0]
+
+    message = json.dumps({"msg": "{{ ansible_host }} {{ ansible_ssh_common_args }}"})
+    shown = ec2.run("ansible", made["InstanceId"], "-i", INVENTORY, "-m", "debug", "-a", message)
+    options = f"-o StrictHostKeyChecking=accept-new -o HostKeyAlias={made['InstanceId']} -o ForwardAgent=no"
+    assert f"{made['PrivateIpAddress']} {options}" in " ".join(shown.output.split())  # long lines are folded
+
+
+def test_no_secret_is_in_it() -> None:
+    """What looks like a key to AWS, or like a secret of an app, is a lookup or a comment."""
+    for path in (path for path in INVENTORY.rglob("*") if path.is_file()):
+        for line in path.read_text().splitlines():
+            code = line.partition("#")[0].lower()
+            assert not any(word in code for word in ("akia", "secret", "password:", "token")), f"{path.relative_to(ROOT)}: {line}"
