@@ -78,7 +78,7 @@ MOVES: dict[str, tuple[str, dict[str, Any], set[str]]] = {
     "development": ("dev_server", {"mount": "/"}, DEVELOPMENT),
     "mod_wsgi from development": ("apache_mod_wsgi", {}, MOD_WSGI),
     "gunicorn from mod_wsgi": ("nginx_gunicorn", {}, GUNICORN),
-    "uwsgi under Apache": ("apache_uwsgi_mysql", {}, {line for line in APACHE_UWSGI if not re.search("php|fcgi|port|8930", line)}),
+    "uwsgi under Apache": ("apache_uwsgi_mysql", {}, {line for line in APACHE_UWSGI - port(8930) if not re.search("php|fcgi", line)}),
     "supervisord from Apache": ("nginx_uwsgi", {"uwsgi_app_manager": "supervisord"}, SUPERVISORD),
     "mod_wsgi from supervisord": ("apache_mod_wsgi", {}, MOD_WSGI),
     "nowhere from Apache": ("apache_mod_wsgi", {"state": "absent"}, {"open 22/tcp"}),
