@@ -33,7 +33,6 @@ SERVERS: dict[str, dict[str, Any]] = {
 VERSIONS = {"tcp": "2.0.30", "other": "2.0.29"}  # of those from the venv
 PROCESSES = {"plain": 2, "tcp": 3, "http": 2, "green": 1, "other": 2}
 SYSTEMD = [name for name in SERVERS if "uwsgi_app_manager" not in SERVERS[name]]
-UNIX = [name for name in SERVERS if "uwsgi_app_listen" not in SERVERS[name]]
 MOUNTS = {"mount": "/shop", "uwsgi_app_mounts": {"/your/path": "main:app"}}
 SHOP = app("shop", APPS / "shop", requirements="requirements.txt", static={"/static": "static"}, **MOUNTS)
 # What https://www.bloomberg.com/company/stories/configuring-uwsgi-production-deployment/ and uWSGI's own pages recommend.

@@ -439,7 +439,8 @@ def test_a_port_of_another_service_is_refused() -> None:
 
 
 def test_a_port_that_is_ours_or_on_another_address_is_no_conflict() -> None:
-    found = host(apps={}, sockets=[socket(80, "nginx", "root"), socket(8080, "systemd", "root", unit="shop-port-8080.socket"), socket(8080, "x", "y", "10.0.0.1")])
+    ours = socket(8080, "systemd", "root", unit="shop-port-8080.socket")
+    found = host(apps={}, sockets=[socket(80, "nginx", "root"), ours, socket(8080, "x", "y", "10.0.0.1")])
     assert problems(GUNICORN, found, nginx_gunicorn_listen="127.0.0.1:8080") == []
     found = host(apps={}, sockets=[socket(80, "apache2", "root")])
     assert problems(MOD_WSGI, found) == []
