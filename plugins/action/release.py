@@ -14,10 +14,18 @@ from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.rendering import render_entries
+from ansible_collections.flaskops.hosting.plugins.plugin_utils.sign_of_life import sign_of_life
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.source import Source, SourceError, build_name, open_source
 
 TRAVELS_WITH_TASK = 512 * 1024  # bytes; larger code goes over as a file, and only to hosts that have it not yet
 PRIVATE_OPTIONS = ("environment", "secrets", "settings")
+UNDER_WAY = {
+    "staged": "staging the release (code, virtual environment, pre-flight)",
+    "live": "making the release live (start, health, switch, last requests of the old one)",
+    "rolled_back": "going back (start, health, switch, last requests of the newer one)",
+    "run": "running the app's commands",
+    "absent": "removing the app",
+}
 RELEASE_TOKENS = {"release_path": "@RELEASE_PATH@", "release_name": "@RELEASE@"}
 
 
@@ -66,7 +74,9 @@ class ActionModule(ActionBase):
         }
 
     def _call(self, options: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
-        return self._execute_module("flaskops.hosting.release", module_args=options, task_vars=task_vars)
+        host, state = task_vars.get("inventory_hostname"), str(options.get("state"))
+        with sign_of_life(self._display.display, f"{host}: {options.get('app')}: {UNDER_WAY.get(state, state)}"):
+            return self._execute_module("flaskops.hosting.release", module_args=options, task_vars=task_vars)
 
     def _send(self, packed: bytes) -> str:
         remote = self._connection._shell.join_path(self._make_tmp_path(), "source.tar.gz")

@@ -25,6 +25,7 @@ from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree impo
     Tree,
     hide_secrets,
 )
+from ansible_collections.flaskops.hosting.plugins.module_utils.steps import Steps
 
 MANAGERS = {"systemd": SystemdInstance, "supervisord": SupervisordInstance, "apache": ApacheInstance}
 STRATEGIES = {"blue_green": strategy_blue_green.switch, "in_place": strategy_in_place.switch}
@@ -48,16 +49,17 @@ def is_live(release: Release) -> bool:
     return live is not None and live.name == release.name and instance_of(release).is_up() and not other_instances(release)
 
 
-def activate(release: Release, front: dict[str, Any] | None) -> None:
-    """Make this release the live one. ``front`` says how to ask for it through the front; ``None`` skips that.
+def activate(release: Release, front: dict[str, Any] | None) -> list[str]:
+    """Make this release the live one, and return the steps. ``front`` says how to ask for it through the front; ``None`` skips that.
 
     Raises ``ReleaseError``; the release that was live before is live again then, and this one is marked failed.
     """
     before = release.tree.live()
     was_live = before is not None and before.name == release.name  # then it only has to be started again
     others = other_instances(release)
+    steps = Steps()
     try:
-        STRATEGIES[strategy_of(release)](Switch(release, None if was_live else before, front))
+        STRATEGIES[strategy_of(release)](Switch(release, None if was_live else before, front, steps))
     except (ReleaseError, OSError) as error:
         reason, log = str(error), instance_log(release)
         if not was_live:
@@ -72,6 +74,7 @@ def activate(release: Release, front: dict[str, Any] | None) -> None:
         instance.stop()
     for manager in {type(instance) for instance in others} - {type(instance_of(release))}:
         manager.forget(release.tree)
+    return steps.taken
 
 
 def stop_all(tree: Tree, instances: list[Instance]) -> None:
@@ -99,29 +102,34 @@ def previous(tree: Tree) -> Release:
 class Switch:
     """The steps that a strategy puts into an order."""
 
-    def __init__(self, release: Release, before: Release | None, front: dict[str, Any] | None) -> None:
+    def __init__(self, release: Release, before: Release | None, front: dict[str, Any] | None, steps: Steps) -> None:
         self.release = release
         self.before = before
         self.front = front
+        self.steps = steps
 
     def start_new(self) -> None:
         """Start the new release's instance and wait until it is healthy on its own socket."""
-        start_instance(self.release)
+        with self.steps.take("started the new release, which is healthy"):
+            start_instance(self.release)
 
     def flip(self) -> None:
         """Point ``current`` to the new release."""
-        self.release.tree.point_current_to(self.release)
+        with self.steps.take("switched current"):
+            self.release.tree.point_current_to(self.release)
 
     def verify(self) -> None:
         """Ask for the app through the front, as its users do."""
         if self.front:
-            wait_for_health(self.release, self.front["address"], self.front["host"])
+            with self.steps.take(f"asked for it at {self.front['address']}"):
+                wait_for_health(self.release, self.front["address"], self.front["host"])
 
     def stop_old(self) -> None:
         """Stop the instance that served before, once it has answered what it was asked."""
         if self.before is not None:
-            wait_till_accepted(self.before)
-            instance_of(self.before).stop()
+            with self.steps.take(f"had {self.before.name} end what it was asked, and stop"):
+                wait_till_accepted(self.before)
+                instance_of(self.before).stop()
 
 
 def start_instance(release: Release) -> None:

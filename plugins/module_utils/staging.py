@@ -35,6 +35,7 @@ from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree impo
     read_environment_file,
     write_private,
 )
+from ansible_collections.flaskops.hosting.plugins.module_utils.steps import Steps
 
 HOST_KEY = Path("/etc/flaskops/key")
 FRONT_GROUP = "www-data"  # of nginx and of Apache, on Debian and on Ubuntu
@@ -122,23 +123,29 @@ def foretell(plan: Plan) -> tuple[Release, dict[str, str]]:
     }
 
 
-def stage(plan: Plan) -> tuple[Release, bool]:
-    """Put the release on the host, ready to go live; tells whether there was anything to do.
+def stage(plan: Plan) -> tuple[Release, list[str]]:
+    """Put the release on the host, ready to go live; tells the steps, none where there was nothing to do.
 
     Raises ``ReleaseError`` where the venv, the code or the pre-flight fails. What is live is not touched.
     """
     venv = plan.venv_name()
     release = plan.tree.release(plan.release_name(venv, host_key(create=True)))
     if release.is_complete() and not release.has_failed():
-        return release, False
+        return release, []
     release.discard()
+    steps = Steps()
     try:
-        make_tree(plan)
-        unpack_code(plan, release)
-        build_venv(plan, release, venv)
+        with steps.take("laid down the code"):
+            make_tree(plan)
+            unpack_code(plan, release)
+        there = (plan.tree.venvs / venv / "complete").exists()
+        with steps.take(f"{'took' if there else 'built'} the virtual environment {venv}"):
+            build_venv(plan, release, venv)
         write_settings(plan, release)
-        preflight(plan, release)
-        write_to_disk(release.path)
+        with steps.take(f"pre-flight, {plan.options['module']} answered {plan.options['health_path']}"):
+            preflight(plan, release)
+        with steps.take("wrote it to disk"):
+            write_to_disk(release.path)
         release.mark_complete(facts_of(plan, venv))
     except ReleaseError as error:
         reason, log = (hide_secrets(text, plan.payload["secrets"]) for text in (str(error), error.log))
@@ -147,7 +154,7 @@ def stage(plan: Plan) -> tuple[Release, bool]:
     except OSError as error:
         release.discard()  # such as half of the code on a full disk: nothing to look at, and in the way
         raise ReleaseError(str(error)) from error
-    return release, True
+    return release, steps.taken
 
 
 def facts_of(plan: Plan, venv: str) -> dict[str, Any]:
