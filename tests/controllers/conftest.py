@@ -1,0 +1,53 @@
+"""Controllers with the oldest and the newest ansible-core, the collection's tarball, and fresh targets."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.flaskops.hosting.tests.controllers.controller import Controller
+from ansible_collections.flaskops.hosting.tests.targets.harness import ROOT, Target
+
+Start = Callable[..., Target]
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Keep the tests of one controller in one worker."""
+    kind = item.callspec.params.get("kind", "") if hasattr(item, "callspec") else ""
+    item.add_marker(pytest.mark.xdist_group(f"{item.path.stem}-{kind}"))
+
+
+@pytest.fixture(scope="session")
+def tarball(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `make build` makes."""
+    out = tmp_path_factory.mktemp("tarball")
+    command = [ROOT / ".venv/bin/ansible-galaxy", "collection", "build", "--output-path", out, ROOT]
+    subprocess.run(command, check=True, capture_output=True)
+    (path,) = out.glob("*.tar.gz")
+    return path
+
+
+@pytest.fixture(scope="module")
+def start(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
+    """Starts containers by address and variant, and removes them after the module's last test."""
+    started: list[Target] = []
+
+    def up(address: str, variant: str = "ubuntu-like") -> Target:
+        name = f"{request.path.stem}-{address.rpartition('.')[2]}".replace("_", "-")
+        target = Target(name, address, variant, tmp_path_factory.mktemp(name))
+        started.append(target)
+        target.up()
+        return target
+
+    yield up
+    for target in started:
+        target.down()
+
+
+@pytest.fixture(scope="module")
+def controller(start: Start, request: pytest.FixtureRequest) -> Controller:
+    """The module's own controller, at its CONTROLLER address."""
+    return Controller(start(request.module.CONTROLLER, "controller-newest"))

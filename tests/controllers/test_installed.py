@@ -1,0 +1,141 @@
+"""The collection from its tarball, under the oldest and the newest ansible-core: every playbook runs by its name, and all unit tests pass."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from ansible_collections.flaskops.hosting.tests.controllers.conftest import Start
+from ansible_collections.flaskops.hosting.tests.controllers.controller import COLLECTION, Controller
+from ansible_collections.flaskops.hosting.tests.targets.harness import ROOT, TOPOLOGIES, missing
+
+KINDS = pytest.mark.parametrize("kind", ["oldest", "newest"], scope="module")
+CORE = {"oldest": "2.17.", "newest": "2.21."}
+CONTROLLER = {"oldest": "198.18.3.10", "newest": "198.18.3.20"}
+HOSTS = {
+    "oldest": {"nginx_gunicorn": "198.18.3.11"},
+    "newest": {topology: f"198.18.3.{number}" for number, topology in enumerate(TOPOLOGIES, 21)},
+}
+DAY_TWO = ["deploy", "rollback", "status", "maintenance", "remove"]
+APP = "-e flask_app_name=blueoctopus --limit nginx_gunicorn"
+
+
+@pytest.fixture(scope="module")
+def controller(start: Start, kind: str) -> Controller:
+    """A machine with one of the two."""
+    return Controller(start(CONTROLLER[kind], f"controller-{kind}"))
+
+
+@pytest.fixture(scope="module")
+def hosts(start: Start, kind: str) -> dict[str, str]:
+    """The address of a fresh target for each topology."""
+    for topology, address in HOSTS[kind].items():
+        start(address, "debian13" if topology == "apache_uwsgi_mysql" else "ubuntu-like")
+    return HOSTS[kind]
+
+
+@pytest.fixture(scope="module")
+def installed(controller: Controller, hosts: dict[str, str], tarball: Path) -> Controller:
+    """The controller with the collection, and an inventory like the local fleet's."""
+    controller.prepare(*(f"ubuntu@{address}" for address in hosts.values()))
+    controller.install(tarball)
+    controller.write("hosts/apps.yml", yaml.safe_dump(inventory_of_apps(str(COLLECTION / "playbooks/apps"))).encode())
+    groups = {topology: {"hosts": {topology.replace("_", "-"): {"ansible_host": address}}} for topology, address in hosts.items()}
+    controller.write("hosts/hosts.yml", yaml.safe_dump(groups).encode())
+    return controller
+
+
+def inventory_of_apps(directory: str) -> dict[str, Any]:
+    """The fleet's apps, out of the installed collection."""
+    inventory = yaml.safe_load((ROOT / "inventories/docker/apps.yml").read_text())
+    inventory["fleet"]["vars"] = {"ansible_user": "ubuntu", "apps_directory": directory}
+    return inventory
+
+
+@KINDS
+def test_it_is_the_ansible_that_is_meant(controller: Controller, kind: str) -> None:
+    """And the page of a module is shown by it."""
+    assert f"[core {CORE[kind]}" in controller.succeed("ansible --version").output
+
+
+@KINDS
+def test_it_installs_with_its_dependencies(installed: Controller, kind: str) -> None:
+    """Into an empty path; what it needs is declared, and there."""
+    assert "flaskops.hosting" in installed.succeed("ansible-galaxy collection list").output
+    for page in ("flaskops.hosting.release", "-t role flaskops.hosting.nginx_gunicorn"):
+        assert "release" in installed.succeed(f"ansible-doc {page}").output
+    needed = json.loads(installed.succeed(f"cat {COLLECTION}/MANIFEST.json").output)["collection_info"]["dependencies"]
+    assert set(needed) == {"amazon.aws", "community.general"}
+
+
+@KINDS
+def test_site_by_its_name_gives_the_facts(installed: Controller, hosts: dict[str, str], tmp_path: Path, kind: str) -> None:
+    """Every host is what docs/facts.yml says, as if it was converged from a checkout."""
+    play = installed.succeed("ansible-playbook flaskops.hosting.site -i hosts")
+    assert not missing(play.output, [f"answers at http://{hosts['nginx_gunicorn']}/"])
+    inventory = yaml.safe_load((ROOT / "inventories/docker/apps.yml").read_text())
+    for topology in inventory["fleet"]["children"]:
+        address = hosts.get(topology)
+        inventory[topology]["hosts"] = {topology.replace("_", "-"): {"ansible_host": address}} if address else {}
+    inventory["fleet"]["vars"]["ansible_ssh_private_key_file"] = str(ROOT / ".cache/ssh/id_ed25519")
+    path = tmp_path / "inventory.yml"
+    path.write_text(yaml.safe_dump(inventory))
+    words = [sys.executable, "-m", "pytest", "--quiet", "-p", "no:cacheprovider", "--hosts=ansible://all", f"--ansible-inventory={path}", "--sudo"]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    done = subprocess.run([*words, "tests/infra"], cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@KINDS
+def test_each_topology_by_its_name_changes_nothing_then(installed: Controller, hosts: dict[str, str], kind: str) -> None:
+    """A topology's playbook does what site does for its group."""
+    play = installed.succeed(f"ansible-playbook -i hosts {' '.join(f'flaskops.hosting.{topology}' for topology in hosts)}")
+    assert set(re.findall(r"changed=(\d+)", play.output)) == {"0"}, play.output
+
+
+@KINDS
+def test_day_two_by_name(installed: Controller, hosts: dict[str, str], kind: str) -> None:
+    """Deploy, go back, look, close, open, remove."""
+    installed.succeed(f"cp -r {COLLECTION}/playbooks/apps/blueoctopus . && echo '# changed' >>blueoctopus/main.py")
+    source = "-e flask_app_source=blueoctopus"
+    done = {}
+    for verb, more in zip(DAY_TWO, [source, "", "", "-e maintenance=on", ""], strict=True):
+        done[verb] = installed.succeed(f"ansible-playbook flaskops.hosting.{verb} -i hosts {APP} {more}").output
+    assert not missing(done["deploy"], ["blueoctopus answers at"]) and not missing(done["rollback"], ["before"])
+    assert not missing(done["status"], ["health 200 OK", f"http://{hosts['nginx_gunicorn']}/"])
+    assert not missing(done["maintenance"], ["closed"])
+    assert "blueoctopus" not in installed.succeed("ansible nginx_gunicorn -i hosts -b -a 'ls /srv'").output
+
+
+@KINDS
+def test_provisioning_by_name_says_what_it_lacks(installed: Controller, kind: str) -> None:
+    """It finds its parts, and needs a region first of all."""
+    play = installed.type("ansible-playbook flaskops.hosting.provision_ec2 -i hosts -e provision_ssh_cidrs=203.0.113.7/32")
+    assert play.returncode and "AWS_REGION: the environment has none" in play.output
+
+
+@KINDS
+def test_no_playbook_is_left_out(installed: Controller, kind: str) -> None:
+    """All that the tarball has are run above."""
+    there = installed.succeed(f"ls {COLLECTION}/playbooks").output.split()
+    assert {Path(name).stem for name in there if name.endswith(".yml")} == {"site", *TOPOLOGIES, *DAY_TWO, "provision_ec2"}
+
+
+@KINDS
+def test_all_unit_tests_pass(installed: Controller, kind: str) -> None:
+    """In a checkout, with this Ansible and its Python."""
+    listed = subprocess.run(["git", "ls-files", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True)
+    files = [path for path in map(ROOT.joinpath, listed.stdout.splitlines()) if path.is_file()]
+    installed.succeed("mkdir -p checkout/.venv/collections/ansible_collections/flaskops")
+    installed.unpack(Path("checkout"), {str(path.relative_to(ROOT)): (path.read_bytes(), path.stat().st_mode & 0o777) for path in files})
+    installed.succeed("ln -s ../../../.. checkout/.venv/collections/ansible_collections/flaskops/hosting")
+    play = installed.succeed("cd checkout && pytest --quiet tests/unit")
+    assert " passed" in play.output and "skipped" not in play.output and "failed" not in play.output

@@ -1,0 +1,139 @@
+"""What the README shows is written and typed as it stands, by somebody who has the apps and the hosts that it speaks of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.flaskops.hosting.tests.controllers.conftest import Start
+from ansible_collections.flaskops.hosting.tests.controllers.controller import Controller
+from ansible_collections.flaskops.hosting.tests.controllers.examples import HOST, at_the_documents_address, serve_git
+from ansible_collections.flaskops.hosting.tests.documents import Block, blocks_of
+from ansible_collections.flaskops.hosting.tests.targets.harness import ROOT, Target, missing
+
+CONTROLLER, ADDRESS = "198.18.3.40", "198.18.3.41"
+README = blocks_of(ROOT / "README.md")
+# What is run elsewhere: by CI itself, and by tests/aws.
+ELSEWHERE = {"See it work", "On AWS", "Where things are on the host"}
+PAGE = """\
+import os
+
+from flask import Flask
+
+app = Flask(__name__)
+
+
+@app.get("/")
+def index():
+    return f"shop as {os.environ.get('DATABASE_USER', 'nobody')}"
+"""
+FACTORY = """\
+import os
+from pathlib import Path
+
+from flask import Flask, url_for
+
+
+def create_app():
+    app = Flask(__name__)
+    assert os.environ["DATABASE_PASSWORD"] and os.environ["SHOP_CURRENCY"] == "JPY"
+
+    @app.get("/")
+    def index():
+        return f"{url_for('index')} {Path('uploads/migrated').read_text()}"
+
+    @app.get("/healthz")
+    def healthz():
+        return "fine"
+
+    @app.cli.group()
+    def db():
+        pass
+
+    @db.command()
+    def upgrade():
+        Path("uploads/migrated").write_text("migrated")
+
+    return app
+"""
+SHOP = {
+    "shop/shop/__init__.py": "",
+    "shop/shop/web.py": FACTORY,
+    "shop/wsgi.py": "from shop.web import create_app\n\napp = create_app()\n",
+    "shop/announce.py": "print('the announcement')\n",
+    "shop/static/style.css": "h1 { color: blue; }\n",
+    "shop/requirements.txt": "flask==3.1.3\n",
+}
+
+
+def section(name: str) -> list[Block]:
+    """The blocks of one section; there are some."""
+    found = [block for block in README if block.section == name]
+    assert found, name
+    return found
+
+
+@pytest.fixture(scope="module")
+def host(start: Start, controller: Controller) -> Iterator[Target]:
+    """A fresh host at the README's address."""
+    target = start(ADDRESS, "debian13")
+    with at_the_documents_address(target, controller.target):
+        controller.prepare(f"ubuntu@{HOST}")
+        yield target
+
+
+@pytest.fixture(scope="module")
+def reader(controller: Controller, host: Target, tarball: Path) -> Controller:
+    """Somebody with the apps that the README names, and with the collection."""
+    for app in ("shop", "blog"):
+        controller.write(f"{app}/main.py", PAGE.encode())
+        controller.write(f"{app}/requirements.txt", b"flask==3.1.3\n")
+    controller.write("shop/schema/001-orders.sql", b"CREATE TABLE orders (id INT PRIMARY KEY);\n")
+    controller.install(tarball)
+    return controller
+
+
+def test_host_your_own_app(reader: Controller, host: Target) -> None:
+    """From an inventory to an app that answers."""
+    blocks = section("Host your own app")
+    install = blocks.pop(0)
+    assert install.commands == ["pip install ansible", "ansible-galaxy collection install flaskops.hosting"]
+    dry, real = reader.follow(blocks)
+    assert "shop would answer at http://192.0.2.10/" in dry.output and "shop answers at http://192.0.2.10/" in real.output
+    assert host.get("/").text == "shop as nobody"
+
+
+def test_more_of_it(reader: Controller, host: Target) -> None:
+    """Every variable that is shown does what its comment says."""
+    serve_git(reader, "me/shop.git", SHOP, "v1.4")
+    reader.write("group_vars/all.yml", b"vaulted_database_password: secret\n")
+    reader.follow(section("More of it"))
+    play = reader.succeed("ansible-playbook flaskops.hosting.site -i hosts.yml")
+    assert not missing(play.output, ["shop answers at http://www.example.com/shop", "blog answers at http://blog.example.com/", "the announcement"])
+    assert host.get("/shop/", host="www.example.com").text == "/shop/ migrated"
+    assert host.get("/shop/static/style.css", host="www.example.com").status == 200
+    assert host.get("/", host="blog.example.com").text == "shop as nobody"
+    # for the next section, whose app is another
+    reader.succeed("rm -r group_vars")
+
+
+def test_with_a_database(reader: Controller, host: Target) -> None:
+    """The app has an account of its own in the database."""
+    reader.follow(section("With a database"))
+    reader.succeed("ansible-playbook flaskops.hosting.site -i hosts.yml")
+    assert host.get("/").text == "shop as shop_app"
+
+
+def test_day_two(reader: Controller, host: Target) -> None:
+    """All verbs, in the order that they are shown in."""
+    deploy, rollback, status, maintenance, remove = reader.follow(section("Day two"))
+    assert "shop answers at" in deploy.output and "before" in rollback.output
+    assert not missing(status.output, ["health 200 OK", "blog"]) and "closed" in maintenance.output and remove.recap["failed"] == 0
+    assert host.run("ls /srv/shop") == "shared", "what the app has written stays"
+
+
+def test_no_example_is_left_out() -> None:
+    """Each section that shows something is followed above, or elsewhere."""
+    assert {block.section for block in README} == {"Host your own app", "More of it", "With a database", "Day two", *ELSEWHERE}

@@ -1,0 +1,38 @@
+"""What a Markdown document shows its reader: files to write, and commands to type."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Block:
+    """A code block, without the indent of the list that it may be part of."""
+
+    section: str  # the heading above it
+    language: str
+    text: str
+
+    @property
+    def file(self) -> str:
+        """The path that the first line, a comment, gives the block; empty where it is no file."""
+        named = re.match(r"(?:#|--) (\S+\.\w+)\n", self.text)
+        return named[1] if named and self.language != "console" else ""
+
+    @property
+    def commands(self) -> list[str]:
+        """The commands of a console, each in one line."""
+        joined = self.text.replace("\\\n", " ")
+        return [line for line in joined.splitlines() if line.strip()] if self.language == "console" else []
+
+
+def blocks_of(document: Path) -> list[Block]:
+    """All code blocks of a document, in their order."""
+    found = []
+    for part in re.split(r"^(?=##+ )", document.read_text(encoding="utf-8"), flags=re.MULTILINE):
+        section = part.partition("\n")[0].lstrip("# ")
+        for indent, language, text in re.findall(r"^( *)```(\w+)\n(.*?)^ *```$", part, re.MULTILINE | re.DOTALL):
+            found.append(Block(section, language, re.sub(rf"^{indent}", "", text, flags=re.MULTILINE)))
+    return found
