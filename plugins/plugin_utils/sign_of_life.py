@@ -9,12 +9,12 @@ import threading
 import time
 from typing import Callable, Iterator
 
-INTERVAL = 15  # seconds; a release of an app whose virtual environment is there takes fewer
+INTERVAL = 10  # seconds; a release of an app whose virtual environment is there takes fewer
 
 
 @contextlib.contextmanager
 def sign_of_life(tell: Callable[[str], None], what: str) -> Iterator[None]:
-    """Call ``tell`` every 15 seconds with what is under way, and for how long already."""
+    """Call ``tell`` every 10 seconds with what is under way, and for how long already."""
     over, began = threading.Event(), time.monotonic()
 
     def keep_telling() -> None:

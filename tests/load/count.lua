@@ -10,7 +10,7 @@ function init()
 end
 
 function delay()
-  return 40 -- milliseconds between two requests of a client, or the releases would wait for a processor most of the time
+  return tonumber(os.getenv("PAUSE")) -- milliseconds between two requests of a client
 end
 
 function response(status, _, body)

@@ -116,11 +116,11 @@ def release(host: Target, settings: dict[str, Any], number: int, work: Path, mor
     # Two releases are kept, so that what a long request still needs would be missed if it went too early.
     apps = [app("shop", source, requirements="requirements.txt", keep_releases=2, **settings)]
     if number == 0:
-        host.converge(apps)
+        play = host.converge(apps)
     else:
-        host.converge(apps, playbook="deploy", variables={"flask_app_name": "shop"})
+        play = host.converge(apps, playbook="deploy", variables={"flask_app_name": "shop"})
     path = host.run("readlink -f /srv/shop/current")
-    return Deployed(number, VERSIONS[number], path, host.run(f"readlink -f {path}/.venv"))
+    return Deployed(number, VERSIONS[number], path, host.run(f"readlink -f {path}/.venv"), play.output)
 
 
 def tell(name: str, clients: Clients, releases: list[Deployed], seconds: list[float], log: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -163,5 +163,6 @@ def test_slow_start_is_not_noticed(host: Target, topology: Topology, tmp_path: P
         seconds = time.monotonic() - began
     tell("slow-start", clients, releases, [seconds], log, capfd)
     assert seconds > START_SECONDS and clients.short.numbers() == {0, 1}
+    assert f"{host.name}: shop: staging the release (code, virtual environment, pre-flight), 10 s so far" in releases[1].told
     assert (clients.short.failures(releases), clients.long.failures(releases)) == ({}, {}), f"see {log}"
     assert clients.short.slowest < UNNOTICED

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import yaml
 
-from ansible_collections.flaskops.hosting.tests.targets.harness import APPS, Play, Target, app
+from ansible_collections.flaskops.hosting.tests.targets.harness import APPS, Play, Target, app, missing
 
 ADDRESS = "198.18.2.120"
 PHASES = ["survey", "stage", "nginx", "activate"]
@@ -27,8 +27,11 @@ def test_second_run_and_code_only_release_take_four_round_trips(target: Target, 
     before = target.live("shop")
     with (source / "main.py").open("a") as code:
         code.write("# changed\n")
-    assert round_trips(target.converge([app("shop", source)], "-vvv")) == len(PHASES)
+    play = target.converge([app("shop", source)], "-vvv")
+    assert round_trips(play) == len(PHASES)
     assert target.live("shop") != before
+    steps = ["laid down the code: ", "took the virtual environment ", "pre-flight, main:app answered /: ", "switched current: "]
+    assert missing(play.output, steps) == [], "a verbose run tells what was done, and how long each step took"
 
 
 def test_deploy_takes_three_and_a_port_one_more(target: Target, tmp_path: Path) -> None:
