@@ -1,22 +1,21 @@
-#!/usr/bin/env python3
-"""Print docs/topologies.md, made of docs/facts.yml; `make docs` writes it."""
+"""Write docs/topologies: a page and a diagram of each topology, made of docs/facts.yml. `make docs` runs it."""
 
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import yaml
+from diagram import draw
 
-ROOT = Path(__file__).resolve().parent.parent
-INTRODUCTION = """\
-<!-- Made by `make docs` of docs/facts.yml: change that. -->
-# Topologies
-
-What a host of each topology is like, as `inventories/docker` sets it up. Each line is a fact of [facts.yml](facts.yml), which
-`make test` asks for on converged hosts. `*` in a unit's name is the live release; `current` in a path is the link to it."""
+ROOT = Path(__file__).resolve().parents[2]
+MADE = "<!-- Made by `make docs` of docs/facts.yml: change that. -->"
+READING = """\
+What a host of this topology is like, as the local fleet (`make demo`) sets it up: each line was asked for on a converged host by the tests.
+`*` in a unit's name is the live release; `current` in a path is the link to it."""
 
 
 def code(text: Any) -> str:
@@ -32,7 +31,7 @@ def codes(values: Any) -> str:
 def table(title: str, columns: list[str], rows: list[list[Any]]) -> Iterator[str]:
     """A table below its title; nothing where it has no rows."""
     if rows:
-        yield f"\n### {title}\n"
+        yield f"\n## {title}\n"
         yield f"| {' | '.join(columns)} |"
         yield f"|{'|'.join(' --- ' for _ in columns)}|"
         yield from (f"| {' | '.join(map(str, row))} |" for row in rows)
@@ -48,13 +47,14 @@ def answer(line: dict[str, Any]) -> str:
 
 
 def page(name: str, facts: dict[str, Any]) -> Iterator[str]:
-    """A topology's part of the page."""
+    """A topology's page."""
     outside = {line["at"].removeprefix("*:") for line in facts["listens"] if line["at"].startswith("*:")}
 
     def port(line: dict[str, Any]) -> str:
         return f"{line['port']}" + ("" if str(line["port"]) in outside else ", on the host itself")
 
-    yield f"\n## {name}\n\n{facts['chain']}\n\n{facts['summary'].strip()}"
+    yield f"{MADE}\n# {name}\n\n{facts['chain']}\n\n{facts['summary'].strip()}"
+    yield f"\n![{facts['chain']}: what listens where, as whom, and the files, as in the tables below]({name}.svg)\n\n{READING}"
     rows = [
         [code(app), code(of["root"]), code(of["account"]), code(of["module"]), codes(of["mounts"])] for app, of in facts["apps"].items()
     ]
@@ -93,11 +93,19 @@ def database(name: str, table_name: str, accounts: dict[str, list[str]], entered
     yield f"\nWhat is entered in the page at `/`, such as {codes(entered.values())}, is a row of {code(table_name)}, which the app shows."
 
 
-def main() -> None:
-    """Print the page."""
-    print(INTRODUCTION)
+def files() -> Iterator[tuple[str, str]]:
+    """The name and the content of each file."""
     for name, facts in yaml.safe_load((ROOT / "docs/facts.yml").read_text(encoding="utf-8")).items():
-        print("\n".join(page(name, facts)))
+        yield f"{name}.md", "\n".join(page(name, facts)) + "\n"
+        yield f"{name}.svg", draw(name, facts)
+
+
+def main() -> None:
+    """Write the files into the directory that is given."""
+    directory = Path(sys.argv[1])
+    directory.mkdir(exist_ok=True)
+    for name, content in files():
+        (directory / name).write_text(content, encoding="utf-8")
 
 
 if __name__ == "__main__":
