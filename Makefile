@@ -10,10 +10,10 @@ help:
 	@echo 'make demo-down    remove the fleet: containers, network, key'
 	@echo 'make test         the whole suite: lint, unit tests, molecule scenarios'
 	@echo 'make unit         the unit tests alone (seconds)'
-	@echo 'make lint         ansible-lint (profile production), yamllint and galaxy-importer'
+	@echo 'make lint         ansible-lint (profile production), yamllint, galaxy-importer, and the site's links'
 	@echo 'make molecule-X   one scenario, kept: converge and verify (molecule/X)'
 	@echo 'make build        the tarball for Galaxy, in build/'
-	@echo 'make docs         docs/topologies.md, made of docs/facts.yml'
+	@echo 'make docs         the documentation as a site, in build/docs; and docs/topologies, made of docs/facts.yml'
 	@echo 'make bench        our runs measured against a bare shell script'
 	@echo 'make load         ten releases under load on every topology, kind of socket and kind of worker (an hour)'
 	@echo 'make clean        demo-down, and all that was made: .venv, .cache, images'
@@ -44,7 +44,7 @@ unit:
 
 lint:
 	@dev/venv
-	@PATH=$(CURDIR)/.venv/bin:$$PATH pytest tests/test_lint.py tests/test_galaxy.py
+	@PATH=$(CURDIR)/.venv/bin:$$PATH pytest tests/test_lint.py tests/test_galaxy.py tests/test_docs.py
 
 build:
 	@dev/venv
@@ -59,7 +59,7 @@ molecule-%:
 
 docs:
 	@dev/venv
-	@.venv/bin/python dev/facts >docs/topologies.md
+	@dev/docs
 
 bench:
 	@dev/venv

@@ -23,19 +23,21 @@ version = release = GALAXY["version"]
 html_title = f"{project} {version}"
 extensions = ["myst_parser", "sphinx_antsibull_ext"]
 root_doc = "index"
-# antsibull-docs writes this one for every collection; this one has no such variables.
-exclude_patterns = ["reference/environment_variables.rst"]
+# Lists that the first page's own one stands for.
+exclude_patterns = ["reference/index.rst", "reference/environment_variables.rst"]
 # A heading's anchor is the one that GitHub gives it, so a link between files works in both places.
 myst_heading_anchors = 3
 # Most examples are commands and messages.
 highlight_language = "none"
+# A message is shown as it is printed.
+smartquotes = False
 
 html_theme = "furo"
 html_theme_options = {"footer_icons": [{"name": "Repository", "url": GALAXY["repository"], "html": "Repository"}]}
 html_static_path = ["static"]
 html_css_files = ["site.css"]
 html_copy_source = False
-# The colors of antsibull-docs follow the machine, and not whom reads in light or dark: site.css has some that do.
+# The colors of antsibull-docs follow the machine, and not the reader's choice of light or dark: site.css has some that do.
 antsibull_ext_color_scheme = "none"
 
 

@@ -153,7 +153,7 @@ def first_boxes(facts: dict[str, Any]) -> list[Box]:
     """The visitors, and the front where there is one."""
     unit = front_unit(facts)
     if not unit:
-        return [Box("You", [("reaches", ["the host's loopback address, by an SSH tunnel"])], "visitors")]
+        return [Box("You", [("reach", ["the host's loopback address, by an SSH tunnel"])], "visitors")]
     apps = {app["account"] for app in facts["apps"].values()}
     itself = [line["path"] for line in facts["answers"] if line.get("served_by") == "front"]
     front = Box(names(facts)[0], [

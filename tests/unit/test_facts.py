@@ -1,4 +1,4 @@
-"""docs/facts.yml is whole, says what the fleet's inventory says, and is what docs/topologies.md shows."""
+"""docs/facts.yml is whole, says what the fleet's inventory says, and is what docs/topologies shows."""
 
 from __future__ import annotations
 
@@ -31,9 +31,11 @@ def inventory(name: str) -> dict[str, Any]:
     return yaml.safe_load((ROOT / "inventories/docker" / name).read_text())
 
 
-def test_the_page_is_what_the_facts_are() -> None:
-    done = subprocess.run([sys.executable, ROOT / "dev/facts"], capture_output=True, text=True, check=True)
-    assert (ROOT / "docs/topologies.md").read_text() == done.stdout, "run: make docs"
+def test_the_pages_are_what_the_facts_are(tmp_path: Path) -> None:
+    subprocess.run([sys.executable, ROOT / "dev/docs.d/topologies.py", tmp_path], check=True)
+    made, committed = ({path.name: path.read_text() for path in directory.iterdir()} for directory in (tmp_path, ROOT / "docs/topologies"))
+    assert set(made) == {f"{topology}.{kind}" for topology in FACTS for kind in ("md", "svg")}
+    assert committed == made, "run: make docs"
 
 
 def test_every_topology_has_a_host_a_playbook_a_scenario_and_facts() -> None:
