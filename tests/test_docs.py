@@ -18,6 +18,7 @@ ROLES = sorted(path.parent.parent.name for path in ROOT.glob("roles/*/meta/argum
 MODULES = sorted(path.stem for path in ROOT.glob("plugins/modules/*.py"))
 pytestmark = [
     pytest.mark.lint,
+    pytest.mark.xdist_group("docs"),  # one build for all
     pytest.mark.skipif(sys.version_info < (3, 11), reason="the site's tools need Python 3.11: see requirements.txt"),
 ]
 
