@@ -18,7 +18,7 @@ def test_galaxy_importer_finds_nothing(tmp_path: Path) -> None:
     subprocess.run(["ansible-galaxy", "collection", "build", "--output-path", tmp_path, ROOT], env=env, check=True, capture_output=True)
     (tarball,) = tmp_path.glob("*.tar.gz")
     # in an empty directory: it writes its result there, and a clone's ansible.cfg is not a user's
-    done = subprocess.run(["python", "-m", "galaxy_importer.main", tarball.name], cwd=tmp_path, env=env, capture_output=True, text=True)
+    done = subprocess.run(["python", "-m", "galaxy_importer.main", tarball.name], cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
     said = done.stdout + done.stderr
     assert done.returncode == 0 and "Importer processing completed successfully" in said, said
     assert [line for line in said.splitlines() if "WARNING" in line or "ERROR" in line] == []

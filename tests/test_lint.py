@@ -21,5 +21,5 @@ def test_clean(linter: str) -> None:
     """The linter has nothing to say."""
     # ansible-lint starts ansible-playbook by name.
     env = {**os.environ, "PATH": f"{ROOT}/.venv/bin:{os.environ['PATH']}", "NO_COLOR": "1"}
-    done = subprocess.run(COMMANDS[linter], cwd=ROOT, env=env, capture_output=True, text=True)
+    done = subprocess.run(COMMANDS[linter], cwd=ROOT, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{' '.join(COMMANDS[linter])}\n{done.stdout}\n{done.stderr}"

@@ -58,6 +58,6 @@ def tail(log: Path) -> str:
 
 def where(log: Path) -> str:
     """What the scenario is at: its step, and Ansible's task."""
-    step, _, since = log.read_text(errors="replace").rpartition("] Executing")
+    step, _word, since = log.read_text(errors="replace").rpartition("] Executing")
     tasks = re.findall(r"^TASK \[(.*?)\]", since, re.MULTILINE)
     return " · ".join([step.rpartition(" ")[2], *tasks[-1:]])

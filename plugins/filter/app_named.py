@@ -16,7 +16,7 @@ description:
   - Takes an app out of a list of apps by its name, so that a loop can go over the names. Hosts whose apps have the same names then do
     each step together, whatever else differs between them. In a loop over the apps themselves, Ansible takes such hosts one after the other.
 positional: _input, name
-author: flaskops contributors
+author: flaskops contributors (@flaskops)
 options:
   _input:
     description: A host's apps, as dictionaries of variables.

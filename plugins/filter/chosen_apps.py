@@ -13,7 +13,7 @@ version_added: 0.1.0
 description:
   - Of a list of apps, keeps the one that was chosen, with what was given for this run laid over it. Without a choice, keeps all.
 positional: _input, chosen
-author: flaskops contributors
+author: flaskops contributors (@flaskops)
 options:
   _input:
     description: A host's apps, as dictionaries of variables.

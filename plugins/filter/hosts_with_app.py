@@ -15,7 +15,7 @@ description:
     a migration, is done on the first or on the last of them.
   - A host without C(flask_apps) has one app, which is this one unless its C(flask_app_name) says otherwise.
 positional: _input, hostvars, name
-author: flaskops contributors
+author: flaskops contributors (@flaskops)
 options:
   _input:
     description: Names of hosts.

@@ -9,7 +9,6 @@ import hashlib
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from ansible_collections.flaskops.hosting.plugins.module_utils.mysql_server import SOCKET, State, new_password
 from ansible_collections.flaskops.hosting.plugins.module_utils.mysql_sql import Account, is_granted, quote_name, quote_text, revoke

@@ -120,7 +120,7 @@ class Server:
     def applied(self, database: str) -> dict[str, str]:
         """The schema files that a database has, with their hashes, in the order in which they came."""
         rows = self.query(f"SELECT file, sha256 FROM {quote_name(database)}.{LEDGER} ORDER BY number")
-        return {name: digest for name, digest in rows}
+        return dict(rows)
 
     def record(self, database: str, name: str, digest: str) -> None:
         """Note in the database that it has a schema file."""

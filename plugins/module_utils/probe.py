@@ -67,7 +67,7 @@ def ask(app: object, mount: str, path: str, host: str) -> tuple[str, str]:
         statuses.append(status)
         return lambda data: None
 
-    path, _, query = path.partition("?")
+    path, _mark, query = path.partition("?")
     answer = app(  # type: ignore[operator]
         {
             "REQUEST_METHOD": "GET",

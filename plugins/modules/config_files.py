@@ -14,7 +14,7 @@ description:
   - The whole is tested with the server's own command. Where the test, or the reload after it, fails,
     every path is put back as it was and the server's own message is shown. A rejected file never stays on disk.
   - A run that was killed half-way is put back by the next run on that host.
-author: flaskops contributors
+author: flaskops contributors (@flaskops)
 options:
   files:
     description: What the paths must be. Each entry has O(files[].dest) or O(files[].link).
@@ -79,7 +79,8 @@ options:
 attributes:
   check_mode:
     support: partial
-    description: Tells which files would change. The server's own test is not run, for it reads the files on disk.
+    description: Tells which files would change, and changes nothing.
+    details: The server's own test is not run, for it reads the files on disk.
   diff_mode:
     support: full
     description: Shows each file, link and removal.

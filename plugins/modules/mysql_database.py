@@ -19,7 +19,7 @@ description:
     and a password is written anew in each run where the server keeps it by C(caching_sha2_password).
   - Schema files that the database has not seen are first tried together on a scratch copy of it, by an account that can touch nothing else.
     An error there is shown with the file and the server's message, and nothing was touched.
-author: flaskops contributors
+author: flaskops contributors (@flaskops)
 options:
   database:
     description: Name of the database.

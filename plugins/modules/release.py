@@ -21,7 +21,7 @@ description:
   - O(state=rolled_back) does the same for a release that was live before and is still on the host.
   - O(state=run) runs O(commands) in a release as its app would, such as a migration before it goes live.
   - O(state=absent) stops the app and removes its releases, units and tree.
-author: flaskops contributors
+author: flaskops contributors (@flaskops)
 options:
   state:
     description: What is to be done.
@@ -204,8 +204,9 @@ notes:
 attributes:
   check_mode:
     support: partial
-    description:
-      - Tells the release that would be made. The virtual environment is not built, so the pre-flight cannot run.
+    description: Tells what would be made, live or removed, and changes nothing.
+    details:
+      - The virtual environment is not built, so the pre-flight cannot run.
       - No command is run.
   diff_mode:
     support: full

@@ -16,7 +16,7 @@ description:
     and which apps there are. So a task that has nothing to do costs no round trip of its own.
   - Refuses what would hurt something else on the host, such as a port that another service holds.
   - Changes nothing.
-author: flaskops contributors
+author: flaskops contributors (@flaskops)
 options:
   roles:
     description: Roles of this collection whose variables are checked and returned. None are needed to look at a host.

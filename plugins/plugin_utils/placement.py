@@ -97,7 +97,7 @@ def _conflicts_with_app(values: dict[str, Any], topology: Topology, other: dict[
                 f"{front}_name: got {site_of(values, front)!r}, but the app {other['app']} is on the site {other['site']!r}; apps share a site's "
                 f"name where they share {listen} and {names}, and only there"
             )
-    if topology.listen(values) == other.get("listen") not in ("", OWN_SOCKET):
+    if topology.listen(values) == other.get("listen") and other["listen"] not in ("", OWN_SOCKET):
         yield f"{topology.server}_listen: {other['listen']} is the app {other['app']}'s; give this app another port"
 
 

@@ -57,7 +57,7 @@ class Ec2:
         given = {name: value for name, value in {**self.environment(), **environment}.items() if value}
         program, *arguments = command
         words = [ROOT / ".venv/bin" / program, *arguments]
-        done = subprocess.run(words, env=given, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300)
+        done = subprocess.run(words, env=given, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300, check=False)
         return Play(done.returncode, done.stdout + done.stderr)
 
     def provision(self, *arguments: str, ssh_cidrs: str = OFFICE) -> Play:

@@ -13,7 +13,7 @@ from testinfra.host import Host
 from ansible_collections.flaskops.hosting.tests.e2e.browser import Browser
 
 # A hook: pytest finds it here as it does there.
-from ansible_collections.flaskops.hosting.tests.infra.conftest import pytest_configure  # noqa: F401
+from ansible_collections.flaskops.hosting.tests.infra.conftest import pytest_configure  # noqa: F401  # pylint: disable=unused-import
 
 CHROMIUM, CHROMEDRIVER = Path("/usr/bin/chromium"), Path("/usr/bin/chromedriver")
 # Without a screen, and without the requests that a browser makes for itself.

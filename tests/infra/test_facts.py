@@ -8,7 +8,6 @@ from collections import Counter
 from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 
-import pytest
 from testinfra.host import Host
 
 from ansible_collections.flaskops.hosting.tests.infra.facts import (

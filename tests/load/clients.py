@@ -64,7 +64,7 @@ class Outcome:
         """How many requests got no answer, another than 200, or one that is of no single release."""
         found = Counter({kind: count for kind, count in self.errors.items() if count})
         for answer, count in self.answers.items():
-            status, _, body = answer.partition(" ")
+            status, _space, body = answer.partition(" ")
             if status != "200":
                 found[f"status {status}"] += count
             elif not is_of_one(body, releases):

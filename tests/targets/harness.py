@@ -125,13 +125,13 @@ class Target:
         self._fleet("restart")
 
     def _fleet(self, command: str) -> None:
-        done = subprocess.run([ROOT / "dev/fleet", command, self.inventory], capture_output=True, text=True)
+        done = subprocess.run([ROOT / "dev/fleet", command, self.inventory], capture_output=True, text=True, check=False)
         assert done.returncode == 0, f"dev/fleet {command}: {done.stdout}{done.stderr}"
 
     def run(self, command: str, check: bool = True, stdin: str = "") -> str:
         """Run a shell command as root; returns what it printed."""
         words = [ROOT / "dev/docker", "exec", "--interactive", f"flaskops-{self.name}", "sh", "-c", command]
-        done = subprocess.run(words, capture_output=True, text=True, input=stdin, errors="replace")
+        done = subprocess.run(words, capture_output=True, text=True, input=stdin, errors="replace", check=False)
         assert not check or done.returncode == 0, f"{command}: exit code {done.returncode}\n{done.stdout}{done.stderr}"
         return done.stdout.strip()
 

@@ -171,7 +171,7 @@ def test_failed_release_leaves_the_live_one(host: Target, tmp_path: Path, fault:
     live, directory = host.live("good"), host.get("/who", host="good.example").json()["cwd"]
     nginx = host.snapshot("/etc/nginx", "/etc/systemd", "/etc/flaskops")
     broken = {**GOOD, **app("good", write_source(tmp_path / "source", files), **settings)}
-    for _ in range(2):
+    for _attempt in range(2):
         play = host.play([broken])
         assert play.returncode == 2, play.output
         assert missing(play.output, [*words, f"Release {live} serves on."]) == [], play.output
@@ -205,7 +205,7 @@ def test_snippet_with_syntax_error(host: Target) -> None:
     """nginx shows its own message, keeps its old files and serves; a second run fails the same way."""
     nginx, live = host.snapshot("/etc/nginx"), host.live("good")
     workers = host.run("pgrep -P $(cat /run/nginx.pid)")
-    for _ in range(2):
+    for _attempt in range(2):
         play = host.play([{**GOOD, "nginx_site_snippet": "client_max_body_siez 20m;"}])
         assert play.returncode == 2, play.output
         assert missing(play.output, ['unknown directive "client_max_body_siez"', "/etc/nginx/flaskops/", "nginx -t: exit code 1"]) == []

@@ -95,7 +95,7 @@ def test_all_is_put_back_when_the_test_fails(host: Target) -> None:
     """The test has seen the new files; afterwards all are the old ones, and a second run fails the same way."""
     before = host.snapshot(PLACE)
     seen = f"sh -c 'cat {PLACE}/old.conf {PLACE}/made/on/the/way/new.conf; ls {PLACE}; exit 1'"
-    for _ in range(2):
+    for _attempt in range(2):
         play = write(host, test=seen)
         assert play.returncode == 2 and play.recap["changed"] == 0
         assert "new\n" in play.output and "ペン" in play.output and "another" in play.output

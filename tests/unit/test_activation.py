@@ -98,7 +98,11 @@ def test_a_release_that_fails_at_the_front_is_switched_back(
 
 def test_a_first_release_that_fails_leaves_nothing_live(tmp_path: Path, steps: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     tree = app(tmp_path, "unix:run/app.sock", live=None)
-    monkeypatch.setattr(activation, "wait_for_health", lambda *_more: (_ for _ in ()).throw(ReleaseError("502")))
+
+    def fail(*_arguments: Any) -> None:
+        raise ReleaseError("502")
+
+    monkeypatch.setattr(activation, "wait_for_health", fail)
     with pytest.raises(ReleaseError):
         activation.activate(tree.release("new"), FRONT)
     assert tree.live() is None

@@ -122,7 +122,7 @@ def test_flask_app_shows_the_products(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(pymysql, "connect", connect)
     asking = client("flask-app", "main")
-    answers = [asking.get("/") for _ in range(2)]
+    answers = [asking.get("/") for _request in range(2)]
     assert [answer.data.decode() for answer in answers] == ['[{"id":1,"name":"ペン🖊","price":100}]\n'] * 2
     assert answers[0].mimetype == "application/json"
     assert [connection.closed for connection in connections] == [True, True]
@@ -160,7 +160,7 @@ def test_all_apps_pin_what_they_need_and_agree() -> None:
     pins: dict[str, set[str]] = {}
     for path in APPS.glob("*/requirements.txt"):
         for line in path.read_text().splitlines():
-            name, _, version = line.partition("==")
+            name, _equals, version = line.partition("==")
             assert re.fullmatch(r"\d+(\.\d+)+", version), f"{path}: {line} names no version"
             pins.setdefault(name.partition("[")[0], set()).add(version)
     tested = dict(re.findall(r"^(\w+)==([\d.]+)$", (APPS.parents[1] / "requirements.txt").read_text(), re.MULTILINE))

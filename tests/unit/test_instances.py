@@ -152,7 +152,7 @@ class Apache:
         """What Apache does when a daemon process ends: it starts another one, which loads what is live."""
         self.signals.append((process, number))
         del self.children[process]
-        if self.replaces:
+        if self.replaces is not None:
             self.add(process + 1000, self.replaces())
 
     def unit_properties(self, _unit: str, *names: str) -> dict[str, str]:

@@ -88,7 +88,7 @@ def test_definers_are_taken_out_of_definitions_alone(line: bytes, own: bytes | N
 
 
 def test_generated_passwords_are_long_and_each_another() -> None:
-    made = {new_password() for _ in range(100)}
+    made = {new_password() for _one in range(100)}
     assert len(made) == 100 and all(len(one) >= 36 and one.isascii() and "'" not in one for one in made)
 
 

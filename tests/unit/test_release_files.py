@@ -78,11 +78,11 @@ def test_dependencies_have_ranges_and_python_packages_pins() -> None:
 
 
 def test_this_version_is_ready_to_release_and_no_other() -> None:
-    ready = subprocess.run([ROOT / "dev/release-check", f"v{VERSION}"], capture_output=True, text=True)
+    ready = subprocess.run([ROOT / "dev/release-check", f"v{VERSION}"], capture_output=True, text=True, check=False)
     left = [path for path in ROOT.glob("changelogs/fragments/*") if path.suffix in (".yml", ".yaml")]
     # between two releases there may be fragments, and then it says so
     assert ready.returncode == 0 or "fragments that no release has taken up" in ready.stderr and left, ready.stderr
-    other = subprocess.run([ROOT / "dev/release-check", "v99.0.0"], capture_output=True, text=True)
+    other = subprocess.run([ROOT / "dev/release-check", "v99.0.0"], capture_output=True, text=True, check=False)
     assert other.returncode == 1 and "galaxy.yml says version" in other.stderr
 
 
@@ -91,7 +91,7 @@ def test_the_changelog_is_made_of_its_source(tmp_path: Path) -> None:
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "galaxy.yml", tmp_path)
     for command in ("lint", "generate"):
-        done = subprocess.run(["antsibull-changelog", command], cwd=tmp_path, capture_output=True, text=True)
+        done = subprocess.run(["antsibull-changelog", command], cwd=tmp_path, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
     assert (tmp_path / "CHANGELOG.rst").read_text() == (ROOT / "CHANGELOG.rst").read_text()
 

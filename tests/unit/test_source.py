@@ -52,7 +52,7 @@ def test_any_change_gives_another_name(source: Path, change: str) -> None:
         "content": lambda: main.write_text("app = 1\n"),
         "name": lambda: main.rename(source / "serve.py"),
         "executable bit": lambda: main.chmod(0o755),
-        "new file": lambda: (source / "new.py").touch(),
+        "new file": (source / "new.py").touch,
     }[change]()
     assert name_of(source) != before
 

@@ -41,7 +41,7 @@ def members(tmp_path_factory: pytest.TempPathFactory) -> list[tarfile.TarInfo]:
         (checkout / name).touch()
     (checkout / ".venv/collections").symlink_to(checkout)
     command = ["ansible-galaxy", "collection", "build", "--output-path", out, checkout]
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     version = yaml.safe_load((ROOT / "galaxy.yml").read_text())["version"]
     with tarfile.open(out / f"flaskops-hosting-{version}.tar.gz") as tarball:
