@@ -10,7 +10,7 @@ help:
 	@echo 'make demo-down    remove the fleet: containers, network, key'
 	@echo 'make test         the whole suite: lint, unit tests, molecule scenarios'
 	@echo 'make unit         the unit tests alone (seconds)'
-	@echo 'make lint         ansible-lint (profile production), yamllint, galaxy-importer, and the site's links'
+	@echo "make lint         ansible-lint (profile production), yamllint, ansible-test sanity, galaxy-importer, and the site's links"
 	@echo 'make molecule-X   one scenario, kept: converge and verify (molecule/X)'
 	@echo 'make build        the tarball for Galaxy, in build/'
 	@echo 'make docs         the documentation as a site, in build/docs; and docs/topologies, made of docs/facts.yml'
@@ -44,7 +44,7 @@ unit:
 
 lint:
 	@dev/venv
-	@PATH=$(CURDIR)/.venv/bin:$$PATH pytest tests/test_lint.py tests/test_galaxy.py tests/test_docs.py
+	@PATH=$(CURDIR)/.venv/bin:$$PATH pytest tests/test_lint.py tests/test_sanity.py tests/test_galaxy.py tests/test_docs.py
 
 build:
 	@dev/venv
