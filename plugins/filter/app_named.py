@@ -24,7 +24,7 @@ options:
     elements: dict
     required: true
   name:
-    description: The app's C(flask_app_name). Empty for the app that has none.
+    description: The app's C(flask_app_name). Empty for the app that has none. Exactly one app of the list must have it.
     type: str
     required: true
 """
@@ -42,16 +42,18 @@ EXAMPLES = r"""
 
 RETURN = r"""
 _value:
-  description: The app.
+  description: The app, as a dictionary of variables.
   type: dict
 """
 
 
 def app_named(apps: list[dict[str, Any]], name: str) -> dict[str, Any]:
-    """The app of this name. Raises ``AnsibleFilterError`` where two have it."""
+    """The app of this name. Raises ``AnsibleFilterError`` where none or two have it."""
     found = [app for app in apps if app.get("flask_app_name", "") == name]
     if len(found) > 1:
         raise AnsibleFilterError(f"flask_apps: {len(found)} apps have the flask_app_name {name!r}; each needs one of its own")
+    if not found:
+        raise AnsibleFilterError(f"flask_apps: no app has the flask_app_name {name!r}")
     return found[0]
 
 

@@ -12,6 +12,7 @@ short_description: Choose one of a host's apps
 version_added: 0.1.0
 description:
   - Of a list of apps, keeps the one that was chosen, with what was given for this run laid over it. Without a choice, keeps all.
+    A host without the chosen app has none left, so a loop does nothing there.
 positional: _input, chosen
 author: flaskops contributors (@flaskops)
 options:
@@ -37,7 +38,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 _value:
-  description: The apps that were chosen.
+  description: The apps that were chosen, as dictionaries of variables.
   type: list
   elements: dict
 """

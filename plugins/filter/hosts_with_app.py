@@ -23,7 +23,7 @@ options:
     elements: str
     required: true
   hostvars:
-    description: The variables of all hosts.
+    description: The variables of all hosts, which is Ansible's C(hostvars).
     type: dict
     required: true
   name:
@@ -40,9 +40,10 @@ EXAMPLES = r"""
 
 RETURN = r"""
 _value:
-  description: The hosts that have the app.
+  description: Names of the hosts that have the app.
   type: list
   elements: str
+  sample: [web1, web2]
 """
 
 

@@ -10,14 +10,14 @@ module: config_files
 short_description: Write a server's configuration files as one transaction
 version_added: 0.1.0
 description:
-  - Writes a list of templates, texts and links, and removes a list of paths, in one round trip.
+  - Writes a list of templates, texts and links, and removes a list of paths, in one round trip. Directories that are missing are made.
   - The whole is tested with the server's own command. Where the test, or the reload after it, fails,
-    every path is put back as it was and the server's own message is shown. A rejected file never stays on disk.
+    every path is put back as it was, and the task fails with the server's own message. A rejected file never stays on disk.
   - A run that was killed half-way is put back by the next run on that host.
 author: flaskops contributors (@flaskops)
 options:
   files:
-    description: What the paths must be. Each entry has O(files[].dest) or O(files[].link).
+    description: What the paths must be. Each entry has O(files[].dest), or O(files[].link) and O(files[].to).
     type: list
     elements: dict
     required: true
@@ -26,26 +26,26 @@ options:
         description: Absolute path of a file.
         type: path
       src:
-        description: A template on the controller, found as M(ansible.builtin.template) finds it.
+        description: A template on the controller, found and rendered as M(ansible.builtin.template) does.
         type: str
       content:
-        description: The text of the file, instead of O(files[].src).
+        description: The text of the file, instead of O(files[].src). Without either, the file is empty.
         type: str
       state:
-        description: V(absent) removes the path, with all that is in it where it is a directory.
+        description: V(present) writes the file or the link. V(absent) removes the path, with all that is in it where it is a directory.
         type: str
         choices: [present, absent]
         default: present
       owner:
-        description: Name of the owner.
+        description: Name of the file's owner.
         type: str
         default: root
       group:
-        description: Name of the group.
+        description: Name of the file's group.
         type: str
         default: root
       mode:
-        description: Permissions as octal digits in quotes.
+        description: The file's permissions, as octal digits in quotes.
         type: str
         default: "0644"
       secret:
@@ -59,11 +59,11 @@ options:
         description: What the link points to. Relative paths start at the link's folder.
         type: str
   test:
-    description: A command, run without a shell when the files are written. Any exit code but 0 puts all back.
+    description: A command, such as C(nginx -t), run without a shell when the files are written. Any exit code but 0 puts all back.
     type: str
   service:
     description:
-      - A systemd unit that reads the files. It is enabled and started, and told of a change as O(on_change) says.
+      - A systemd unit that reads the files, such as C(nginx.service). It is enabled and started, and told of a change as O(on_change) says.
       - The unit is looked at even where no file changed, so a server that somebody stopped is started.
     type: str
   service_needs:
@@ -72,10 +72,12 @@ options:
         disabled instead.
     type: path
   on_change:
-    description: How the service takes a change.
+    description: How the service takes a change. One that cannot reload is restarted.
     type: str
     choices: [reloaded, restarted]
     default: reloaded
+notes:
+  - It needs root on the host, and systemd where O(service) is given.
 attributes:
   check_mode:
     support: partial
@@ -95,6 +97,20 @@ EXAMPLES = r"""
       - {dest: /etc/nginx/sites-enabled/default, state: absent}
     test: nginx -t
     service: nginx.service
+
+- name: Write a file with a secret, which needs a restart
+  flaskops.hosting.config_files:
+    files:
+      - {content: "requirepass {{ vaulted_password }}\n", dest: /etc/redis/password.conf, group: redis, mode: "0640", secret: true}
+    service: redis-server.service
+    on_change: restarted
+
+- name: Stop PHP with its last pool
+  flaskops.hosting.config_files:
+    files:
+      - {dest: /etc/php/8.4/fpm/pool.d/shop.conf, state: absent}
+    service: php8.4-fpm.service
+    service_needs: /etc/php/8.4/fpm/pool.d
 """
 
 RETURN = r"""

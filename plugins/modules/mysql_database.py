@@ -10,19 +10,17 @@ module: mysql_database
 short_description: See to one database of a MySQL or MariaDB server, with its accounts and its schema
 version_added: 0.1.0
 description:
-  - In one round trip, as root over the server's unix socket, with the distribution's own client. The SQL goes to its standard
+  - Sees to a database in utf8mb4, to accounts with exactly the privileges that are given, on that database and nowhere else, and
+    to schema files, each applied once. All of it takes one round trip.
+  - It works as root over the server's unix socket, with the distribution's own client. The SQL goes to the client's standard
     input, so that no password is ever among a process's arguments.
-  - A database in utf8mb4, accounts with exactly the privileges that are given, on that database and nowhere else, and schema
-    files, each applied once.
-  - Leaves the server without anonymous accounts, without an empty database C(test), with root by the socket alone.
-  - Why not M(community.mysql.mysql_user) and its like. There a password is made on the controller, each task is a round trip,
-    and a password is written anew in each run where the server keeps it by C(caching_sha2_password).
+  - It leaves the server without anonymous accounts, without an empty database C(test), with root by the socket alone.
   - Schema files that the database has not seen are first tried together on a scratch copy of it, by an account that can touch nothing else.
     An error there is shown with the file and the server's message, and nothing was touched.
 author: flaskops contributors (@flaskops)
 options:
   database:
-    description: Name of the database.
+    description: Name of the database. 1 to 64 letters, digits, C(_) and C(-).
     type: str
     required: true
   accounts:
@@ -36,7 +34,7 @@ options:
         type: str
         required: true
       privileges:
-        description: What it may do in the database, such as C(SELECT). V(ALL) stands for everything.
+        description: What it may do in the database, such as V(SELECT). V(ALL) stands for everything. It may do nothing else anywhere.
         type: list
         elements: str
         default: []
@@ -58,7 +56,10 @@ options:
     elements: path
     default: []
   state:
-    description: V(absent) drops the accounts and, where no other database needs the server, stops and disables it.
+    description:
+      - V(present) makes what is missing. The server is installed already.
+      - V(absent) drops the accounts and, where no other database needs the server, stops and disables it. The database itself stays,
+        unless O(remove_data) says otherwise.
     type: str
     choices: [present, absent]
     default: present
@@ -69,6 +70,13 @@ options:
   payload:
     description: Internal. What the controller moves here from O(accounts) and O(schema).
     type: str
+notes:
+  - It needs root on the host, and MySQL or MariaDB with its client from the distribution.
+  - M(community.mysql.mysql_user) and its like make a password on the controller, take a round trip for each task, and write a
+    password anew in each run where the server keeps it by C(caching_sha2_password).
+seealso:
+  - module: community.mysql.mysql_db
+  - module: community.mysql.mysql_user
 attributes:
   check_mode:
     support: full
@@ -92,11 +100,16 @@ EXAMPLES = r"""
 - name: The file that tells an app how to reach it
   ansible.builtin.debug:
     msg: "{{ database.environment_files.reader }}"
+
+- name: Take the accounts away, and keep the data
+  flaskops.hosting.mysql_database:
+    database: webapp
+    state: absent
 """
 
 RETURN = r"""
 environment_files:
-  description: For each account the root-only file with C(DATABASE_HOST), C(DATABASE_PORT), C(DATABASE_SOCKET), C(DATABASE_NAME),
+  description: For each account, the file for root alone that has C(DATABASE_HOST), C(DATABASE_PORT), C(DATABASE_SOCKET), C(DATABASE_NAME),
     C(DATABASE_USER) and C(DATABASE_PASSWORD), in the syntax of systemd's C(EnvironmentFile=).
   returned: when O(state=present)
   type: dict
@@ -108,12 +121,12 @@ applied:
   elements: str
   sample: [001-product.sql]
 kept:
-  description: Whether the database was kept when it went.
+  description: Whether the database itself was kept.
   returned: when O(state=absent)
   type: bool
   sample: true
 others:
-  description: The other databases of this collection on the host.
+  description: The other databases on the host that this module sees to.
   returned: always
   type: list
   elements: str

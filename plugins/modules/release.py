@@ -29,17 +29,17 @@ options:
     choices: [staged, live, rolled_back, run, absent]
     required: true
   app:
-    description: Name of the app. Its instances are named C(<app>@<release>).
+    description: Name of the app, such as V(shop). Its instances are named C(<app>@<release>).
     type: str
     required: true
   root:
-    description: Directory of the app's tree.
+    description: Directory of the app's tree, such as V(/srv/shop).
     type: path
     required: true
   source:
     description:
       - The code, on the controller. A directory, an archive (C(.tar), C(.tar.gz), C(.zip), …) or the URL of a git repository,
-        which the controller fetches, so that hosts need neither git nor keys.
+        which the controller fetches, so that hosts need neither git nor keys. Needed with O(state=staged).
       - C(.git), caches of Python and virtual environments in it are left out.
     type: str
   version:
@@ -47,7 +47,7 @@ options:
     type: str
     default: HEAD
   module:
-    description: The WSGI callable, as C(module:name). C(module:create_app(\)) calls a factory.
+    description: The WSGI callable, as V(module:name). V(module:create_app(\)) calls a factory. Needed with O(state=staged).
     type: str
   python:
     description: The Python that virtual environments are made with.
@@ -126,7 +126,7 @@ options:
     type: str
     default: unix:run/app.sock
   protocol:
-    description: What the instance speaks there.
+    description: What the instance speaks at O(listen).
     type: str
     choices: [http, uwsgi]
     default: http
@@ -140,7 +140,7 @@ options:
     type: str
     default: ""
   memory_max:
-    description: How many MiB of data a process of the app may have in the pre-flight, as its server lets it have later. 0 for any.
+    description: How many MiB of data a process of the app may have in the pre-flight, as its server lets it have later. V(0) for no limit.
     type: int
     default: 0
   health_path:
@@ -157,7 +157,7 @@ options:
     default: 30
   release:
     description:
-      - Name of the release to make live, as RV(release) tells.
+      - Name of the release to make live or to run O(commands) in, as RV(release) told. Needed with O(state=live) and O(state=run).
       - Without one, O(state=rolled_back) takes the one that was live before the one that is, and has not failed.
     type: str
   commands:
@@ -200,7 +200,8 @@ options:
     description: Internal. What the controller hands over and nobody shall see.
     type: str
 notes:
-  - Needs systemd, whatever O(manager) says, and C(python3-venv) on Debian and Ubuntu.
+  - It needs root on the host, systemd, whatever O(manager) says, and C(python3-venv) on Debian and Ubuntu.
+  - A failure says which release is live and whether it serves, and RV(log) has what the app or pip wrote last.
 attributes:
   check_mode:
     support: partial

@@ -10,12 +10,12 @@ module: survey
 short_description: Check an app's variables and look at the host, before anything is touched
 version_added: 0.1.0
 description:
-  - On the controller, takes the variables of the named roles, fills in the roles' defaults, and refuses what cannot be
+  - On the controller, it takes the variables of the named roles, fills in the roles' defaults, and refuses what cannot be
     right. A message names the variable, what was given and what would be right.
-  - On the host, in one round trip, reads what those roles need to know. Packages, accounts, listening sockets, the firewall,
+  - On the host, in one round trip, it reads what those roles need to know, such as packages, accounts, listening sockets, the firewall,
     and which apps there are. So a task that has nothing to do costs no round trip of its own.
-  - Refuses what would hurt something else on the host, such as a port that another service holds.
-  - Changes nothing.
+  - It refuses what would hurt something else on the host, such as a port that another service holds.
+  - It changes nothing.
 author: flaskops contributors (@flaskops)
 options:
   roles:
@@ -35,12 +35,14 @@ options:
         server and of its front, where it has them.
     type: dict
   packages:
-    description: Packages to look for.
+    description: Packages of the distribution to look for.
     type: list
     elements: str
     default: []
   packages_by_setting:
-    description: Packages that only some value of a variable needs, by the variable's name and the value. C(*) is any that is not empty.
+    description:
+      - More O(packages) that only some value of a variable needs, by the variable's name and the value, as in the example.
+      - The value C(*) is any that is not empty.
     type: dict
     default: {}
   status:
@@ -138,6 +140,101 @@ python:
   returned: always
   type: dict
   sample: {given: "3.13", distribution: "3.13"}
+url:
+  description: Where the app answers, or will. Empty with O(variables) whose C(flask_app_state) is V(absent).
+  returned: when O(roles) has V(flask_app)
+  type: str
+  sample: http://192.0.2.10/
+front:
+  description: How to ask for the app through its web server, as O(flaskops.hosting.release#module:front). Empty without one.
+  returned: when O(roles) has V(flask_app)
+  type: dict
+  sample: {address: "127.0.0.1:80", host: localhost}
+front_port:
+  description: The port of the web server that must be open. V(0) for none.
+  returned: when O(roles) has V(flask_app)
+  type: int
+  sample: 80
+site:
+  description: Name of the site that the app is on. Apps with the same port and names share one.
+  returned: when O(roles) has V(flask_app)
+  type: str
+  sample: "80"
+site_listen:
+  description: Where the site listens.
+  returned: when O(roles) has V(flask_app)
+  type: str
+  sample: "80"
+site_names:
+  description: The host names of the site.
+  returned: when O(roles) has V(flask_app)
+  type: list
+  elements: str
+  sample: [www.example.com]
+port_unit:
+  description: Name of the units that hold the app's own TCP port. Empty where it has none.
+  returned: when O(roles) has V(flask_app)
+  type: str
+  sample: shop-port-8080
+before:
+  description: What the app had noted on the host before this run. Empty for a new app.
+  returned: when O(roles) has V(flask_app)
+  type: dict
+  sample: {root: /srv/shop, topology: nginx_uwsgi}
+left_front:
+  description: The role of the front that the app had before and has no more. Empty for none, as are those below.
+  returned: when O(roles) has V(flask_app)
+  type: str
+  sample: apache_site
+left_front_is_empty:
+  description: Whether no other app is on the front that the app was on.
+  returned: when O(roles) has V(flask_app)
+  type: bool
+  sample: true
+left_site:
+  description: The site that the app has left.
+  returned: when O(roles) has V(flask_app)
+  type: str
+  sample: 80-www.example.com
+left_site_is_shared:
+  description: Whether another app is on the site that the app was on.
+  returned: when O(roles) has V(flask_app)
+  type: bool
+  sample: false
+left_listen:
+  description: Where the site listened that the app has left, if no other does.
+  returned: when O(roles) has V(flask_app)
+  type: str
+  sample: "8080"
+left_modules:
+  description: Apache's modules that the app had enabled and no other app needs.
+  returned: when O(roles) has V(flask_app)
+  type: list
+  elements: str
+  sample: [wsgi]
+left_port_unit:
+  description: The units that held the app's own TCP port before.
+  returned: when O(roles) has V(flask_app)
+  type: str
+  sample: shop-port-8080
+left_ports:
+  description: Ports of the web server that need not be open any more.
+  returned: when O(roles) has V(flask_app)
+  type: list
+  elements: int
+  sample: [8080]
+ssh_ports:
+  description: The ports that sshd listens on, which must stay open.
+  returned: when O(roles) has V(flask_app)
+  type: list
+  elements: int
+  sample: [22]
+foreign_modules:
+  description: Apache's modules that none of the collection's apps has enabled.
+  returned: when O(roles) has V(flask_app)
+  type: list
+  elements: str
+  sample: [mpm_event]
 apps:
   description: The apps of this collection on the host, by name, with what they noted and which release is live.
   returned: always
@@ -150,7 +247,7 @@ apps:
       type: str
       sample: 3f786850e387-89e6c98d
     live_since:
-      description: When it went live.
+      description: When it went live, in UTC. Empty for none.
       returned: with O(status)
       type: str
       sample: "2026-11-21T08:00:00Z"

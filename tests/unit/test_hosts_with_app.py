@@ -29,4 +29,6 @@ def test_an_app_is_taken_by_its_name() -> None:
     assert app_named.app_named([SHOP, BLOG, {}], "") == {}
     with pytest.raises(AnsibleFilterError, match="2 apps have the flask_app_name 'shop'"):
         app_named.app_named([SHOP, BLOG, SHOP], "shop")
+    with pytest.raises(AnsibleFilterError, match="no app has the flask_app_name 'wiki'"):
+        app_named.app_named([SHOP, BLOG], "wiki")
     assert app_named.FilterModule().filters() == {"app_named": app_named.app_named}

@@ -1,9 +1,10 @@
-"""A module's documentation and its arguments say the same, and ansible-doc can show it."""
+"""A module's documentation and its arguments say the same, and ansible-doc shows a page of all that has one."""
 
 from __future__ import annotations
 
 import importlib
 import json
+import os
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 MODULES = sorted(path.stem for path in ROOT.glob("plugins/modules/*.py"))
+FILTERS = sorted(path.stem for path in ROOT.glob("plugins/filter/*.py"))
+ROLES = sorted(path.name for path in ROOT.glob("roles/*"))
 
 
 def documented(options: dict[str, Any]) -> dict[str, Any]:
@@ -55,9 +58,23 @@ def test_arguments_are_documented_as_they_are(name: str, monkeypatch: pytest.Mon
     assert declared(seen) == documented(yaml.safe_load(module.DOCUMENTATION)["options"])
 
 
-@pytest.mark.parametrize("name", MODULES)
-def test_ansible_doc_shows_the_page(name: str) -> None:
-    command = ["ansible-doc", "--json", f"flaskops.hosting.{name}"]
-    shown = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    page = json.loads(shown.stdout)[f"flaskops.hosting.{name}"]
-    assert page["doc"]["short_description"] and page["examples"] and page["return"]
+def pages(kind: str, names: list[str]) -> dict[str, dict[str, Any]]:
+    """What ansible-doc shows of each, by its name; a warning about one, or a deprecation, is an error."""
+    command = ["ansible-doc", "--json", "--type", kind, *[f"flaskops.hosting.{name}" for name in names]]
+    shown = subprocess.run(
+        command, cwd=ROOT, env={**os.environ, "ANSIBLE_DEPRECATION_WARNINGS": "1"}, capture_output=True, text=True, check=True
+    )
+    assert "flaskops" not in shown.stderr and "DEPRECATION" not in shown.stderr, shown.stderr
+    return {name: json.loads(shown.stdout)[f"flaskops.hosting.{name}"] for name in names}
+
+
+@pytest.mark.parametrize(("kind", "names"), [("module", MODULES), ("filter", FILTERS)])
+def test_ansible_doc_shows_the_pages_of_plugins(kind: str, names: list[str]) -> None:
+    for name, page in pages(kind, names).items():
+        assert page["doc"]["short_description"] and page["examples"] and page["return"], name
+
+
+def test_ansible_doc_shows_the_pages_of_roles() -> None:
+    for name, page in pages("role", ROLES).items():
+        main = page["entry_points"]["main"]
+        assert main["short_description"] and main["description"] and main["options"] and main["examples"], name

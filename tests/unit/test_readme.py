@@ -1,4 +1,4 @@
-"""What the README shows works as it stands."""
+"""What the README and the roles' pages show works as it stands."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def topology_of(app: dict[str, Any]) -> str:
 
 
 def examples() -> list[tuple[str, dict[str, Any]]]:
-    """Each app that an example shows, the README's and the example inventory's, with its topology."""
+    """Each app that an example shows, the README's, the example inventory's and the roles', with its topology."""
     found = []
     for document in [*map(yaml.safe_load, blocks("yaml")), yaml.safe_load((ROOT / "inventories/example/hosts.yml").read_text())]:
         if "flask_apps" in document:
@@ -41,6 +41,9 @@ def examples() -> list[tuple[str, dict[str, Any]]]:
         for group in document.keys() & TOPOLOGIES:
             for variables in [document[group].get("vars") or {}, *[host or {} for host in document[group].get("hosts", {}).values()]]:
                 found += [(group, app) for app in variables.get("flask_apps", [])]
+    for path in sorted(ROOT.glob("roles/*/meta/argument_specs.yml")):
+        for play in yaml.safe_load(yaml.safe_load(path.read_text())["argument_specs"]["main"]["examples"]):
+            found += [(topology_of(role["vars"]), role["vars"]) for role in play["roles"] if "flask_app_name" in role["vars"]]
     return found
 
 

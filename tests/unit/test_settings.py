@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 from ansible.errors import AnsibleError
+from ansible_collections.flaskops.hosting.plugins.modules import survey
 from ansible_collections.flaskops.hosting.plugins.plugin_utils import settings
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.placement import NO_SITE, Topology, conflicts, derive, recorded, site_of
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.settings import Settings, problems_of_module
@@ -200,7 +201,8 @@ def test_every_example_in_a_message_is_right(name: str) -> None:
 def test_every_topologys_defaults_are_right(topology: Topology) -> None:
     found = check(topology=topology)
     assert found.problems == []
-    assert set(NO_SITE) <= set(derive(found.values, host(apps={}), topology, "192.0.2.1"))
+    derived = set(derive(found.values, host(apps={}), topology, "192.0.2.1"))
+    assert set(NO_SITE) <= derived <= set(yaml.safe_load(survey.RETURN))
 
 
 @pytest.mark.parametrize(
