@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+# pylint: disable=ansible-bad-function  # run_command is an AnsibleModule's, and none is at hand here
+
 import base64
 import contextlib
 import grp

@@ -42,7 +42,7 @@ def examples() -> list[tuple[str, dict[str, Any]]]:
             for variables in [document[group].get("vars") or {}, *[host or {} for host in document[group].get("hosts", {}).values()]]:
                 found += [(group, app) for app in variables.get("flask_apps", [])]
     for path in sorted(ROOT.glob("roles/*/meta/argument_specs.yml")):
-        for play in yaml.safe_load(yaml.safe_load(path.read_text())["argument_specs"]["main"]["examples"]):
+        for play in yaml.safe_load(yaml.safe_load(path.read_text())["argument_specs"]["main"]["examples"]) or []:
             found += [(topology_of(role["vars"]), role["vars"]) for role in play["roles"] if "flask_app_name" in role["vars"]]
     return found
 
