@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -21,6 +22,7 @@ HERE = Path(__file__).resolve().parent
 INVENTORY = ROOT / "inventories/aws"
 REGION = "eu-central-1"
 OFFICE = "203.0.113.7/32"
+RUN_SECONDS = 900  # of a site.yml for five hosts, where something else keeps the machine busy
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
@@ -57,7 +59,7 @@ class Ec2:
         given = {name: value for name, value in {**self.environment(), **environment}.items() if value}
         program, *arguments = command
         words = [ROOT / ".venv/bin" / program, *arguments]
-        done = subprocess.run(words, env=given, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300, check=False)
+        done = subprocess.run(words, env=given, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=RUN_SECONDS, check=False)
         return Play(done.returncode, done.stdout + done.stderr)
 
     def provision(self, *arguments: str, ssh_cidrs: str = OFFICE) -> Play:
@@ -70,6 +72,19 @@ class Ec2:
         play = self.provision(*arguments)
         assert play.returncode == 0, play.output
         return play
+
+    def inventory(self) -> dict[str, Any]:
+        """The inventory as ansible-inventory lists it: groups by name, and `_meta` with the hosts' variables."""
+        listed = self.run("ansible-inventory", "-i", INVENTORY, "--list").output
+        text = listed[listed.index("{\n") : listed.rindex("}") + 1]
+        # ansible-inventory marks what AWS told, as it must not be taken for a template.
+        return dict(json.loads(text, object_hook=lambda value: value.get("__ansible_unsafe", value)))
+
+    def graph(self) -> list[str]:
+        """The lines of `ansible-inventory --graph` that stand for a group or a host, without that of all."""
+        shown = self.run("ansible-inventory", "-i", INVENTORY, "--graph")
+        assert shown.returncode == 0, shown.output
+        return re.findall(r"^(?:  \|)+--.+", shown.output, re.MULTILINE)
 
     def instances(self, state: str = "running") -> list[dict[str, Any]]:
         """All instances in this state, whoever made them."""
@@ -114,10 +129,15 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture
 def ec2(server: str, tmp_path: Path) -> Ec2:
     """An account that has nothing, and a key of its user's."""
+    return new_account(server, tmp_path)
+
+
+def new_account(server: str, directory: Path) -> Ec2:
+    """Forget all that the server knows; returns the account with a key of its user's, which is made in the directory."""
     urllib.request.urlopen(urllib.request.Request(f"{server}/moto-api/reset", method="POST"), timeout=10).close()
     given = {"aws_access_key_id": "moto", "aws_secret_access_key": "moto"}
     client = boto3.client("ec2", region_name=REGION, endpoint_url=server, **given)
-    return Ec2(server, client, new_key(tmp_path / "id_ed25519"))
+    return Ec2(server, client, new_key(directory / "id_ed25519"))
 
 
 def new_key(path: Path) -> Path:

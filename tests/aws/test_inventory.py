@@ -21,8 +21,7 @@ def test_groups_are_topologies(ec2: Ec2) -> None:
     ec2.launch(Name="other", flaskops_project="other", flaskops_topology="nginx_gunicorn")
     ec2.launch(Name="nobody's")
 
-    listed = ec2.run("ansible-inventory", "-i", INVENTORY, "--list").output
-    inventory = json.loads(listed[listed.index("{\n") : listed.rindex("}") + 1])
+    inventory = ec2.inventory()
     groups = {name: set(group["hosts"]) for name, group in inventory.items() if "hosts" in group}
     expected = {topology: {f"web-{instance}"} for topology, instance in zip(TOPOLOGIES, named, strict=True)}
     expected["nginx_gunicorn"].add(f"web-{second}")
@@ -36,6 +35,23 @@ def test_groups_are_topologies(ec2: Ec2) -> None:
             assert variables["ansible_host"] == variables["aws_public_ip_address"]
             assert variables["ansible_user"] == "ubuntu"
             assert variables["flask_apps"] == of_group["flask_apps"]
+
+
+def test_from_provision_to_removal(ec2: Ec2) -> None:
+    """What the playbook made is in, by its names and in its groups; once that is removed, the inventory is empty and no error."""
+    ec2.provisioned("-e", json.dumps({"provision_topologies": {"nginx_gunicorn": {"count": 2}, "dev_server": {}}}))
+    made: dict[str, list[str]] = {"nginx_gunicorn": [], "dev_server": []}
+    for instance in ec2.instances():
+        [group] = instance["SecurityGroups"]
+        made[group["GroupName"].removeprefix("flaskops-")].append(f"{group['GroupName']}-{instance['InstanceId']}")
+    graph = ec2.graph()
+    for topology, hosts in made.items():
+        at = graph.index(f"  |--@{topology}:") + 1
+        assert sorted(graph[at : at + len(hosts)]) == [f"  |  |--{host}" for host in sorted(hosts)], graph
+    assert [len(hosts) for hosts in made.values()] == [2, 1]
+
+    ec2.provisioned("-e", "provision_state=absent")
+    assert ec2.graph() == ["  |--@ungrouped:", "  |--@aws_ec2:"]
 
 
 def test_how_hosts_are_reached(ec2: Ec2) -> None:
