@@ -33,7 +33,7 @@ def table(title: str, columns: list[str], rows: list[list[Any]]) -> Iterator[str
     if rows:
         yield f"\n## {title}\n"
         yield f"| {' | '.join(columns)} |"
-        yield f"|{'|'.join(' --- ' for _ in columns)}|"
+        yield f"|{'|'.join([' --- '] * len(columns))}|"
         yield from (f"| {' | '.join(map(str, row))} |" for row in rows)
 
 

@@ -201,7 +201,7 @@ options:
     type: str
 notes:
   - It needs root on the host, systemd, whatever O(manager) says, and C(python3-venv) on Debian and Ubuntu.
-  - A failure says which release is live and whether it serves, and RV(log) has what the app or pip wrote last.
+  - A failure says which release is live and whether it serves, and RV(output) has what the app or pip wrote last.
 attributes:
   check_mode:
     support: partial

@@ -142,7 +142,7 @@ def test_host_keys_are_kept_by_instance(site: Site, converged: Play) -> None:
     """The first visit took each, under the instance's id and no address."""
     ids = [instance["InstanceId"] for instance in site.ec2.instances()]
     for name, expected in [*((one, True) for one in ids), *((one.address, False) for one in site.instances.values())]:
-        found = subprocess.run(["ssh-keygen", "-F", name, "-f", site.known_hosts], capture_output=True)
+        found = subprocess.run(["ssh-keygen", "-F", name, "-f", site.known_hosts], capture_output=True, check=False)
         assert (found.returncode == 0) is expected, name
 
 
