@@ -1,4 +1,4 @@
-"""The linters, as tests: ansible-lint at the `production` profile, and yamllint."""
+"""The linters, as tests: ansible-lint at the `production` profile, yamllint, and Ansible's own reading of the playbooks."""
 
 from __future__ import annotations
 
@@ -23,3 +23,13 @@ def test_clean(linter: str) -> None:
     env = {**os.environ, "PATH": f"{ROOT}/.venv/bin:{os.environ['PATH']}", "NO_COLOR": "1"}
     done = subprocess.run(COMMANDS[linter], cwd=ROOT, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{' '.join(COMMANDS[linter])}\n{done.stdout}\n{done.stderr}"
+
+
+@pytest.mark.lint
+def test_ansible_reads_the_playbooks_without_a_warning() -> None:
+    """None of their syntax is wrong, doubtful or deprecated."""
+    playbooks = [ROOT / "site.yml", *sorted(ROOT.glob("playbooks/*.yml"))]
+    command = ["ansible-playbook", "--syntax-check", "--inventory", "inventories/docker", "--extra-vars", "flask_app_name=shop", *playbooks]
+    env = {**os.environ, "PATH": f"{ROOT}/.venv/bin:{os.environ['PATH']}", "ANSIBLE_DEPRECATION_WARNINGS": "1"}
+    done = subprocess.run(command, cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    assert done.returncode == 0 and "WARNING" not in done.stdout, done.stdout
