@@ -7,7 +7,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import ansible_test
@@ -64,7 +63,7 @@ def test_ansible_test_finds_nothing(tmp_path: Path) -> None:
     copy_checkout(collection)
     prepare_home()
     env = {**os.environ, "HOME": str(HOME), "PATH": search_path()}
-    command = [sys.executable, VENV / "ansible-test", "sanity", "--local", "--allow-disabled", "--color", "no", "--truncate", "0"]
+    command = [VENV / "ansible-test", "sanity", "--local", "--allow-disabled", "--color", "no", "--truncate", "0"]
     done = subprocess.run(command, cwd=collection, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     assert done.returncode == 0, done.stdout
     skipped = [line for line in done.stdout.splitlines() if "Skipping" in line or "Required program" in line]

@@ -57,7 +57,7 @@ options:
     default: []
   state:
     description:
-      - V(present) makes what is missing. The server is installed already.
+      - V(present) makes the database, its accounts and its schema what is given here. The server is installed already.
       - V(absent) drops the accounts and, where no other database needs the server, stops and disables it. The database itself stays,
         unless O(remove_data) says otherwise.
     type: str

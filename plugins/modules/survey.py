@@ -141,7 +141,7 @@ python:
   type: dict
   sample: {given: "3.13", distribution: "3.13"}
 url:
-  description: Where the app answers, or will. Empty with O(variables) whose C(flask_app_state) is V(absent).
+  description: Where the app will answer. Empty for an app that is to go.
   returned: when O(roles) has V(flask_app)
   type: str
   sample: http://192.0.2.10/
@@ -182,7 +182,7 @@ before:
   type: dict
   sample: {root: /srv/shop, topology: nginx_uwsgi}
 left_front:
-  description: The role of the front that the app had before and has no more. Empty for none, as are those below.
+  description: The role of the front that the app had before and has no more. Empty for none.
   returned: when O(roles) has V(flask_app)
   type: str
   sample: apache_site
@@ -192,7 +192,7 @@ left_front_is_empty:
   type: bool
   sample: true
 left_site:
-  description: The site that the app has left.
+  description: The site that the app has left. Empty for none.
   returned: when O(roles) has V(flask_app)
   type: str
   sample: 80-www.example.com
@@ -202,7 +202,7 @@ left_site_is_shared:
   type: bool
   sample: false
 left_listen:
-  description: Where the site listened that the app has left, if no other does.
+  description: Where the site listened that the app has left. Empty where another site listens there, or for none.
   returned: when O(roles) has V(flask_app)
   type: str
   sample: "8080"
@@ -213,7 +213,7 @@ left_modules:
   elements: str
   sample: [wsgi]
 left_port_unit:
-  description: The units that held the app's own TCP port before.
+  description: Name of the units that held the app's own TCP port and do no more. Empty for none.
   returned: when O(roles) has V(flask_app)
   type: str
   sample: shop-port-8080
