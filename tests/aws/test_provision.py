@@ -71,10 +71,12 @@ def test_several_topologies_and_changes(ec2: Ec2) -> None:
     everyone = {(port, port, source) for port in (80, 81) for source in ("0.0.0.0/0", "::/0")}
     assert rules(ec2.groups()["flaskops-nginx_gunicorn"]) == {(22, 22, OFFICE), *everyone}
 
-    changed = [*topologies(nginx_gunicorn={"count": 3, "ports": [443]}), "-e", '{"provision_ssh_cidrs": ["198.51.100.0/24", "2001:db8::/48"]}']
+    larger = {"count": 3, "ports": [443], "instance_type": "t3.small"}
+    changed = [*topologies(nginx_gunicorn=larger), "-e", '{"provision_ssh_cidrs": ["198.51.100.0/24", "2001:db8::/48"]}']
     foretold = ec2.provisioned(*changed, "--check")
     assert foretold.changed == ec2.provisioned(*changed).changed == [GROUPS, INSTANCES]
-    assert len(ec2.instances()) == 4 and before.keys() < {instance["InstanceId"] for instance in ec2.instances()}
+    after = {instance["InstanceId"]: instance["InstanceType"] for instance in ec2.instances()}
+    assert before.keys() < after.keys() and sorted(after.values()) == ["t3.nano", "t3.small", "t3.small", "t3.small"]
     ssh = {(22, 22, "198.51.100.0/24"), (22, 22, "2001:db8::/48")}
     assert rules(ec2.groups()["flaskops-nginx_gunicorn"]) == {*ssh, (443, 443, "0.0.0.0/0"), (443, 443, "::/0")}
 
