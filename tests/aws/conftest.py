@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import contextlib
 import os
 import re
 import subprocess
@@ -113,14 +114,21 @@ class Ec2:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URL of moto's server, on a port that it finds free."""
-    log = tmp_path_factory.mktemp("moto") / "log"
+    """The URL of moto's server, for this machine alone."""
+    with moto(tmp_path_factory.mktemp("moto"), "127.0.0.1") as url:
+        yield url
+
+
+@contextlib.contextmanager
+def moto(directory: Path, address: str) -> Iterator[str]:
+    """Run moto's server at an address of this machine, on a port that it finds free; gives its URL. Its log is in the directory."""
+    log = directory / "log"
     with log.open("w") as out:
-        command = [sys.executable, "-m", "moto.server", "--host", "127.0.0.1", "--port", "0"]
+        command = [sys.executable, "-m", "moto.server", "--host", address, "--port", "0"]
         process = subprocess.Popen(command, env={**os.environ, "MOTO_AMIS_PATH": str(HERE / "images.json")}, stdout=out, stderr=out)
     try:
         assert eventually(lambda: "Running on" in log.read_text(), 60), log.read_text()
-        yield re.findall(r"Running on (http://127\.0\.0\.1:\d+)", log.read_text())[0]
+        yield re.findall(r"Running on (http://[\d.]+:\d+)", log.read_text())[0]
     finally:
         process.terminate()
         process.wait(10)

@@ -38,6 +38,7 @@ class Controller:
     def prepare(self, *hosts: str) -> None:
         """Give the user an SSH key that the hosts at these addresses know, and have it visit them once."""
         self.write(".ssh/id_ed25519", (ROOT / ".cache/ssh/id_ed25519").read_bytes(), 0o600)
+        self.write(".ssh/id_ed25519.pub", (ROOT / ".cache/ssh/id_ed25519.pub").read_bytes())
         for host in hosts:
             self.succeed(f"ssh -o StrictHostKeyChecking=accept-new {host} true")
 
