@@ -91,12 +91,18 @@ def previous(tree: Tree) -> Release:
     Raises ``ReleaseError`` where there is none.
     """
     live = tree.live()
-    found = [one for one in tree.complete_releases() if one.went_live() and not one.has_failed() and one != live]
+    found = [one for one in tree.complete_releases() if one.went_live() and not one.has_failed() and one != live and suits_front(one)]
     if live is not None and live.went_live():
         found = [one for one in found if one.went_live() < live.went_live()]
     if not found:
         raise ReleaseError("release: there is no good release to go back to")
     return max(found, key=Release.went_live)
+
+
+def suits_front(release: Release) -> bool:
+    """Tell whether the front, which is configured for the live release, would reach this one: not one of another topology or mount."""
+    live = release.tree.live()
+    return live is None or all(release.facts()[fact] == live.facts()[fact] for fact in ("listen", "protocol", "mount"))
 
 
 class Switch:

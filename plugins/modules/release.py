@@ -400,6 +400,8 @@ def make_live(options: dict[str, Any], tree: Tree, check_mode: bool) -> dict[str
     refuse_unfit(release)
     if back and not release.went_live():
         raise ReleaseError(f"release: got {release.name!r}, which was never live; deploy it instead")
+    if back and not activation.suits_front(release):
+        raise ReleaseError(f"release: got {release.name!r}, which the web server as it is now does not reach; move the app back by site.yml first")
     with tree.lock():
         if not recorded:  # first of all: the front has changed already, and must be found again where the release fails
             tree.record.parent.mkdir(parents=True, exist_ok=True)

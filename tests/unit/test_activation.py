@@ -243,7 +243,7 @@ def went_live(tree: Tree, *names: str) -> None:
         release = tree.release(name)
         if not release.is_complete():
             release.path.mkdir(parents=True)
-            release.mark_complete({})
+            release.mark_complete({"listen": "unix:run/app.sock", "protocol": "http", "mount": "/"})
         (release.path / "live.json").write_text(f'{{"live": {number}}}')
         tree.point_current_to(release)
 
@@ -270,3 +270,13 @@ def test_nobody_goes_back_to_a_release_that_failed_or_never_was_live(tmp_path: P
     tree.release("staged").mark_complete({})
     with pytest.raises(ReleaseError, match="no good release"):
         activation.previous(tree)
+
+
+@pytest.mark.parametrize(("fact", "value"), [("protocol", "uwsgi"), ("listen", ""), ("mount", "/shop")])
+def test_nobody_goes_back_to_what_the_front_does_not_reach(tmp_path: Path, fact: str, value: str) -> None:
+    tree = Tree("shop", tmp_path)
+    went_live(tree, "one", "two", "three")
+    assert activation.suits_front(tree.release("two"))
+    tree.release("two").mark_complete({**tree.release("two").facts(), fact: value})
+    assert not activation.suits_front(tree.release("two"))
+    assert activation.previous(tree) == tree.release("one")
