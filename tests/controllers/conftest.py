@@ -15,9 +15,9 @@ Start = Callable[..., Target]
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """Keep the tests of one controller in one worker."""
-    kind = item.callspec.params.get("kind", "") if hasattr(item, "callspec") else ""
-    item.add_marker(pytest.mark.xdist_group(f"{item.path.stem}-{kind}"))
+    """Keep the tests of one controller in one worker, and those of documents too: there is one host at the address that they show."""
+    kind = item.callspec.params.get("kind") if hasattr(item, "callspec") else None
+    item.add_marker(pytest.mark.xdist_group(f"installed-{kind}" if kind else "documents"))
 
 
 @pytest.fixture(scope="session")

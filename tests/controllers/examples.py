@@ -17,6 +17,7 @@ NETWORK, SUBNET, HOST = "flaskops-documents", "192.0.2.0/24", "192.0.2.10"
 @contextlib.contextmanager
 def at_the_documents_address(host: Target, controller: Target) -> Iterator[None]:
     """Have the controller reach the host at 192.0.2.10."""
+    docker("network", "rm", NETWORK, check=False)  # of a run that was killed
     docker("network", "create", f"--subnet={SUBNET}", NETWORK)
     try:
         docker("network", "connect", f"--ip={HOST}", NETWORK, f"flaskops-{host.name}")
