@@ -33,7 +33,7 @@ class ActionModule(ActionBase):
         except SchemaError as error:
             problems.append(f"schema: {error}")
         if problems:
-            raise AnsibleActionFail("Nothing was changed.\n" + "\n".join(problems))
+            raise AnsibleActionFail("\n".join([*problems, "Nothing was changed."]))
         packed = [{"name": name, "text": base64.b64encode(text).decode()} for name, text in files.items()]
         # base64, so that Ansible's masking of hidden values meets one long string and not each short secret in it
         payload = base64.b64encode(json.dumps({"accounts": accounts, "schema": packed}).encode()).decode()

@@ -78,4 +78,4 @@ def _problems_of_source(values: dict[str, Any]) -> list[str]:
 
 
 def _refusal(problems: list[str]) -> dict[str, Any]:
-    return {"failed": True, "changed": False, "msg": "Nothing was changed.\n" + "\n".join(problems)}
+    return {"failed": True, "changed": False, "msg": "\n".join([*problems, "Nothing was changed."])}

@@ -351,14 +351,14 @@ def main() -> None:
     options: dict[str, Any] = module.params
     problems = list(problems_of(options["database"], []))
     if problems:
-        module.fail_json(msg="Nothing was changed.\n" + "\n".join(problems))
+        module.fail_json(msg="\n".join([*problems, "Nothing was changed."]))
     os.umask(0o022)
     act = {"present": present, "absent": absent}[options["state"]]
     try:
         with contextlib.nullcontext() if module.check_mode else lock():
             result = act(options, Server(), module.check_mode)
     except PlanError as error:
-        module.fail_json(msg=f"Nothing was changed.\n{error}")
+        module.fail_json(msg=f"{error}\nNothing was changed.")
     except ServerError as error:
         module.fail_json(msg=f"{options['database']}: {error}")
     module.exit_json(**result)
