@@ -102,7 +102,7 @@ def previous(tree: Tree) -> Release:
 def suits_front(release: Release) -> bool:
     """Tell whether the front, which is configured for the live release, would reach this one: not one of another topology or mount."""
     live = release.tree.live()
-    return live is None or all(release.facts()[fact] == live.facts()[fact] for fact in ("listen", "protocol", "mount"))
+    return live is None or not live.is_complete() or all(release.facts()[fact] == live.facts()[fact] for fact in ("listen", "protocol", "mount"))
 
 
 class Switch:
