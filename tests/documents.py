@@ -11,7 +11,6 @@ from pathlib import Path
 class Block:
     """A code block, without the indent of the list that it may be part of."""
 
-    section: str  # the heading above it
     language: str
     text: str
 
@@ -28,11 +27,11 @@ class Block:
         return [line for line in joined.splitlines() if line.strip()] if self.language == "console" else []
 
 
-def blocks_of(document: Path) -> list[Block]:
-    """All code blocks of a document, in their order."""
-    found = []
+def sections_of(document: Path) -> dict[str, list[Block]]:
+    """The code blocks of each section that has some, in their order."""
+    found: dict[str, list[Block]] = {}
     for part in re.split(r"^(?=##+ )", document.read_text(encoding="utf-8"), flags=re.MULTILINE):
         section = part.partition("\n")[0].lstrip("# ")
         for indent, language, text in re.findall(r"^( *)```(\w+)\n(.*?)^ *```$", part, re.MULTILINE | re.DOTALL):
-            found.append(Block(section, language, re.sub(rf"^{indent}", "", text, flags=re.MULTILINE)))
+            found.setdefault(section, []).append(Block(language, re.sub(rf"^{indent}", "", text, flags=re.MULTILINE)))
     return found

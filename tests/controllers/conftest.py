@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.flaskops.hosting.tests.controllers.controller import Controller
+from ansible_collections.flaskops.hosting.tests.controllers.examples import DOCUMENTED, at_the_documents_address
 from ansible_collections.flaskops.hosting.tests.targets.harness import ROOT, Target
 
 Start = Callable[..., Target]
@@ -51,3 +52,12 @@ def start(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 def controller(start: Start, request: pytest.FixtureRequest) -> Controller:
     """The module's own controller, at its CONTROLLER address."""
     return Controller(start(request.module.CONTROLLER, "controller-newest"))
+
+
+@pytest.fixture(scope="module")
+def host(start: Start, controller: Controller, request: pytest.FixtureRequest) -> Iterator[Target]:
+    """A fresh host at the address that documents show, which the controller's user can log in to; its own is the module's HOST."""
+    target = start(request.module.HOST, "debian13")
+    with at_the_documents_address(target, controller.target):
+        controller.prepare(f"ubuntu@{DOCUMENTED}")
+        yield target

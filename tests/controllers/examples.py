@@ -11,7 +11,7 @@ from ansible_collections.flaskops.hosting.tests.controllers.controller import HO
 from ansible_collections.flaskops.hosting.tests.targets.harness import ROOT, Target
 
 # RFC 5737 sets this range aside for documents, so nobody's network is in the way.
-NETWORK, SUBNET, HOST = "flaskops-documents", "192.0.2.0/24", "192.0.2.10"
+NETWORK, SUBNET, DOCUMENTED = "flaskops-documents", "192.0.2.0/24", "192.0.2.10"
 
 
 @contextlib.contextmanager
@@ -20,7 +20,7 @@ def at_the_documents_address(host: Target, controller: Target) -> Iterator[None]
     docker("network", "rm", NETWORK, check=False)  # of a run that was killed
     docker("network", "create", f"--subnet={SUBNET}", NETWORK)
     try:
-        docker("network", "connect", f"--ip={HOST}", NETWORK, f"flaskops-{host.name}")
+        docker("network", "connect", f"--ip={DOCUMENTED}", NETWORK, f"flaskops-{host.name}")
         docker("network", "connect", NETWORK, f"flaskops-{controller.name}")
         yield
     finally:

@@ -3,51 +3,33 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from ansible_collections.flaskops.hosting.tests.controllers.conftest import Start
 from ansible_collections.flaskops.hosting.tests.controllers.controller import Controller
-from ansible_collections.flaskops.hosting.tests.controllers.examples import HOST, at_the_documents_address, serve_git
-from ansible_collections.flaskops.hosting.tests.documents import Block, blocks_of
+from ansible_collections.flaskops.hosting.tests.controllers.examples import serve_git
+from ansible_collections.flaskops.hosting.tests.documents import sections_of
 from ansible_collections.flaskops.hosting.tests.targets.harness import ROOT, Target, missing
 
-CONTROLLER, ADDRESS = "198.18.3.30", "198.18.3.31"
-PAGE = blocks_of(ROOT / "docs/getting-started.md")
+CONTROLLER, HOST = "198.18.3.30", "198.18.3.31"
+PAGE = sections_of(ROOT / "docs/getting-started.md")
 INSTALL = "ansible-galaxy collection install flaskops.hosting"
-
-
-def section(name: str) -> list[Block]:
-    """The blocks of one section; there are some."""
-    found = [block for block in PAGE if block.section == name]
-    assert found, name
-    return found
-
-
-@pytest.fixture(scope="module")
-def host(start: Start, controller: Controller) -> Iterator[Target]:
-    """A fresh host at the page's address, which the reader can log in to."""
-    target = start(ADDRESS, "debian13")
-    with at_the_documents_address(target, controller.target):
-        controller.prepare(f"ubuntu@{HOST}")
-        yield target
 
 
 @pytest.fixture(scope="module")
 def reader(controller: Controller, host: Target, tarball: Path) -> Controller:
     """Somebody who has done the first section. The tarball stands for Galaxy, the machine's Ansible for the one that pip gets."""
-    commands = [command for block in section("Install") for command in block.commands]
+    commands = [command for block in PAGE["Install"] for command in block.commands]
     assert commands.pop() == INSTALL and all("ansible" in command for command in commands)
     controller.install(tarball)
-    controller.follow([block for block in section("Install") if block.file] + section("An app"))
+    controller.follow([block for block in PAGE["Install"] if block.file] + PAGE["An app"])
     return controller
 
 
 def test_host_it(reader: Controller) -> None:
     """The dry run touches nothing, the run ends with the address and the release, the app answers."""
-    dry, real, answer = reader.follow(section("Host it"))
+    dry, real, answer = reader.follow(PAGE["Host it"])
     assert "shop would answer at http://192.0.2.10/" in dry.output and "failed=0" in dry.output
     assert re.search(r"host  app   answers at          live release\n *- web1  shop  http://192.0.2.10/  [0-9a-f]{12}-[0-9a-f]{8}\n", real.output)
     assert "Hello, world!" in answer.output
@@ -56,7 +38,7 @@ def test_host_it(reader: Controller) -> None:
 
 def test_release_it_again_and_break_it(reader: Controller, host: Target) -> None:
     """A good release serves, a bad one does not, and says why."""
-    _edit, deploy, changed, _break, broken, still, _mend = reader.follow(section("Release it again"))
+    _edit, deploy, changed, _break, broken, still, _mend = reader.follow(PAGE["Release it again"])
     assert "shop answers at" in deploy.output and "Hello, ペン!" in changed.output
     assert not missing(broken.output, ["No module named 'nowhere'", "serves on"])
     assert "Hello, ペン!" in still.output
@@ -64,14 +46,14 @@ def test_release_it_again_and_break_it(reader: Controller, host: Target) -> None
 
 def test_go_back(reader: Controller, host: Target) -> None:
     """The release before serves again, and the status names all three."""
-    back, status = reader.follow(section("Go back"))
+    back, status = reader.follow(PAGE["Go back"])
     assert "shop answers at" in back.output and host.get("/").text == "Hello, world!"
     assert not missing(status.output, ["health 200 OK", "failed: importing main raised ModuleNotFoundError", "live 20"])
 
 
 def test_give_it_a_secret(reader: Controller, host: Target) -> None:
     """The app has it, and neither the files nor what was said show it."""
-    *_rest, deploy, answer = reader.follow(section("Give it a secret"))
+    *_rest, deploy, answer = reader.follow(PAGE["Give it a secret"])
     assert "Hello, with a key of 32 characters!" in answer.output
     secret = host.run("grep ^SHOP_API_KEY /srv/shop/current/environment").split('"')[1]
     assert len(secret) == 32 and secret not in deploy.output
@@ -80,7 +62,7 @@ def test_give_it_a_secret(reader: Controller, host: Target) -> None:
 
 def test_a_second_app_from_git_with_a_database(reader: Controller, host: Target) -> None:
     """Only the reader's key opens the repository; the database keeps what visitors wrote; the first app serves on."""
-    blocks = section("A second app, from git, with a database")
+    blocks = PAGE["A second app, from git, with a database"]
     serve_git(reader, "me/guestbook.git", {block.file: block.text for block in blocks if block.file.startswith("guestbook/")}, "main")
     *_files, site, _signed, entries = reader.follow([block for block in blocks if not block.file.startswith("guestbook/")])
     assert not missing(site.output, ["guestbook answers at http://192.0.2.10:8080/", "shop answers at http://192.0.2.10/"])
@@ -91,7 +73,7 @@ def test_a_second_app_from_git_with_a_database(reader: Controller, host: Target)
 
 def test_remove_what_you_tried(reader: Controller, host: Target) -> None:
     """Nothing is left: no tree, account, site, port or database."""
-    reader.follow(section("Remove what you tried"))
+    reader.follow(PAGE["Remove what you tried"])
     assert host.run("find /srv /etc/flaskops/apps /etc/flaskops/databases -mindepth 1; getent passwd shop guestbook || true", check=False) == ""
 
 
@@ -101,4 +83,4 @@ def test_no_section_is_left_out() -> None:
         "Install", "An app", "Host it", "Release it again", "Go back", "Give it a secret", "A second app, from git, with a database",
         "Remove what you tried",
     }  # fmt: skip
-    assert {block.section for block in PAGE} == followed
+    assert set(PAGE) == followed

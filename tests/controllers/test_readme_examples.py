@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from ansible_collections.flaskops.hosting.tests.controllers.conftest import Start
 from ansible_collections.flaskops.hosting.tests.controllers.controller import Controller
-from ansible_collections.flaskops.hosting.tests.controllers.examples import HOST, at_the_documents_address, serve_git
-from ansible_collections.flaskops.hosting.tests.documents import Block, blocks_of
+from ansible_collections.flaskops.hosting.tests.controllers.examples import serve_git
+from ansible_collections.flaskops.hosting.tests.documents import sections_of
 from ansible_collections.flaskops.hosting.tests.targets.harness import ROOT, Target, missing
 
-CONTROLLER, ADDRESS = "198.18.3.40", "198.18.3.41"
-README = blocks_of(ROOT / "README.md")
+CONTROLLER, HOST = "198.18.3.40", "198.18.3.41"
+README = sections_of(ROOT / "README.md")
 # What is run elsewhere: by CI itself, and by tests/aws.
 ELSEWHERE = {"See it work", "On AWS"}
-PAGE = """\
+CODE = """\
 import os
 
 from flask import Flask
@@ -68,27 +66,11 @@ SHOP = {
 }
 
 
-def section(name: str) -> list[Block]:
-    """The blocks of one section; there are some."""
-    found = [block for block in README if block.section == name]
-    assert found, name
-    return found
-
-
-@pytest.fixture(scope="module")
-def host(start: Start, controller: Controller) -> Iterator[Target]:
-    """A fresh host at the README's address."""
-    target = start(ADDRESS, "debian13")
-    with at_the_documents_address(target, controller.target):
-        controller.prepare(f"ubuntu@{HOST}")
-        yield target
-
-
 @pytest.fixture(scope="module")
 def reader(controller: Controller, host: Target, tarball: Path) -> Controller:
     """Somebody with the apps that the README names, and with the collection."""
     for app in ("shop", "blog"):
-        controller.write(f"{app}/main.py", PAGE.encode())
+        controller.write(f"{app}/main.py", CODE.encode())
         controller.write(f"{app}/requirements.txt", b"flask==3.1.3\n")
     controller.write("shop/schema/001-orders.sql", b"CREATE TABLE orders (id INT PRIMARY KEY);\n")
     controller.install(tarball)
@@ -97,8 +79,7 @@ def reader(controller: Controller, host: Target, tarball: Path) -> Controller:
 
 def test_host_your_own_app(reader: Controller, host: Target) -> None:
     """From an inventory to an app that answers."""
-    blocks = section("Host your own app")
-    install = blocks.pop(0)
+    install, *blocks = README["Host your own app"]
     assert install.commands == ["pip install ansible", "ansible-galaxy collection install flaskops.hosting"]
     dry, real = reader.follow(blocks)
     assert "shop would answer at http://192.0.2.10/" in dry.output and "shop answers at http://192.0.2.10/" in real.output
@@ -109,7 +90,7 @@ def test_more_of_it(reader: Controller, host: Target) -> None:
     """Every variable that is shown does what its comment says."""
     serve_git(reader, "me/shop.git", SHOP, "v1.4")
     reader.write("group_vars/all.yml", b"vaulted_database_password: secret\n")
-    reader.follow(section("More of it"))
+    reader.follow(README["More of it"])
     play = reader.succeed("ansible-playbook flaskops.hosting.site -i hosts.yml")
     assert not missing(play.output, ["shop answers at http://www.example.com/shop", "blog answers at http://blog.example.com/", "the announcement"])
     assert host.get("/shop/", host="www.example.com").text == "/shop/ migrated"
@@ -121,22 +102,21 @@ def test_more_of_it(reader: Controller, host: Target) -> None:
 
 def test_with_a_database(reader: Controller, host: Target) -> None:
     """The app has an account of its own in the database."""
-    reader.follow(section("With a database"))
+    reader.follow(README["With a database"])
     reader.succeed("ansible-playbook flaskops.hosting.site -i hosts.yml")
     assert host.get("/").text == "shop as shop_app"
 
 
 def test_day_two(reader: Controller, host: Target) -> None:
     """The three verbs of every day."""
-    deploy, rollback, status = reader.follow(section("Day two"))
+    deploy, rollback, status = reader.follow(README["Day two"])
     assert "shop answers at" in deploy.output and "before" in rollback.output
     assert not missing(status.output, ["health 200 OK", "blog"])
 
 
 def test_the_page_of_day_two(reader: Controller, host: Target) -> None:
     """Every command of it; what was in the backup is there again after a restore, and what came later is not."""
-    page = blocks_of(ROOT / "docs/day-two.md")
-    sections = {name: [block for block in page if block.section == name] for name in dict.fromkeys(block.section for block in page)}
+    sections = sections_of(ROOT / "docs/day-two.md")
     host.run("echo kept | install --owner=shop /dev/stdin /srv/shop/shared/uploads/file && mariadb shop -e 'INSERT INTO orders VALUES (1)'")
     *_copies, end = reader.follow(sections.pop("Back up"))
     assert "-- Dump completed" in end.output
@@ -157,4 +137,4 @@ def test_the_page_of_day_two(reader: Controller, host: Target) -> None:
 
 def test_no_example_is_left_out() -> None:
     """Each section that shows something is followed above, or elsewhere."""
-    assert {block.section for block in README} == {"Host your own app", "More of it", "With a database", "Day two", *ELSEWHERE}
+    assert set(README) == {"Host your own app", "More of it", "With a database", "Day two", *ELSEWHERE}

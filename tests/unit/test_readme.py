@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.settings import Settings
+from ansible_collections.flaskops.hosting.tests.documents import sections_of
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
@@ -22,9 +23,8 @@ TOPOLOGIES = {
 
 
 def blocks(language: str) -> list[str]:
-    """The README's code blocks in a language, without the indent of a list."""
-    found = re.findall(rf"^( *)```{language}\n(.*?)^ *```$", README, re.MULTILINE | re.DOTALL)
-    return [re.sub(rf"^{indent}", "", text, flags=re.MULTILINE) for indent, text in found]
+    """The README's code blocks in a language."""
+    return [block.text for section in sections_of(ROOT / "README.md").values() for block in section if block.language == language]
 
 
 def topology_of(app: dict[str, Any]) -> str:
