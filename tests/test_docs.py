@@ -63,7 +63,7 @@ def broken_links(site: Path) -> list[str]:
 @pytest.fixture(scope="module")
 def site() -> Path:
     """The site that `make docs` has built."""
-    done = subprocess.run(["make", "docs"], cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(["make", "--no-print-directory", "docs"], cwd=ROOT, capture_output=True, text=True, check=False)
     said = done.stdout + done.stderr
     assert done.returncode == 0 and "WARNING" not in said and "ERROR" not in said, said
     index = Path(done.stdout.split()[-1])
