@@ -1,10 +1,12 @@
-"""What all tests share: in which order they start."""
+"""What all tests share: in which order they start, and fresh targets."""
 
 from __future__ import annotations
 
 from itertools import chain, zip_longest
 
 import pytest
+
+from ansible_collections.flaskops.hosting.tests.targets.harness import TOPOLOGIES, NewTarget, Target
 
 
 @pytest.hookimpl(trylast=True)
@@ -14,3 +16,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     others = [item for item in items if item.path.parent.name != "load"]
     others.sort(key=lambda item: (item.get_closest_marker("molecule") is None, item.path.parent.name not in ("controllers", "aws")))
     items[:] = [item for item in chain.from_iterable(zip_longest(others, load)) if item]
+
+
+@pytest.fixture(scope="module")
+def new_target(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> NewTarget:
+    """Starts targets, and removes them after the module's last test."""
+
+    def start(address: str, variant: str = "ubuntu-like") -> Target:
+        name = f"{request.path.stem}-{address.rpartition('.')[2]}".replace("_", "-")
+        topology = getattr(request.module, "TOPOLOGY", TOPOLOGIES[0])
+        target = Target(name, address, variant, tmp_path_factory.mktemp(name), topology)
+        request.addfinalizer(target.down)
+        target.up()
+        return target
+
+    return start

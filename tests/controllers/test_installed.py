@@ -14,9 +14,8 @@ import pytest
 import yaml
 
 from ansible_collections.flaskops.hosting.tests.aws.conftest import moto
-from ansible_collections.flaskops.hosting.tests.controllers.conftest import Start
 from ansible_collections.flaskops.hosting.tests.controllers.controller import COLLECTION, Controller
-from ansible_collections.flaskops.hosting.tests.targets.harness import ROOT, TOPOLOGIES, missing
+from ansible_collections.flaskops.hosting.tests.targets.harness import ROOT, TOPOLOGIES, NewTarget, missing
 
 KINDS = pytest.mark.parametrize("kind", ["oldest", "newest"], scope="module")
 CORE = {"oldest": "2.17.", "newest": "2.21."}
@@ -31,16 +30,16 @@ APP = "-e flask_app_name=blueoctopus --limit nginx_gunicorn"
 
 
 @pytest.fixture(scope="module")
-def controller(start: Start, kind: str) -> Controller:
+def controller(new_target: NewTarget, kind: str) -> Controller:
     """A machine with one of the two."""
-    return Controller(start(CONTROLLER[kind], f"controller-{kind}"))
+    return Controller(new_target(CONTROLLER[kind], f"controller-{kind}"))
 
 
 @pytest.fixture(scope="module")
-def hosts(start: Start, kind: str) -> dict[str, str]:
+def hosts(new_target: NewTarget, kind: str) -> dict[str, str]:
     """The address of a fresh target for each topology."""
     for topology, address in HOSTS[kind].items():
-        start(address, "debian13" if topology == "apache_uwsgi_mysql" else "ubuntu-like")
+        new_target(address, "debian13" if topology == "apache_uwsgi_mysql" else "ubuntu-like")
     return HOSTS[kind]
 
 
@@ -64,7 +63,7 @@ def inventory_of_apps(directory: str) -> dict[str, Any]:
 
 @KINDS
 def test_it_is_the_ansible_that_is_meant(controller: Controller, kind: str) -> None:
-    """And the page of a module is shown by it."""
+    """The oldest that is let in, and the newest that there is."""
     assert f"[core {CORE[kind]}" in controller.succeed("ansible --version").output
 
 

@@ -231,6 +231,9 @@ class Target:
         return {**paths, **{line: "unit" for line in units.splitlines()}}
 
 
+NewTarget = Callable[..., Target]  # the fixture: an address, and a variant
+
+
 def app(name: str, source: Path | str = APPS / "probe", **settings: Any) -> dict[str, Any]:
     """The variables of an app with an account of its own; a setting's name may lack its `flask_app_`."""
     values = {"name": name, "source": str(source), "user": name, "requirements": "", **settings}

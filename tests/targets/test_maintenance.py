@@ -12,8 +12,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.flaskops.hosting.tests.targets.conftest import NewTarget
-from ansible_collections.flaskops.hosting.tests.targets.harness import Answer, Play, Target, app, differences, missing, write_source
+from ansible_collections.flaskops.hosting.tests.targets.harness import Answer, NewTarget, Play, Target, app, differences, missing, write_source
 
 ADDRESS, APACHE = "198.18.2.210", "198.18.2.211"
 DEFAULT_PAGE = "<h1>Closed for maintenance</h1>"
