@@ -63,18 +63,28 @@ def activate(release: Release, front: dict[str, Any] | None) -> list[str]:
     except (ReleaseError, OSError) as error:
         reason, log = str(error), instance_log(release)
         if not was_live:
-            with contextlib.suppress(OSError):  # a full disk must not keep the release before from serving
-                release.mark_failed(reason, log)
             try:
                 _go_back(release, before)
             except (ReleaseError, OSError) as other:  # as after a move, when the front of before is gone
                 reason += f". Nor does the release before start again: {other}"
+            with contextlib.suppress(OSError):  # on a full disk; marked when it serves no more, so that no power cut leaves it live and failed
+                release.mark_failed(reason, log)
         raise ReleaseError(reason, log) from None
     for instance in other_instances(release):
         instance.stop()
     for manager in {type(instance) for instance in others} - {type(instance_of(release))}:
         manager.forget(release.tree)
     return steps.taken
+
+
+def stop_stray(release: Release) -> None:
+    """Stop what still runs of a release that will be staged anew, such as one that a boot started after a power cut.
+
+    Its directory would be taken from under its processes, and starting what runs already changes nothing.
+    """
+    for instance in active_instances(release.tree):
+        if instance.release == release.name:
+            instance.stop()
 
 
 def stop_all(tree: Tree, instances: list[Instance]) -> None:

@@ -377,6 +377,7 @@ def stage(options: dict[str, Any], tree: Tree, check_mode: bool) -> dict[str, An
     with tree.lock():
         if plan.payload["archive"] is None and not options["archive"] and not staging.sibling_with_same_build(plan, release):
             return {"archive_needed": True, "changed": False}
+        activation.stop_stray(release)
         release, steps = staging.stage(plan)
     return {**result, "release": release.name, "changed": bool(steps), "diff": diff, "steps": steps}
 

@@ -162,6 +162,18 @@ def test_power_is_cut(host: Target, tmp_path: Path, moment: str) -> None:
     assert host.converge(apps).recap["changed"] == 0
 
 
+def test_refused_release_runs_after_a_boot(host: Target, tmp_path: Path) -> None:
+    """The power went after it was refused and before it was stopped: staged again, it is not taken from under its processes."""
+    for version in ("refused", "better"):
+        host.converge(shop(release(tmp_path / version, version)))
+    refused = next(name for name in host.releases("shop") if host.succeeds(f"grep \"'refused'\" /srv/shop/releases/{name}/code/main.py"))
+    host.run(f"echo '{{}}' >/srv/shop/releases/{refused}/failed.json")
+    host.run(f"cd /srv/shop/releases/{refused} && cp app.service /etc/systemd/system/shop@{refused}.service && systemctl start shop@{refused}")
+    with served_throughout(host, {"better", "refused"}):
+        host.converge(shop(tmp_path / "refused"))
+    assert served(host) == "refused"
+
+
 def _ask_slowly(host: Target) -> None:
     try:
         host.get("/slow")

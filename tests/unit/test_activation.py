@@ -17,13 +17,18 @@ from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree impo
 def steps(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What was done, in order; nothing of it reaches systemd."""
     done: list[str] = []
-    flip = Tree.point_current_to
+    flip, mark = Tree.point_current_to, Release.mark_failed
+
+    def mark_failed(release: Release, *why: str) -> None:
+        done.append(f"mark {release.name}")
+        mark(release, *why)
 
     def point(tree: Tree, release: Release) -> None:
         done.append(f"flip {release.name}")
         flip(tree, release)
 
     monkeypatch.setattr(Tree, "point_current_to", point)
+    monkeypatch.setattr(Release, "mark_failed", mark_failed)
     monkeypatch.setattr(activation, "start_instance", lambda release: done.append(f"start {release.name}"))
     monkeypatch.setattr(SystemdInstance, "stop", lambda instance: done.append(f"stop {instance.release}"))
     monkeypatch.setattr(SystemdInstance, "is_up", lambda _instance: False)
@@ -74,7 +79,7 @@ def test_a_release_that_does_not_start_never_gets_the_switch(tmp_path: Path, ste
     with pytest.raises(ReleaseError, match="does not start") as caught:
         activation.activate(tree.release("new"), FRONT)
     assert caught.value.log == "the app's last lines"
-    assert steps == ["stop new"]
+    assert steps == ["stop new", "mark new"]
     assert tree.live() == tree.release("old")
     assert tree.release("new").has_failed()
 
@@ -91,7 +96,7 @@ def test_a_release_that_fails_at_the_front_is_switched_back(
     monkeypatch.setattr(activation, "wait_for_health", fail)
     with pytest.raises(ReleaseError, match="502"):
         activation.activate(tree.release("new"), FRONT)
-    assert steps[-3:] == ["flip old", "stop new", "start old"]
+    assert steps[-4:] == ["flip old", "stop new", "start old", "mark new"]
     assert tree.live() == tree.release("old")
     assert tree.release("new").has_failed() and not tree.release("old").has_failed()
 
