@@ -1,12 +1,23 @@
 # Copyright: flaskops contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Commands of the host, run without a shell."""
+"""Commands of the host, run without a shell: as root, or as an app's account."""
 
 from __future__ import annotations
 
 # pylint: disable=ansible-bad-function  # run_command is an AnsibleModule's, and none is at hand here
 
+import contextlib
+import grp
+import os
+import pwd
+import signal
 import subprocess
+import tempfile
+from pathlib import Path
+from typing import Any
+
+LOG_LINES = 30
+PLAIN_PATH = "/usr/local/bin:/usr/bin:/bin"
 
 
 def run(*words: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:
@@ -33,3 +44,40 @@ def unit_properties(unit: str, *names: str) -> dict[str, str]:
     """Ask systemd for properties of a unit, such as ``ActiveState``; ``{}`` where systemd cannot tell."""
     shown = run("systemctl", "show", unit, *[f"--property={name}" for name in names])
     return dict(line.split("=", 1) for line in shown.stdout.splitlines() if "=" in line)
+
+
+def run_as_account(
+    options: dict[str, Any], words: list[str], directory: Path, environment: dict[str, str], timeout: int,
+    stdin: str = "", keep_open: int | None = None,
+) -> tuple[int | None, str]:
+    """Run a command as the app's account and return its exit code, ``None`` after ``timeout`` seconds, and its output.
+
+    What it has left running in the background ends with it.
+    """
+    plain = {"PATH": PLAIN_PATH, "LANG": "C.UTF-8", "HOME": "/nonexistent"}
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as given, tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as written:
+        given.write(stdin)
+        given.seek(0)
+        process = subprocess.Popen(
+            words, cwd=directory, env={**plain, **environment}, umask=0o022, start_new_session=True,
+            stdin=given, stdout=written, stderr=subprocess.STDOUT, pass_fds=[keep_open] if keep_open else [],
+            user=pwd.getpwnam(options["user"]).pw_uid, group=grp.getgrnam(options["group"]).gr_gid, extra_groups=[],
+        )
+        code = None
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            code = process.wait(timeout)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # the whole session that was started above
+        process.wait()
+        written.seek(0)
+        return code, written.read()
+
+
+def tail(text: str) -> str:
+    """The last lines of a log."""
+    return "\n".join(text.strip().splitlines()[-LOG_LINES:])
+
+
+def write_to_disk(path: Path) -> None:
+    """Have the kernel write what it still holds in memory: what a mark calls complete must be so after a power cut too."""
+    run("sync", "--file-system", str(path))

@@ -6,13 +6,13 @@ from __future__ import annotations
 
 import shlex
 
+from ansible_collections.flaskops.hosting.plugins.module_utils.command import PLAIN_PATH, run_as_account, tail
 from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree import (
     Release,
     ReleaseError,
     hide_secrets,
     read_environment_file,
 )
-from ansible_collections.flaskops.hosting.plugins.module_utils.staging import PLAIN_PATH, run_as_account, tail
 
 COMMAND_TIMEOUT = 900  # seconds for each command: a migration of a large table takes its time
 

@@ -4,10 +4,7 @@
 
 from __future__ import annotations
 
-# pylint: disable=ansible-bad-function  # run_command is an AnsibleModule's, and none is at hand here
-
 import base64
-import contextlib
 import grp
 import hashlib
 import hmac
@@ -18,16 +15,13 @@ import os
 import pwd
 import secrets as random
 import shutil
-import signal
-import subprocess
 import tarfile
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.flaskops.hosting.plugins.module_utils import probe
-from ansible_collections.flaskops.hosting.plugins.module_utils.command import run
+from ansible_collections.flaskops.hosting.plugins.module_utils import probe, virtual_environment
+from ansible_collections.flaskops.hosting.plugins.module_utils.command import run, run_as_account, tail, write_to_disk
 from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree import (
     Release,
     ReleaseError,
@@ -41,12 +35,7 @@ from ansible_collections.flaskops.hosting.plugins.module_utils.steps import Step
 
 HOST_KEY = Path("/etc/flaskops/key")
 FRONT_GROUP = "www-data"  # of nginx and of Apache, on Debian and on Ubuntu
-GENTLY = ("nice", "-n", "10", "ionice", "-c", "3")  # a build waits for the apps that serve meanwhile
-BUILD_TIMEOUT = 900  # seconds for pip; compiling uWSGI on a small host takes minutes
-LOG_LINES = 30
 MEBIBYTE = 1024 * 1024
-LITTLE_SPACE = 64  # MiB; a venv with a framework and a server takes about as many
-PLAIN_PATH = "/usr/local/bin:/usr/bin:/bin"
 
 
 @dataclass(frozen=True)
@@ -140,9 +129,7 @@ def stage(plan: Plan) -> tuple[Release, list[str]]:
         with steps.take("laid down the code"):
             make_tree(plan)
             unpack_code(plan, release)
-        there = (plan.tree.venvs / venv / "complete").exists()
-        with steps.take(f"{'took' if there else 'built'} the virtual environment {venv}"):
-            build_venv(plan, release, venv)
+        link_venv(plan, release, venv, steps)
         write_settings(plan, release)
         with steps.take(f"pre-flight, {plan.options['module']} answered {plan.options['health_path']}"):
             preflight(plan, release)
@@ -279,54 +266,14 @@ def _open_to_front(code: Path, name: str) -> None:
             path.chmod(0o755 if path.is_dir() else 0o644)
 
 
-def build_venv(plan: Plan, release: Release, name: str) -> None:
-    """Make the venv, unless a release before had the same; built as the app's account, then root's."""
+def link_venv(plan: Plan, release: Release, name: str, steps: Steps) -> None:
+    """Give the release its venv, which is built unless a release before had the same."""
     venv = plan.tree.venvs / name
-    complete = venv / "complete"
-    if not complete.exists():
-        if venv.exists():
-            shutil.rmtree(venv)
-        try:
-            _install(plan, venv, release.path / "code")
-        except ReleaseError:
-            shutil.rmtree(venv, ignore_errors=True)
-            raise
-        write_to_disk(venv)
-        complete.touch()
-    (release.path / ".venv").symlink_to(Path("../../venvs") / name)
-
-
-def _install(plan: Plan, venv: Path, source: Path) -> None:
-    options = plan.options
-    uid, gid = pwd.getpwnam(options["user"]).pw_uid, grp.getgrnam(options["group"]).gr_gid
-    venv.mkdir(mode=0o755)
-    os.chown(venv, uid, gid)
-    wanted = list(options["server_requirements"])
-    if options["requirements"]:
-        wanted = ["--requirement", options["requirements"], *wanted]
-    pip = [str(venv / "bin" / "python"), "-m", "pip", "install", "--quiet", "--no-cache-dir", *wanted]
-    with tempfile.TemporaryDirectory(prefix="flaskops-build-") as home:
-        os.chown(home, uid, gid)
-        environment = {"HOME": home, "TMPDIR": home, "PIP_NO_INPUT": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
-        for words in [[options["python"], "-m", "venv", str(venv)], pip if wanted else []]:
-            code, output = run_as_account(options, [*GENTLY, *words], source, environment, BUILD_TIMEOUT) if words else (0, "")
-            if code != 0:
-                errors = [line for line in output.splitlines() if line.lower().startswith("error:")]
-                reason = "took too long" if code is None else (errors or ["see the log"])[-1]
-                free = shutil.disk_usage(venv).free // MEBIBYTE
-                if free < LITTLE_SPACE:  # neither pip nor venv says so by itself in every case
-                    reason += f" ({free} MiB are free at {plan.tree.venvs})"
-                raise ReleaseError(f"the venv cannot be built: {reason}", tail(output))
-    for directory, names, files in os.walk(venv):
-        for path in [directory, *[os.path.join(directory, one) for one in names + files]]:
-            os.chown(path, 0, 0, follow_symlinks=False)
-            if not os.path.islink(path):  # a package may bring files that everybody can write
-                os.chmod(path, os.stat(path).st_mode & ~0o022)
-
-
-def write_to_disk(path: Path) -> None:
-    """Have the kernel write what it still holds in memory: what a mark calls complete must be so after a power cut too."""
-    run("sync", "--file-system", str(path))
+    there = virtual_environment.is_built(venv)
+    with steps.take(f"{'took' if there else 'built'} the virtual environment {name}"):
+        if not there:
+            virtual_environment.build(plan.options, venv, release.path / "code")
+        (release.path / ".venv").symlink_to(Path("../../venvs") / name)
 
 
 def write_settings(plan: Plan, release: Release) -> None:
@@ -376,35 +323,3 @@ def preflight(plan: Plan, release: Release) -> None:
         raise ReleaseError(f"importing {module} ended the process (code {code})", tail(output))
     if not verdict["ok"]:
         raise ReleaseError(verdict["reason"], tail(output + verdict["log"]))
-
-
-def run_as_account(
-    options: dict[str, Any], words: list[str], directory: Path, environment: dict[str, str], timeout: int,
-    stdin: str = "", keep_open: int | None = None,
-) -> tuple[int | None, str]:
-    """Run a command as the app's account and return its exit code, ``None`` after ``timeout`` seconds, and its output.
-
-    What it has left running in the background ends with it.
-    """
-    plain = {"PATH": PLAIN_PATH, "LANG": "C.UTF-8", "HOME": "/nonexistent"}
-    with tempfile.TemporaryFile("w+", encoding="utf-8") as given, tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as written:
-        given.write(stdin)
-        given.seek(0)
-        process = subprocess.Popen(
-            words, cwd=directory, env={**plain, **environment}, umask=0o022, start_new_session=True,
-            stdin=given, stdout=written, stderr=subprocess.STDOUT, pass_fds=[keep_open] if keep_open else [],
-            user=pwd.getpwnam(options["user"]).pw_uid, group=grp.getgrnam(options["group"]).gr_gid, extra_groups=[],
-        )
-        code = None
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            code = process.wait(timeout)
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)  # the whole session that was started above
-        process.wait()
-        written.seek(0)
-        return code, written.read()
-
-
-def tail(text: str) -> str:
-    """The last lines of a log."""
-    return "\n".join(text.strip().splitlines()[-LOG_LINES:])

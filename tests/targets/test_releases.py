@@ -189,6 +189,19 @@ def test_changed_requirements_are_a_new_venv(host: Target, tmp_path: Path) -> No
     assert host.succeeds(f"{after}/bin/python -c 'import itsdangerous'")
 
 
+def test_a_venv_has_pip_from_its_own_python(host: Target, tmp_path: Path) -> None:
+    """pip is copied from a venv that is kept for all apps, and that nobody else can write; another Python's is not taken."""
+    blank = host.run("echo /var/cache/flaskops/venvs/*")
+    assert host.run("find /var/cache/flaskops ! -type l '(' ! -user root -o -perm /022 ')'") == ""
+    version = host.run(f"cat {blank}/complete")
+    host.run(f"echo an older version >{blank}/complete && touch {blank}/lib/older")
+    files = {"main.py": probe("one"), "requirements.txt": "itsdangerous==2.1.2\n"}
+    host.converge(shop(write_source(tmp_path, files), requirements="requirements.txt"))
+    assert host.run(f"cat {blank}/complete") == version == host.run("python3 -c 'import sys; print(sys.version)'")
+    assert not host.succeeds(f"test -e {blank}/lib/older || test -e /srv/shop/current/.venv/lib/older")
+    assert " /srv/shop/current/.venv/" in host.run("/srv/shop/current/.venv/bin/python -m pip --version")
+
+
 def test_old_releases_are_pruned(host: Target, tmp_path: Path) -> None:
     """As many as asked for stay, the live one among them, and no venv that none of them needs; only the live one has a unit."""
     for version in ("four", "five", "six"):
