@@ -21,7 +21,7 @@ GIVE_UP = 60  # seconds without an answer
 PAUSE = 4  # seconds between two long requests of one client: nearly every release meets some
 # Milliseconds between two short requests of one client. With none, the releases would wait for a processor most of the time; other tests
 # that run side by side do so even with this few.
-SHORT_PAUSE = 40 if os.environ.get("LOAD") == "all" else 160
+SHORT_PAUSE = 40 if os.environ.get("LOAD") == "all" else 300
 COUNT = ROOT / "tests/load/count.lua"
 
 
