@@ -67,7 +67,8 @@ def activate(release: Release, front: dict[str, Any] | None) -> list[str]:
                 _go_back(release, before)
             except (ReleaseError, OSError) as other:  # as after a move, when the front of before is gone
                 reason += f". Nor does the release before start again: {other}"
-            with contextlib.suppress(OSError):  # on a full disk; marked when it serves no more, so that no power cut leaves it live and failed
+            # when it serves no more, so that no power cut leaves it live and failed; a full disk has no room for the mark
+            with contextlib.suppress(OSError):
                 release.mark_failed(reason, log)
         raise ReleaseError(reason, log) from None
     for instance in other_instances(release):

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 LOG_LINES = 30
+MEBIBYTE = 1024 * 1024
 PLAIN_PATH = "/usr/local/bin:/usr/bin:/bin"
 
 

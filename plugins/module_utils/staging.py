@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.flaskops.hosting.plugins.module_utils import probe, virtual_environment
-from ansible_collections.flaskops.hosting.plugins.module_utils.command import run, run_as_account, tail, write_to_disk
+from ansible_collections.flaskops.hosting.plugins.module_utils.command import MEBIBYTE, run, run_as_account, tail, write_to_disk
 from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree import (
     Release,
     ReleaseError,
@@ -35,7 +35,6 @@ from ansible_collections.flaskops.hosting.plugins.module_utils.steps import Step
 
 HOST_KEY = Path("/etc/flaskops/key")
 FRONT_GROUP = "www-data"  # of nginx and of Apache, on Debian and on Ubuntu
-MEBIBYTE = 1024 * 1024
 
 
 @dataclass(frozen=True)

@@ -15,14 +15,13 @@ import tempfile
 from pathlib import Path
 from typing import Any, Iterator
 
-from ansible_collections.flaskops.hosting.plugins.module_utils.command import run, run_as_account, tail, write_to_disk
+from ansible_collections.flaskops.hosting.plugins.module_utils.command import MEBIBYTE, run, run_as_account, tail, write_to_disk
 from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree import ReleaseError
 
 BLANKS = Path("/var/cache/flaskops/venvs")
 COMPLETE_MARK = "complete"
 GENTLY = ("nice", "-n", "10", "ionice", "-c", "3")  # a build waits for the apps that serve meanwhile
 BUILD_TIMEOUT = 900  # seconds for pip; compiling uWSGI on a small host takes minutes
-MEBIBYTE = 1024 * 1024
 LITTLE_SPACE = 64  # MiB; a venv with a framework and a server takes about as many
 
 
