@@ -1,6 +1,6 @@
 # Copyright: flaskops contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The controller's part of survey: complete and check the variables, then judge them by what the host has."""
+"""The controller's half of the module ``survey``: it checks variables, asks the host, and plans what the run will do."""
 
 from __future__ import annotations
 
@@ -10,8 +10,15 @@ from typing import Any
 
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.flaskops.hosting.plugins.plugin_utils import placement, settings
+from ansible_collections.flaskops.hosting.plugins.plugin_utils import plan, settings
+from ansible_collections.flaskops.hosting.plugins.plugin_utils.app import App
+from ansible_collections.flaskops.hosting.plugins.plugin_utils.conflicts import conflicts
+from ansible_collections.flaskops.hosting.plugins.plugin_utils.database import plan_database
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.source import GIT_URL, SourceError, open_source
+from ansible_collections.flaskops.hosting.plugins.plugin_utils.topologies import Topology, TopologyError, topology_of
+
+APP = "flask_app"
+LOOKED_FOR = ("user", "group", "python", "root")  # of an app, on its host
 
 
 class ActionModule(ActionBase):
@@ -20,43 +27,76 @@ class ActionModule(ActionBase):
     TRANSFERS_FILES = False
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Return the module's result with the settings, or a failure that lists every problem."""
+        """Return what the host has, with the settings and the plan; or a failure that lists every problem."""
         super().run(tmp, task_vars)
-        task_vars = task_vars or {}
-        options = dict(self._task.args)
-        roles = options.get("roles") or []
-        if not roles:
-            return self._execute_module("flaskops.hosting.survey", module_args=options, task_vars=task_vars)
-        own = options.pop("variables", None) or {}
-        topology = placement.Topology(**options.pop("topology", None) or {"name": ""})
-        found = settings.Settings(roles, task_vars, own, self._load, self._render)
-        of_an_app = "flask_app" in roles
-        problems = found.problems or (list(_problems_of_source(found.values)) if of_an_app else [])
+        options, variables = dict(self._task.args), task_vars or {}
+        role, own = options.pop("role", ""), options.pop("variables", None) or {}
+        given_topology = options.pop("topology", "")
+        if role != APP:
+            return self._survey_role(role, own, options, variables)
+        try:
+            return self._survey_app(own, given_topology, options, variables)
+        except TopologyError as error:
+            return _refusal([str(error)])
+
+    def _survey_role(self, role: str, own: dict[str, Any], options: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
+        """Look at the host; and check the variables of a database, and plan the run for it, if its role is named."""
+        found = settings.Settings([role] if role else [], variables, own, self._load, self._render)
+        if role and found.problems:
+            return _refusal(found.problems)
+        host = self._look(options, variables)
+        if not role or host.get("failed"):
+            return host
+        return {**host, "settings": found.values, **plan_database(found.values, host)}
+
+    def _survey_app(self, own: dict[str, Any], role_topology: str, options: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
+        """Raises ``TopologyError``."""
+        name, state = (self._value(key, own, variables) for key in ("flask_app_name", "flask_app_state"))
+        topology = None
+        if state != "absent":  # removing goes by what the host has noted
+            given = self._value("flask_app_topology", own, variables)
+            topology = topology_of(f"the app {name}" if name else "an app", given, role_topology, variables.get("group_names", []))
+        found = settings.Settings(topology.roles if topology else [APP], variables, own, self._load, self._render)
+        problems = found.problems or list(_problems_of_source(found.values))
         if problems:
             return _refusal(problems)
-        for name, packages in (options.pop("packages_by_setting", None) or {}).items():
-            value = found.values.get(name)
-            options["packages"] = [*options.get("packages", []), *packages.get(str(value), packages.get("*", []) if value else [])]
-        host = self._look(options, found.values, task_vars)
+        if topology is None:
+            return self._survey_absent(found.values, options, variables)
+        return self._survey_present(App(found.values, topology), topology, options, variables)
+
+    def _survey_absent(self, values: dict[str, Any], options: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
+        name = values["flask_app_name"]
+        host = self._look({**options, **_looked_for(values)}, variables)
         if host.get("failed"):
             return host
-        if not of_an_app:
-            return {**host, "settings": found.values}
-        recorded = placement.recorded(found.values, host)
-        if found.values["flask_app_state"] == "absent" and not recorded.items() <= found.values.items():
-            found.values.update(recorded)  # who removes an app need not remember where it was
-            host = self._look(options, found.values, task_vars)
-        if found.values["flask_app_state"] == "present":
-            problems = list(placement.conflicts(found.values, host, topology))
+        record = host["apps"].get(name, {})
+        recorded = {f"flask_app_{key}": record[key] for key in ("root", "user", "group") if record.get(key)}
+        if not recorded.items() <= values.items():  # who removes an app need not remember where it was
+            values = {**values, **recorded}
+            host = self._look({**options, **_looked_for(values)}, variables)
+        return {**host, "settings": values, "before": record, **plan.plan_absent(name, host)}
+
+    def _survey_present(self, app: App, topology: Topology, options: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
+        options = {**options, **_looked_for(app.values), "packages": [*options.get("packages", []), *plan.packages(app)]}
+        host = self._look(options, variables)
+        if host.get("failed"):
+            return host
+        host["check_mode"] = self._task.check_mode
+        problems = list(conflicts(app, host))
         if problems:
             return _refusal(problems)
-        reached_at = str(task_vars.get("ansible_host") or task_vars.get("inventory_hostname"))
-        return {**host, "settings": found.values, **placement.derive(found.values, host, topology, reached_at)}
+        reached_at = str(variables.get("ansible_host") or variables.get("inventory_hostname"))
+        planned = plan.plan_present(app, host, reached_at, str(variables.get("ansible_user") or "ubuntu"))
+        before = host["apps"].get(app.name, {})
+        return {**host, "settings": app.values, "topology": topology.name, "before": before, **planned}
 
-    def _look(self, options: dict[str, Any], values: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
-        looked_for = {name: values[f"flask_app_{name}"] for name in ("user", "group", "python") if f"flask_app_{name}" in values}
-        arguments = {**options, **looked_for}
-        return self._execute_module("flaskops.hosting.survey", module_args=arguments, task_vars=task_vars)
+    def _value(self, name: str, own: dict[str, Any], variables: dict[str, Any]) -> str:
+        """A variable that must be known before the others can be checked; empty if it is not given."""
+        value = own.get(name, variables.get(name, ""))
+        return str(self._render(value, {**variables, **own}) or "")
+
+    def _look(self, options: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
+        return self._execute_module("flaskops.hosting.survey", module_args=options, task_vars=variables)
 
     def _load(self, path: Path) -> Any:
         # the roles' own files, so their templates may be trusted; before ansible-core 2.19 all are
@@ -65,6 +105,10 @@ class ActionModule(ActionBase):
 
     def _render(self, value: Any, variables: dict[str, Any]) -> Any:
         return self._templar.copy_with_new_env(available_variables=variables).template(value)
+
+
+def _looked_for(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: values[f"flask_app_{name}"] for name in LOOKED_FOR}
 
 
 def _problems_of_source(values: dict[str, Any]) -> list[str]:

@@ -8,12 +8,13 @@ from typing import Any, Callable
 
 DOCUMENTATION = r"""
 name: chosen_apps
-short_description: Choose one of a host's apps
+short_description: Choose some of a host's apps
 version_added: 0.1.0
 description:
   - Of a list of apps, keeps the one that was chosen, with what was given for this run laid over it. Without a choice, keeps all.
     A host without the chosen app has none left, so a loop does nothing there.
-positional: _input, chosen
+  - With a topology, leaves out the apps that say that they belong to another one.
+positional: _input, chosen, topology, of_host
 author: flaskops contributors (@flaskops)
 options:
   _input:
@@ -25,6 +26,14 @@ options:
     description: The chosen app's C(flask_app_name), and variables that win over its own. Empty for no choice.
     type: dict
     default: {}
+  topology:
+    description: Name of the topology whose apps are kept. Empty for all.
+    type: str
+    default: ""
+  of_host:
+    description: The host's C(flask_app_topology), for apps that have none of their own.
+    type: str
+    default: ""
 """
 
 EXAMPLES = r"""
@@ -44,8 +53,12 @@ _value:
 """
 
 
-def chosen_apps(apps: list[dict[str, Any]], chosen: dict[str, Any] | None = None) -> list[dict[str, Any]]:
-    """The apps of that name with the other variables laid over them; all apps where none is chosen."""
+def chosen_apps(
+    apps: list[dict[str, Any]], chosen: dict[str, Any] | None = None, topology: str = "", of_host: str = ""
+) -> list[dict[str, Any]]:
+    """The apps of that name with the other variables laid over them, all if none is chosen; without those of another topology."""
+    if topology:
+        apps = [app for app in apps if app.get("flask_app_topology", of_host) in ("", topology)]
     if not chosen:
         return apps
     # a host with one app may have its variables plainly, and then an empty dictionary stands for it

@@ -9,15 +9,17 @@ import os
 import shutil
 import time
 from pathlib import Path
-from typing import Any, Union
+from typing import Any
 
 from ansible_collections.flaskops.hosting.plugins.module_utils import strategy_blue_green, strategy_in_place
 from ansible_collections.flaskops.hosting.plugins.module_utils.command import run
 from ansible_collections.flaskops.hosting.plugins.module_utils.health import ask
 from ansible_collections.flaskops.hosting.plugins.module_utils.in_use import in_use
+from ansible_collections.flaskops.hosting.plugins.module_utils.instance import Instance
 from ansible_collections.flaskops.hosting.plugins.module_utils.instance_apache import ApacheInstance
 from ansible_collections.flaskops.hosting.plugins.module_utils.instance_supervisord import SupervisordInstance
 from ansible_collections.flaskops.hosting.plugins.module_utils.instance_systemd import SystemdInstance
+from ansible_collections.flaskops.hosting.plugins.module_utils.record import InstanceFacts, Record
 from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree import (
     FAILED_MARK,
     Release,
@@ -30,23 +32,30 @@ from ansible_collections.flaskops.hosting.plugins.module_utils.steps import Step
 MANAGERS = {"systemd": SystemdInstance, "supervisord": SupervisordInstance, "apache": ApacheInstance}
 STRATEGIES = {"blue_green": strategy_blue_green.switch, "in_place": strategy_in_place.switch}
 DRAIN_TIMEOUT = 60  # seconds till an instance that gets no new connections has taken those that wait for it
-Instance = Union[SystemdInstance, SupervisordInstance, ApacheInstance]
 
 
-def instance_of(release: Release) -> Instance:
-    """What runs a release."""
-    return MANAGERS[release.facts()["manager"]](release.tree, release.name)
+def instances_of(release: Release) -> list[Instance]:
+    """What runs a release, in the order of its start."""
+    return [MANAGERS[facts.manager](release, facts) for facts in release.facts().instances if facts.manager in MANAGERS]
+
+
+def web_of(release: Release) -> Instance:
+    """What answers the visitors of a release."""
+    facts = release.facts().web
+    return MANAGERS[facts.manager](release, facts)
 
 
 def strategy_of(release: Release) -> str:
-    """``blue_green`` where each release has a socket of its own, ``in_place`` in Apache."""
-    return "blue_green" if release.facts()["listen"] else "in_place"
+    """``blue_green`` if each release has a socket of its own, ``in_place`` in Apache."""
+    return "blue_green" if release.facts().web.socket else "in_place"
 
 
 def is_live(release: Release) -> bool:
     """Tell whether this release is the one that serves, now and after a boot."""
     live = release.tree.live()
-    return live is not None and live.name == release.name and instance_of(release).is_up() and not other_instances(release)
+    if live is None or live.name != release.name or other_instances(release):
+        return False
+    return all(one.is_up() for one in instances_of(release))
 
 
 def activate(release: Release, front: dict[str, Any] | None) -> list[str]:
@@ -73,7 +82,7 @@ def activate(release: Release, front: dict[str, Any] | None) -> list[str]:
         raise ReleaseError(reason, log) from None
     for instance in other_instances(release):
         instance.stop()
-    for manager in {type(instance) for instance in others} - {type(instance_of(release))}:
+    for manager in {type(instance) for instance in others} - managers_of(release):
         manager.forget(release.tree)
     return steps.taken
 
@@ -84,7 +93,7 @@ def stop_stray(release: Release) -> None:
     Its directory would be taken from under its processes, and starting what runs already changes nothing.
     """
     for instance in active_instances(release.tree):
-        if instance.release == release.name:
+        if instance.release == release:
             instance.stop()
 
 
@@ -99,7 +108,7 @@ def stop_all(tree: Tree, instances: list[Instance]) -> None:
 def previous(tree: Tree) -> Release:
     """The release to go back to: of those that were live before the one that is, and did not fail, the one that was so last.
 
-    Raises ``ReleaseError`` where there is none.
+    Raises ``ReleaseError`` if there is none.
     """
     live = tree.live()
     found = [one for one in tree.complete_releases() if one.went_live() and not one.has_failed() and one != live and suits_front(one)]
@@ -113,7 +122,10 @@ def previous(tree: Tree) -> Release:
 def suits_front(release: Release) -> bool:
     """Tell whether the front, which is configured for the live release, would reach this one: not one of another topology or mount."""
     live = release.tree.live()
-    return live is None or not live.is_complete() or all(release.facts()[fact] == live.facts()[fact] for fact in ("listen", "protocol", "mount"))
+    if live is None or not live.is_complete():
+        return True
+    mine, others = release.facts(), live.facts()
+    return (mine.web.socket, mine.web.protocol, mine.mount) == (others.web.socket, others.web.protocol, others.mount)
 
 
 class Switch:
@@ -126,9 +138,9 @@ class Switch:
         self.steps = steps
 
     def start_new(self) -> None:
-        """Start the new release's instance and wait until it is healthy on its own socket."""
+        """Start the new release's instances and wait until they are healthy on their own sockets."""
         with self.steps.take("started the new release, which is healthy"):
-            start_instance(self.release)
+            start_instances(self.release)
 
     def flip(self) -> None:
         """Point ``current`` to the new release."""
@@ -142,78 +154,95 @@ class Switch:
                 wait_for_health(self.release, self.front["address"], self.front["host"])
 
     def stop_old(self) -> None:
-        """Stop the instance that served before, once it has answered what it was asked."""
+        """Stop the instances that served before, once they have answered what they were asked."""
         if self.before is not None:
             with self.steps.take(f"had {self.before.name} end what it was asked, and stop"):
-                wait_till_accepted(self.before)
-                instance_of(self.before).stop()
+                for instance in instances_of(self.before):
+                    drain(instance)
+                    instance.stop()
 
 
-def start_instance(release: Release) -> None:
-    """Start a release's instance and wait until it answers its health path on its own socket, where it has one.
+def start_instances(release: Release) -> None:
+    """Start a release's instances and wait until each answers its health path on its own socket, if it has one.
 
-    Raises ``ReleaseError`` where it does not start or does not answer in its health timeout.
+    Raises ``ReleaseError`` if one does not start or does not answer in its health timeout.
     """
-    facts = release.facts()
-    instance_of(release).start()
-    if facts["listen"]:
-        wait_for_health(release, f"unix:{socket_of(release)}", facts["health_host"], facts["protocol"])
+    for instance in instances_of(release):
+        instance.start()
+        if instance.facts.socket:
+            wait_for_health(release, f"unix:{socket_of(instance)}", release.facts().health_host, instance.facts.protocol)
 
 
-def socket_of(release: Release) -> Path:
-    """The unix socket that a release's instance listens at."""
-    return release.path / release.facts()["listen"].removeprefix("unix:")
+def socket_of(instance: Instance) -> Path:
+    """The unix socket that an instance listens at."""
+    return instance.release.path / instance.facts.socket
 
 
-def wait_till_accepted(release: Release) -> None:
+def drain(instance: Instance) -> None:
     """Wait till an instance has accepted every connection that was made to it: one that waits is lost when the instance stops."""
     deadline = time.monotonic() + DRAIN_TIMEOUT
-    while waiting_connections(release) and instance_of(release).state() == "active" and time.monotonic() < deadline:
+    while waiting_connections(instance) and instance.state() == "active" and time.monotonic() < deadline:
         time.sleep(0.05)
 
 
-def waiting_connections(release: Release) -> int:
-    """How many connections were made to a release's socket and are not accepted yet."""
-    if not release.facts()["listen"]:
+def waiting_connections(instance: Instance) -> int:
+    """How many connections were made to an instance's socket and are not accepted yet."""
+    if not instance.facts.socket:
         return 0
-    listed = run("ss", "--listening", "--unix", "--no-header", "src", str(socket_of(release))).stdout.splitlines()
+    listed = run("ss", "--listening", "--unix", "--no-header", "src", str(socket_of(instance))).stdout.splitlines()
     return sum(int(line.split()[2]) for line in listed if len(line.split()) > 4)
 
 
 def wait_for_health(release: Release, address: str, host: str, protocol: str = "http") -> None:
     """Ask for the health path until it answers 2xx; ``address`` is ``unix:/path`` or ``host:port``, ``protocol`` ``http`` or ``uwsgi``.
 
-    Raises ``ReleaseError`` with the last answer, at once where the instance is dead.
+    Raises ``ReleaseError`` with the last answer, at once if the instance is dead.
     """
-    facts = release.facts()
-    timeout = facts["health_timeout"]
-    path = facts["mount"].rstrip("/") + facts["health_path"]
+    facts, web = release.facts(), web_of(release)
+    timeout = facts.health_timeout
+    path = facts.mount.rstrip("/") + facts.health_path
     deadline = time.monotonic() + timeout
     while True:
         answer = ask(address, host, path, timeout, protocol)
         if answer.startswith("2"):
             return
-        state = instance_of(release).state()
+        state = web.state()
         if state != "active":
-            raise ReleaseError(f"{instance_of(release).name} died after its start (it is {state})")
+            raise ReleaseError(f"{web.name} died after its start (it is {state})")
         if time.monotonic() > deadline:
             raise ReleaseError(f"{path} at {address} did not get healthy in {timeout:g} s: {answer}")
         time.sleep(0.05)
 
 
+def managers_of(release: Release) -> set[type]:
+    """What runs a release's instances."""
+    return {type(one) for one in instances_of(release)}
+
+
 def other_instances(release: Release) -> list[Instance]:
     """The instances of this app that are enabled or running and are not this release's."""
-    return [one for one in active_instances(release.tree) if one != instance_of(release)]
+    return [one for one in active_instances(release.tree) if one.release != release]
 
 
 def active_instances(tree: Tree) -> list[Instance]:
-    """The instances of this app that run, or would after a boot, whatever manages them."""
-    return [instance for manager in MANAGERS.values() for instance in sorted(manager.active(tree), key=lambda one: one.release)]
+    """The instances of this app that run, or would after a boot: those of its releases, whatever manages them, and nothing that is only named so."""
+    noted = [instance for release in tree.complete_releases() for instance in instances_of(release)]
+    active: list[Instance] = []
+    for manager in MANAGERS.values():
+        active += manager.active([instance for instance in noted if isinstance(instance, manager)])
+    return active
+
+
+def stray_instances(tree: Tree, record: Record) -> list[Instance]:
+    """The live release's instances as the app's record has them, whose release somebody has removed by hand."""
+    units = [(one, tree.release(one.unit.partition("@")[2].removesuffix(".service"))) for one in record.instances if one.unit]
+    gone = [SystemdInstance(release, InstanceFacts(name=one.name)) for one, release in units if one.manager == "systemd" and not release.is_complete()]
+    return list(SystemdInstance.active(gone))
 
 
 def instance_log(release: Release) -> str:
-    """The last lines that a release's instance wrote, without its secrets."""
-    return hide_secrets(instance_of(release).log(), release.secrets())
+    """The last lines that a release's web server wrote, without its secrets."""
+    return hide_secrets(web_of(release).log(), release.secrets())
 
 
 def prune(tree: Tree, keep: int, before: Release | None = None) -> list[str]:
@@ -225,7 +254,7 @@ def prune(tree: Tree, keep: int, before: Release | None = None) -> list[str]:
     failed = sorted(tree.releases.glob(f"*/{FAILED_MARK}"), key=lambda mark: mark.stat().st_mtime)
     live = tree.live()
     held = {one.name for one in releases[-keep:]} | {mark.parent.name for mark in failed[-keep:]}
-    held |= {one.release for one in active_instances(tree)} | {one.name for one in (live, before) if one}
+    held |= {one.release.name for one in active_instances(tree)} | {one.name for one in (live, before) if one}
     if all(path.name in held for path in tree.releases.iterdir()):
         return []
     releases_in_use, venvs_in_use = in_use(tree)
@@ -244,8 +273,9 @@ def _go_back(release: Release, before: Release | None) -> None:
         release.tree.current.unlink(missing_ok=True)
     elif release.tree.live() != before:
         release.tree.point_current_to(before)
-    instance_of(release).stop()
-    if before is None or type(instance_of(before)) is not type(instance_of(release)):
-        instance_of(release).forget(release.tree)
-    if before is not None and not instance_of(before).is_up():
-        start_instance(before)
+    for instance in instances_of(release):
+        instance.stop()
+    for manager in managers_of(release) - (managers_of(before) if before else set()):
+        manager.forget(release.tree)
+    if before is not None and not all(one.is_up() for one in instances_of(before)):
+        start_instances(before)

@@ -12,10 +12,11 @@ import signal
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any, Callable, Iterable
 
 from ansible_collections.flaskops.hosting.plugins.module_utils.command import run, unit_properties
-from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree import ReleaseError, Tree
+from ansible_collections.flaskops.hosting.plugins.module_utils.record import InstanceFacts
+from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree import Release, ReleaseError, Tree
 
 APACHE = "apache2.service"
 SITES = Path("/etc/apache2/flaskops")  # where each app has a file for each site that it is on
@@ -24,24 +25,22 @@ DRAIN_TIMEOUT = 600  # seconds till those that were told to end have ended; mod_
 MARK = "daemon-"  # the release's WSGI script notes its process in run/, and in that file that the app has loaded
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True)
 class ApacheInstance:
     """The daemon processes that have loaded a release."""
 
-    tree: Tree
-    release: str
+    release: Release
+    facts: InstanceFacts
 
     @property
     def name(self) -> str:
         """What people call it."""
-        return f"mod_wsgi's daemon process of {self.tree.app}@{self.release}"
+        return f"mod_wsgi's daemon process of {self.release.tree.app}@{self.release.name}"
 
     @classmethod
-    def active(cls, tree: Tree) -> set[ApacheInstance]:
-        """The releases of an app that a daemon process has loaded."""
-        if not tree.releases.is_dir():
-            return set()
-        return {found for found in (cls(tree, path.name) for path in tree.releases.iterdir()) if found._daemons_with_it()}
+    def active(cls, instances: Iterable[ApacheInstance]) -> list[ApacheInstance]:
+        """Those of the instances that a daemon process has loaded."""
+        return [one for one in instances if one._daemons_with_it()]
 
     def start(self) -> None:
         """Let the daemon processes start anew, each when it has answered what it was asked: one half first, while the other serves.
@@ -87,17 +86,16 @@ class ApacheInstance:
 
     def log(self) -> str:
         """The last lines that its processes wrote into the site's log, each once: every request loads a broken app anew."""
-        lines = run("tail", "--lines=1000", self.tree.release(self.release).facts()["log"]).stdout.splitlines()
+        lines = run("tail", "--lines=1000", self.facts.log).stdout.splitlines()
         mine = "|".join(map(str, self._marked())) or "none"
         found = [re.sub(rf"^.*?\[pid (?:{mine})(?::tid \d+)?\] (?:\[(?:client|remote) \S+\] )?", "", line, count=1) for line in lines]
         return "\n".join(list(dict.fromkeys(new for new, line in zip(found, lines) if new != line))[-80:])
 
     def _daemons(self) -> set[int]:
         """The app's daemon processes: Apache's children with the app's account. Their names are cut, so they tell nothing."""
-        release = self.tree.release(self.release)
         parent = int(unit_properties(APACHE, "MainPID").get("MainPID") or 0)
         try:
-            uid = pwd.getpwnam(release.facts()["user"]).pw_uid if release.is_complete() else -1
+            uid = pwd.getpwnam(self.release.facts().user).pw_uid
         except KeyError:
             return set()
         return {process for process in _children(parent) if _uid(process) == uid} if parent else set()
@@ -110,13 +108,13 @@ class ApacheInstance:
 
     def _wait_for_more(self, known: set[int], number: int) -> None:
         """Wait for so many other daemon processes in which the app has loaded. Raises ``ReleaseError`` where there are none in time."""
-        timeout = self.tree.release(self.release).facts()["health_timeout"]
+        timeout = self.release.facts().health_timeout
         if self.state() != "active" or not _wait(lambda: len(self._loaded() - known) >= number, timeout):
-            raise ReleaseError(f"{self.name} does not start: Apache has started none that loads it in {timeout} s")
+            raise ReleaseError(f"{self.name} does not start: Apache has started none that loads it in {timeout:g} s")
 
     def _loaded(self) -> set[int]:
         """The daemon processes in which the app has loaded, to its last line."""
-        run_directory = self.tree.release(self.release).path / "run"
+        run_directory = self.release.path / "run"
         return {process for process in self._daemons_with_it() if _content(run_directory / f"{MARK}{process}")}
 
     def _wait_till_loaded(self) -> None:
@@ -128,7 +126,7 @@ class ApacheInstance:
 
     def _marked(self, release: str = "") -> set[int]:
         """The processes that have once loaded this release, or those that a pattern names."""
-        return {int(mark.name.removeprefix(MARK)) for mark in self.tree.releases.glob(f"{release or self.release}/run/{MARK}*")}
+        return {int(mark.name.removeprefix(MARK)) for mark in self.release.tree.releases.glob(f"{release or self.release.name}/run/{MARK}*")}
 
 
 def _tell(processes: set[int]) -> None:

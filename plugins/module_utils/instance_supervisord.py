@@ -8,41 +8,42 @@ import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Iterable
 
 from ansible_collections.flaskops.hosting.plugins.module_utils.command import run
-from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree import ReleaseError, Tree
+from ansible_collections.flaskops.hosting.plugins.module_utils.record import InstanceFacts
+from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree import Release, ReleaseError, Tree
 
 PROGRAMS = Path("/etc/supervisor/conf.d")
 ALIVE = ("RUNNING", "STARTING")
 SUPERVISORD_TIMEOUT = 10  # seconds till it answers after its start
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True)
 class SupervisordInstance:
-    """The program ``<app>@<release>``; its file is the release's ``supervisor.conf``. It is there only while it shall run."""
+    """The program ``<app>@<release>``; its file is one of the release's. It is there only while it shall run."""
 
-    tree: Tree
-    release: str
-    FILE = "supervisor.conf"
+    release: Release
+    facts: InstanceFacts
 
     @property
     def name(self) -> str:
         """The program's name."""
-        return f"{self.tree.app}@{self.release}"
+        return f"{self.release.tree.app}@{self.release.name}"
 
     @property
     def _file(self) -> Path:
         return PROGRAMS / f"{self.name}.conf"
 
     @classmethod
-    def active(cls, tree: Tree) -> set[SupervisordInstance]:
-        """The instances of an app that supervisord is told of: it runs them, now and after a boot."""
-        return {cls(tree, path.stem.partition("@")[2]) for path in PROGRAMS.glob(f"{tree.app}@*.conf")}
+    def active(cls, instances: Iterable[SupervisordInstance]) -> list[SupervisordInstance]:
+        """Those of the instances that supervisord knows: it runs them, now and after a boot."""
+        return [one for one in instances if one._file.exists()]
 
     def start(self) -> None:
-        """Tell supervisord of the program, which starts it. Raises ``ReleaseError`` where it does not start."""
+        """Tell supervisord of the program, which starts it. Raises ``ReleaseError`` if it does not start."""
         PROGRAMS.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(self.tree.release(self.release).path / self.FILE, self._file)
+        shutil.copyfile(self.release.path / self.facts.file, self._file)
         run("systemctl", "enable", "--now", "supervisor.service")
         self._update()
         if self.state() != "active":
@@ -67,13 +68,13 @@ class SupervisordInstance:
 
     @staticmethod
     def forget(_tree: Tree) -> None:
-        """Stop supervisord where no program is left for it; what the app's programs wrote goes with their releases."""
+        """Stop supervisord if no program is left for it; what the app's programs wrote goes with their releases."""
         if not any(PROGRAMS.glob("*.conf")):
             run("systemctl", "disable", "--now", "supervisor.service")
 
     def log(self) -> str:
         """The last lines that it wrote."""
-        return run("tail", "--lines=80", str(self.tree.release(self.release).path / "supervisor.log")).stdout.strip()
+        return run("tail", "--lines=80", str(self.release.path / "supervisor.log")).stdout.strip()
 
     def _update(self) -> None:
         deadline = time.monotonic() + SUPERVISORD_TIMEOUT

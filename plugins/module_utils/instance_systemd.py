@@ -1,45 +1,49 @@
 # Copyright: flaskops contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""A release's instance as a systemd unit of its own, so that two releases can run side by side."""
+"""An instance under systemd."""
 
 from __future__ import annotations
 
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Iterable
 
 from ansible_collections.flaskops.hosting.plugins.module_utils.command import run, unit_properties
-from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree import ReleaseError, Tree
+from ansible_collections.flaskops.hosting.plugins.module_utils.record import InstanceFacts
+from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree import Release, ReleaseError, Tree
 
 UNITS = Path("/etc/systemd/system")
 WANTS = UNITS / "multi-user.target.wants"
+ALIVE = ("active", "activating", "deactivating", "failed", "reloading")
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True)
 class SystemdInstance:
-    """The unit ``<app>@<release>.service``; its file is the release's ``app.service``. It is there only while it shall run."""
+    """The unit ``<app>@<release>.service``; its file is one of the release's. It is there only while it shall run."""
 
-    tree: Tree
-    release: str
-    FILE = "app.service"
+    release: Release
+    facts: InstanceFacts
 
     @property
     def name(self) -> str:
         """The unit's name."""
-        return f"{self.tree.app}@{self.release}.service"
+        return f"{self.release.tree.app}@{self.release.name}.service"
 
     @classmethod
-    def active(cls, tree: Tree) -> set[SystemdInstance]:
-        """The instances of an app that run, or would after a boot."""
-        states = "--state=active,activating,deactivating,failed"
-        listed = run("systemctl", "list-units", "--plain", "--no-legend", states, f"{tree.app}@*.service").stdout
-        running = [line.split()[0] for line in listed.splitlines() if line.strip()]
-        enabled = [path.name for path in WANTS.glob(f"{tree.app}@*.service")]
-        return {cls(tree, unit.partition("@")[2].removesuffix(".service")) for unit in [*running, *enabled]}
+    def active(cls, instances: Iterable[SystemdInstance]) -> list[SystemdInstance]:
+        """Those of the instances that run, or would after a boot. Units that are none of these are nobody's business."""
+        known = {one.name: one for one in instances}
+        if not known:
+            return []
+        shown = run("systemctl", "show", "--property=Id,ActiveState", *known).stdout
+        states = [dict(line.split("=", 1) for line in unit.splitlines() if "=" in line) for unit in shown.split("\n\n")]
+        alive = {state.get("Id", "") for state in states if state.get("ActiveState") in ALIVE}
+        return [one for name, one in known.items() if name in alive or (WANTS / name).is_symlink()]
 
     def start(self) -> None:
-        """Install, enable and start the unit. Raises ``ReleaseError`` where it does not start."""
-        shutil.copyfile(self.tree.release(self.release).path / self.FILE, UNITS / self.name)
+        """Install, enable and start the unit. Raises ``ReleaseError`` if it does not start."""
+        shutil.copyfile(self.release.path / self.facts.file, UNITS / self.name)
         (UNITS / self.name).chmod(0o644)
         WANTS.mkdir(exist_ok=True)
         if not (WANTS / self.name).is_symlink():
@@ -70,8 +74,10 @@ class SystemdInstance:
     def forget(tree: Tree) -> None:
         """Let systemd forget that the app ever had units."""
         run("systemctl", "daemon-reload")
-        # systemd made it for the app's units, and would keep it, empty, till the next boot
-        run("systemctl", "stop", "system-" + tree.app.replace("-", r"\x2d") + ".slice")
+        # systemd made it for the app's units, and would keep it, empty, till the next boot; somebody else's unit may be in it
+        prefix = tree.app.replace("-", r"\x2d")
+        if not run("systemctl", "list-units", "--plain", "--no-legend", "--state=active,activating,deactivating", f"{tree.app}@*").stdout.strip():
+            run("systemctl", "stop", f"system-{prefix}.slice")
 
     def log(self) -> str:
         """The last lines that it wrote."""

@@ -38,7 +38,7 @@ def run_commands(release: Release, commands: list[str]) -> str:
 
 
 def _run(release: Release, command: str) -> tuple[int | None, str]:
-    account = {"user": release.facts()["user"], "group": release.path.group()}
+    account = {"user": release.facts().user, "group": release.path.group()}
     variables = read_environment_file((release.path / "environment").read_bytes().decode())
     venv = release.path / ".venv"
     path = f"{venv}/bin:{variables.get('PATH', PLAIN_PATH)}"

@@ -10,12 +10,13 @@ import os
 import re
 import shutil
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.flaskops.hosting.plugins.module_utils.record import RECORDS, Record, ReleaseFacts, read_json
+
 LOCKS = Path("/run/lock/flaskops")
-RECORDS = Path("/etc/flaskops/apps")
 LOCK_TIMEOUT = 60  # seconds till a deploy is refused because of another one
 COMPLETE_MARK = "release.json"
 FAILED_MARK = "failed.json"
@@ -62,6 +63,20 @@ class Tree:
         """The file that tells other runs what this app uses on the host."""
         return RECORDS / f"{self.app}.json"
 
+    def own_paths(self) -> list[Path]:
+        """Everything that is ever made in the app's directory; what else is there is somebody else's."""
+        return [self.current, self.fresh_current, self.maintenance, self.releases, self.venvs, self.shared]
+
+    @property
+    def fresh_current(self) -> Path:
+        """What becomes ``current`` in the next moment."""
+        return self.root / ".current.new"
+
+    def note(self, record: Record) -> None:
+        """Write what the host notes of this app."""
+        self.record.parent.mkdir(parents=True, exist_ok=True)
+        write_private(self.record, json.dumps(record.to_json(), indent=1, sort_keys=True))
+
     def release(self, name: str) -> Release:
         """The release of this name, whether it exists or not."""
         return Release(self, name)
@@ -90,19 +105,18 @@ class Tree:
         if not self.releases.is_dir():
             return []
         found = [self.release(path.name) for path in self.releases.iterdir()]
-        return sorted((one for one in found if one.is_complete()), key=lambda one: one.facts()["created"])
+        return sorted((one for one in found if one.is_complete()), key=lambda one: one.facts().created)
 
     def point_current_to(self, release: Release) -> None:
         """Flip the switch: one rename(2), so every connection sees the old release or the new one."""
-        fresh = self.root / ".current.new"
-        fresh.unlink(missing_ok=True)
-        fresh.symlink_to(Path("releases") / release.name)
-        os.replace(fresh, self.current)
+        self.fresh_current.unlink(missing_ok=True)
+        self.fresh_current.symlink_to(Path("releases") / release.name)
+        os.replace(self.fresh_current, self.current)
 
     def lock(self) -> Any:
         """Keep other deploys of this app away until the returned file is closed or its process ends; wait for one that is under way.
 
-        Raises ``ReleaseError`` where another deploy still holds the lock after a minute.
+        Raises ``ReleaseError`` if another deploy still holds the lock after a minute.
         """
         LOCKS.mkdir(mode=0o700, parents=True, exist_ok=True)
         handle = open(LOCKS / self.app, "a+", encoding="utf-8")
@@ -144,19 +158,19 @@ class Release:
         """Tell whether it was refused; such a release is kept to look at and never goes live."""
         return (self.path / FAILED_MARK).is_file()
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> ReleaseFacts:
         """What was noted when it was staged."""
-        return json.loads((self.path / COMPLETE_MARK).read_text(encoding="utf-8"))
+        return ReleaseFacts.read(self.path / COMPLETE_MARK)
 
     def secrets(self) -> dict[str, str]:
         """Its secret variables, to keep them out of what people read."""
         variables = read_environment_file((self.path / "environment").read_bytes().decode())
-        return {name: variables[name] for name in self.facts()["secrets"]}
+        return {name: variables[name] for name in self.facts().secrets if name in variables}
 
-    def mark_complete(self, facts: dict[str, Any]) -> None:
+    def mark_complete(self, facts: ReleaseFacts) -> None:
         """Note what it is made of; from here on it exists."""
-        facts = {**facts, "release": self.name, "created": time.time()}
-        write_private(self.path / COMPLETE_MARK, json.dumps(facts, indent=1))
+        noted = replace(facts, release=self.name, created=time.time())
+        write_private(self.path / COMPLETE_MARK, json.dumps(noted.to_json(), indent=1))
 
     def mark_failed(self, reason: str, log: str) -> None:
         """Note why it must never go live."""
@@ -166,21 +180,19 @@ class Release:
 
     def made(self) -> float:
         """When it was staged or refused, in seconds since 1970."""
-        return self.facts()["created"] if self.is_complete() else self.failure()["failed"]
+        return self.facts().created if self.is_complete() else self.failure().get("failed", 0)
 
     def mark_live(self) -> None:
         """Note that it has gone live, and when. Going back to it changes nothing of that: it keeps its place in the order."""
         write_private(self.path / LIVE_MARK, json.dumps({"live": time.time()}))
 
     def went_live(self) -> float:
-        """When it last went live by being released, in seconds since 1970; 0 where it never did."""
-        mark = self.path / LIVE_MARK
-        return json.loads(mark.read_text(encoding="utf-8"))["live"] if mark.is_file() else 0
+        """When it last went live by being released, in seconds since 1970; 0 if it never did."""
+        return read_json(self.path / LIVE_MARK).get("live", 0)
 
     def failure(self) -> dict[str, Any]:
-        """Why it was refused: ``reason``, ``log`` and ``failed``, the time; empty where it was not."""
-        mark = self.path / FAILED_MARK
-        return json.loads(mark.read_text(encoding="utf-8")) if mark.is_file() else {}
+        """Why it was refused: ``reason``, ``log`` and ``failed``, the time; empty if it was not."""
+        return read_json(self.path / FAILED_MARK)
 
     def discard(self) -> None:
         """Remove its directory."""

@@ -16,12 +16,13 @@ import pwd
 import secrets as random
 import shutil
 import tarfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ansible_collections.flaskops.hosting.plugins.module_utils import probe, virtual_environment
 from ansible_collections.flaskops.hosting.plugins.module_utils.command import MEBIBYTE, run, run_as_account, tail, write_to_disk
+from ansible_collections.flaskops.hosting.plugins.module_utils.record import InstanceFacts, Record, ReleaseFacts
 from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree import (
     Release,
     ReleaseError,
@@ -50,6 +51,11 @@ class Plan:
         """The variables of the process, secrets included."""
         return {**self.payload["environment"], **self.payload["secrets"]}
 
+    @property
+    def instances(self) -> list[InstanceFacts]:
+        """The processes that the release runs."""
+        return [InstanceFacts(**given) for given in self.options["instances"]]
+
     def venv_name(self) -> str:
         """The hash of what the venv holds: the requirements, the server's, and the Python it is made with."""
         python = self.options["python"]
@@ -65,7 +71,7 @@ class Plan:
             "venv": venv,
             "environment": self.environment,
             "settings": self.payload["settings"],
-            **{name: self.options[name] for name in ("module", "user", "group", "mount", "static", "shared", "listen", "protocol", "manager")},
+            **{name: self.options[name] for name in ("module", "user", "group", "mount", "static", "shared", "instances")},
         }
         digest = hmac.new(key, json.dumps(configuration, sort_keys=True).encode(), hashlib.sha256).hexdigest()
         return f"{self.payload['build'][:12]}-{digest[:8]}"
@@ -96,7 +102,7 @@ def host_key(create: bool) -> bytes:
     return key.encode()
 
 
-def foretell(plan: Plan) -> tuple[Release, dict[str, str]]:
+def dry_run(plan: Plan) -> tuple[Release, dict[str, str]]:
     """The release that staging would give, and the diff to the live one."""
     venv = plan.venv_name()
     # a dry run on a bare host cannot know the second half of the name, for the host has no key yet
@@ -104,7 +110,7 @@ def foretell(plan: Plan) -> tuple[Release, dict[str, str]]:
     release = plan.tree.release(name)
     live = plan.tree.live()
     before = describe(live.facts()) if live and live.is_complete() else []
-    after = describe({**facts_of(plan, venv), "release": release.name})
+    after = describe(replace(facts_of(plan, venv), release=release.name))
     return release, {
         "before_header": "live release",
         "after_header": "new release",
@@ -122,6 +128,7 @@ def stage(plan: Plan) -> tuple[Release, list[str]]:
     release = plan.tree.release(plan.release_name(venv, host_key(create=True)))
     if release.is_complete() and not release.has_failed():
         return release, []
+    claim_root(plan)
     release.discard()
     steps = Steps()
     try:
@@ -145,33 +152,47 @@ def stage(plan: Plan) -> tuple[Release, list[str]]:
     return release, steps.taken
 
 
-def facts_of(plan: Plan, venv: str) -> dict[str, Any]:
+def facts_of(plan: Plan, venv: str) -> ReleaseFacts:
     """What is noted with a release: what activation needs, and what a diff shows. Secrets are there as keyed hashes."""
     key = host_key(create=False)
     fingerprints = {name: hmac.new(key, value.encode(), "sha256").hexdigest()[:8] for name, value in plan.environment.items()}
-    names = ("app", "module", "user", "mount", "health_path", "health_host", "health_timeout", "listen", "protocol", "manager", "log", "shared")
-    return {
+    names = ("app", "module", "user", "mount", "health_path", "health_host", "health_timeout", "shared", "server_requirements")
+    return ReleaseFacts(
         **{name: plan.options[name] for name in names},
-        "build": plan.payload["build"],
-        "version": plan.payload["version"],
-        "files": plan.payload["manifest"],
-        "settings": {entry["dest"]: hashlib.sha256(entry["content"].encode()).hexdigest()[:8] for entry in plan.payload["settings"]},
-        "requirements": plan.payload["requirements_text"],
-        "server_requirements": plan.options["server_requirements"],
-        "venv": venv,
-        "environment": fingerprints,
-        "secrets": sorted(plan.payload["secrets"]),
-    }
+        instances=plan.instances,
+        build=plan.payload["build"],
+        version=plan.payload["version"],
+        files=plan.payload["manifest"],
+        settings={entry["dest"]: hashlib.sha256(entry["content"].encode()).hexdigest()[:8] for entry in plan.payload["settings"]},
+        requirements=plan.payload["requirements_text"],
+        venv=venv,
+        environment=fingerprints,
+        secrets=sorted(plan.payload["secrets"]),
+    )
 
 
-def describe(facts: dict[str, Any]) -> list[str]:
+def describe(facts: ReleaseFacts) -> list[str]:
     """A release as lines of text, made for a diff: what differs is a line that differs."""
-    lines = [f"{name}: {facts[name]}\n" for name in ("release", "build", "version", "module", "mount", "manager", "listen", "venv")]
-    requirements = facts["requirements"].splitlines() + facts["server_requirements"]
-    lines += [f"requirement: {line}\n" for line in requirements]
-    for title, entries in (("variable", facts["environment"]), ("setting", facts["settings"]), ("file", facts["files"])):
+    lines = [f"{name}: {getattr(facts, name)}\n" for name in ("release", "build", "version", "module", "mount", "venv")]
+    lines += [f"instance: {one.name}, {one.manager}, {one.protocol} at {one.socket or 'no socket of its own'}\n" for one in facts.instances]
+    lines += [f"requirement: {line}\n" for line in facts.requirements.splitlines() + facts.server_requirements]
+    for title, entries in (("variable", facts.environment), ("setting", facts.settings), ("file", facts.files)):
         lines += [f"{title}: {name} ({fingerprint})\n" for name, fingerprint in sorted(entries.items())]
     return lines
+
+
+def claim_root(plan: Plan) -> None:
+    """Note whose the app's directory is before anything is made in it. Raises ``ReleaseError`` if it holds somebody else's files."""
+    tree, options = plan.tree, plan.options
+    record = Record.read(tree.app, tree.record.parent)
+    if record and record.root == str(tree.root):
+        return
+    there = sorted(path.name for path in tree.root.iterdir()) if tree.root.is_dir() else []
+    if there:
+        shown = ", ".join(there[:10])
+        raise ReleaseError(f"root: {tree.root} holds files that are not this app's ({shown}); give the app a directory of its own")
+    made = Record(app=tree.app, root=str(tree.root), user=options["user"], group=options["group"], made_root=not tree.root.exists())
+    tree.note(made)
 
 
 def make_tree(plan: Plan) -> None:
@@ -216,7 +237,7 @@ def unpack_code(plan: Plan, release: Release) -> None:
 def sibling_with_same_build(plan: Plan, release: Release) -> Path | None:
     """Another release on the host that holds this code already, so that it need not be sent."""
     for other in plan.tree.complete_releases():
-        same = other.facts()["build"] == plan.payload["build"] and other.facts()["shared"] == plan.options["shared"]
+        same = (other.facts().build, other.facts().shared) == (plan.payload["build"], plan.options["shared"])
         if same and other.name != release.name:
             return other.path
     return None
@@ -284,7 +305,7 @@ def write_settings(plan: Plan, release: Release) -> None:
         path.chmod(0o640)
     environment = release.path / "environment"
     write_private(environment, environment_file(plan.environment))
-    if plan.options["manager"] == "apache":  # its daemon process is the account's before any Python runs, and must read it itself
+    if any(one.manager == "apache" for one in plan.instances):  # its daemon process is the account's before any Python runs, and must read it itself
         shutil.chown(environment, "root", plan.options["group"])
         environment.chmod(0o640)
     shutil.chown(release.path, "root", plan.options["group"])

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 # pylint: disable=ansible-bad-function  # run_command is an AnsibleModule's, and none is at hand here
 
+import contextlib
 import fcntl
 import grp
 import json
@@ -30,7 +31,8 @@ class TransactionError(Exception):
 class Change:
     """What one path must be: a file with this content, a link, or nothing.
 
-    ``kind`` is ``file``, ``link`` or ``absent``; ``content`` is for files, ``target`` for links.
+    ``kind`` is ``file``, ``link``, ``absent``, or ``not empty`` for a directory that goes if nothing is left in it; ``content`` is for files,
+    ``target`` for links.
     """
 
     path: Path
@@ -68,8 +70,8 @@ class Change:
         try:
             found = self.path.lstat()
         except (FileNotFoundError, NotADirectoryError):
-            return self.kind == "absent"
-        if self.kind == "absent":
+            return self.kind in ("absent", "not empty")
+        if self.kind in ("absent", "not empty"):
             return False
         if self.kind == "link":
             return stat.S_ISLNK(found.st_mode) and os.readlink(self.path) == self.target
@@ -82,7 +84,7 @@ class Change:
 
     def diff(self) -> dict[str, str]:
         """The change as Ansible's diff callback shows it; the content of a secret file is left out."""
-        after = "" if self.kind == "absent" else self._describe_wanted()
+        after = "" if self.kind in ("absent", "not empty") else self._describe_wanted()
         return {
             "before_header": str(self.path),
             "after_header": str(self.path),
@@ -100,6 +102,10 @@ class Change:
         """Make the path what it must be; a file is replaced in one step, so no reader sees half of it."""
         if self.kind == "absent":
             _remove(self.path)
+            return
+        if self.kind == "not empty":
+            with contextlib.suppress(OSError):  # somebody has put something there in between
+                self.path.rmdir()
             return
         self.path.parent.mkdir(parents=True, exist_ok=True)
         if self.path.is_dir() and not self.path.is_symlink():
@@ -182,7 +188,7 @@ class Transaction:
 
 
 def _missing_parents(change: Change) -> Iterator[Path]:
-    if change.kind != "absent":
+    if change.kind in ("file", "link"):
         yield from reversed([parent for parent in change.path.parents if not parent.exists()])
 
 

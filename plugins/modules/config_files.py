@@ -11,11 +11,18 @@ short_description: Write a server's configuration files as one transaction
 version_added: 0.1.0
 description:
   - Writes a list of templates, texts and links, and removes a list of paths, in one round trip. Directories that are missing are made.
-  - The whole is tested with the server's own command. Where the test, or the reload after it, fails,
-    every path is put back as it was, and the task fails with the server's own message. A rejected file never stays on disk.
+  - The whole is tested with the servers' own commands. If a test fails, or the reload after it, every path is put back as it was, and the
+    task fails with the server's own message. A rejected file never stays on disk.
+  - With O(owner), the host notes who has each path. What the owner had before and O(files) names no more is removed in the same
+    transaction, unless another owner has it too. An empty list removes all that the owner had.
   - A run that was killed half-way is put back by the next run on that host.
 author: flaskops contributors (@flaskops)
 options:
+  owner:
+    description:
+      - Whose files these are, such as the name of an app. Without one, nothing is noted.
+      - A directory that was made for an owner's files goes with the last file in it.
+    type: str
   files:
     description: What the paths must be. Each entry has O(files[].dest), or O(files[].link) and O(files[].to).
     type: list
@@ -32,12 +39,12 @@ options:
         description: The text of the file, instead of O(files[].src). Without either, the file is empty.
         type: str
       state:
-        description: V(present) writes the file or the link. V(absent) removes the path, with all that is in it where it is a directory.
+        description: V(present) writes the file or the link. V(absent) removes the path; if it is a directory, with all that is in it.
         type: str
         choices: [present, absent]
         default: present
       owner:
-        description: Name of the file's owner.
+        description: Name of the account that the file belongs to.
         type: str
         default: root
       group:
@@ -58,59 +65,73 @@ options:
       to:
         description: What the link points to. Relative paths start at the link's folder.
         type: str
-  test:
-    description: A command, such as C(nginx -t), run without a shell when the files are written. Any exit code but 0 puts all back.
-    type: str
-  service:
+  services:
     description:
-      - A systemd unit that reads the files, such as C(nginx.service). It is enabled and started, and told of a change as O(on_change) says.
-      - The unit is looked at even where no file changed, so a server that somebody stopped is started.
-    type: str
-  service_needs:
-    description:
-      - A directory or file without which the service has nothing to do. Where it is empty or missing, the service is stopped and
-        disabled instead.
-    type: path
-  on_change:
-    description: How the service takes a change. One that cannot reload is restarted.
-    type: str
-    choices: [reloaded, restarted]
-    default: reloaded
+      - The systemd units that read the files. Each is enabled and started, and takes a change as O(services[].on_change) says.
+      - They are looked at even if no file changed, so a server that somebody stopped is started.
+      - A service that the owner had before and that is not given any more is reloaded if a change concerns it, and stopped with the last of
+        its files.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name:
+        description: Name of the unit, such as V(nginx.service).
+        type: str
+        required: true
+      test:
+        description: A command, such as V(nginx -t), run without a shell when a change concerns the service. Any exit code but 0 puts all back.
+        type: str
+        default: ""
+      needs:
+        description:
+          - A directory or file without which the service has nothing to do. If it is empty or missing, the service is stopped and disabled instead.
+        type: str
+        default: ""
+      on_change:
+        description: How the service takes a change. One that cannot reload is restarted.
+        type: str
+        choices: [reloaded, restarted]
+        default: reloaded
+      reads:
+        description: Files, or directories with all that is in them, whose changes concern the service. Empty if every change does.
+        type: list
+        elements: str
+        default: []
 notes:
-  - It needs root on the host, and systemd where O(service) is given.
+  - It needs root on the host, and systemd if O(services) are given.
 attributes:
   check_mode:
     support: partial
-    description: Tells which files would change, and changes nothing.
-    details: The server's own test is not run, for it reads the files on disk.
+    description: Says which files would change, and changes nothing.
+    details: The servers' own tests are not run, because they read the files on disk.
   diff_mode:
     support: full
-    description: Shows each file, link and removal.
+    description: Shows each file, link and removal, and the note of what the owner has.
 """
 
 EXAMPLES = r"""
-- name: Write what nginx reads
+- name: Configure nginx
   flaskops.hosting.config_files:
+    owner: shop
     files:
       - {src: site.conf.j2, dest: /etc/nginx/sites-available/shop.conf}
       - {link: /etc/nginx/sites-enabled/shop.conf, to: ../sites-available/shop.conf}
       - {dest: /etc/nginx/sites-enabled/default, state: absent}
-    test: nginx -t
-    service: nginx.service
+    services:
+      - {name: nginx.service, test: nginx -t, needs: /etc/nginx/sites-enabled, reads: [/etc/nginx]}
+
+- name: Remove all that the shop has there
+  flaskops.hosting.config_files:
+    owner: shop
+    files: []
 
 - name: Write a file with a secret, which needs a restart
   flaskops.hosting.config_files:
     files:
       - {content: "requirepass {{ vaulted_password }}\n", dest: /etc/redis/password.conf, group: redis, mode: "0640", secret: true}
-    service: redis-server.service
-    on_change: restarted
-
-- name: Stop PHP with its last pool
-  flaskops.hosting.config_files:
-    files:
-      - {dest: /etc/php/8.4/fpm/pool.d/shop.conf, state: absent}
-    service: php8.4-fpm.service
-    service_needs: /etc/php/8.4/fpm/pool.d
+    services:
+      - {name: redis-server.service, on_change: restarted}
 """
 
 RETURN = r"""
@@ -125,11 +146,11 @@ recovered:
   returned: always
   type: bool
   sample: false
-service:
-  description: What was done with the service. One of V(none), V(started), V(reloaded), V(restarted), V(stopped).
+services:
+  description: What was done with each service that something was done with. One of V(started), V(reloaded), V(restarted), V(stopped).
   returned: always
-  type: str
-  sample: reloaded
+  type: dict
+  sample: {nginx.service: reloaded}
 """
 
 import shlex
@@ -138,7 +159,9 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.flaskops.hosting.plugins.module_utils import ownership
 from ansible_collections.flaskops.hosting.plugins.module_utils.command import run, unit_properties
+from ansible_collections.flaskops.hosting.plugins.module_utils.ownership import Owned, Service
 from ansible_collections.flaskops.hosting.plugins.module_utils.transaction import Change, Transaction, TransactionError
 
 UNITS = Path("/etc/systemd/system")
@@ -154,39 +177,106 @@ FILE_OPTIONS: dict[str, Any] = {
     "link": {"type": "path"},
     "to": {"type": "str"},
 }
+SERVICE_OPTIONS: dict[str, Any] = {
+    "name": {"type": "str", "required": True},
+    "test": {"type": "str", "default": ""},
+    "needs": {"type": "str", "default": ""},
+    "on_change": {"type": "str", "choices": ["reloaded", "restarted"], "default": "reloaded"},
+    "reads": {"type": "list", "elements": "str", "default": []},
+}
 
 
-def accept(test: str | None, service: str | None, wanted: str) -> str:
-    """Test what was written and let the service read it; returns what was done with the service.
+class Work:
+    """What a run makes of the files and services that it is given, and of what their owner had before."""
 
-    Raises ``TransactionError`` with the server's own message.
-    """
-    if test:
-        tested = run(*shlex.split(test))
+    def __init__(self, owner: str | None, changes: list[Change], services: list[Service]) -> None:
+        self.given = [service.name for service in services]
+        self.services = list(services)
+        self.changes = list(changes)
+        if owner:
+            self._take_ownership(owner)
+
+    def _take_ownership(self, owner: str) -> None:
+        everyone = ownership.read_owners()
+        before = everyone.get(owner, Owned())
+        others = [owned for name, owned in everyone.items() if name != owner]
+        named = [change.path for change in self.changes if change.kind in ("file", "link")]
+        after = ownership.note_after(named, self.services, everyone.values())
+        paths, directories = ownership.left_behind(before, after, others)
+        self.services += [service for service in before.services if service.name not in self.given]
+        self.changes += [Change(path, "absent") for path in paths]
+        for directory in directories:
+            if directory.is_dir() and is_empty_after(directory, self.changes):
+                self.changes.append(Change(directory, "not empty"))
+        note = ownership.note_of(owner)
+        self.changes.append(Change(note, "file", after.to_json().encode(), mode=0o600) if after else Change(note, "absent"))
+
+    def wanted(self, service: Service, pending: list[Change], all_concerned: bool) -> str:
+        """What must be done with a service: ``stopped``, ``reloaded``, ``restarted``; ``running`` if it must only run; else nothing."""
+        if service.needs and is_gone_after(Path(service.needs), self.changes):
+            return "stopped"
+        concerned = all_concerned or any(service.concerns(change.path) for change in pending)
+        if service.name in self.given:
+            return service.on_change if concerned else "running"
+        if unit_goes(service, pending):
+            return "stopped"
+        return "reloaded" if concerned else ""
+
+
+def unit_goes(service: Service, pending: list[Change]) -> bool:
+    """Tell whether the service's own unit is removed: systemd can stop only what it still has a file of."""
+    return any(change.path == UNITS / service.name and change.kind == "absent" for change in pending)
+
+
+class Services:
+    """The services that a run has told something, so that it can be taken back."""
+
+    def __init__(self) -> None:
+        self.told: dict[str, str] = {}
+        self._before: dict[str, dict[str, str]] = {}
+
+    def tell(self, name: str, wanted: str) -> None:
+        """Have a service ``reloaded``, ``restarted``, ``running`` or ``stopped``, and enabled or not. Raises ``TransactionError`` if systemd refuses."""
+        before = self._before.setdefault(name, unit_properties(name, "ActiveState", "UnitFileState"))
+        if wanted == "stopped":
+            if is_up_or_enabled(before):
+                self.told[name] = wanted
+                _systemctl("disable", "--now", name)
+            return
+        if before.get("UnitFileState") != "enabled":
+            _systemctl("enable", name)
+        if before.get("ActiveState") != "active":
+            self.told[name] = "started"
+            _systemctl("start", name)
+        elif wanted != "running":
+            self.told[name] = wanted
+            _systemctl("reload-or-restart" if wanted == "reloaded" else "restart", name)
+
+    def take_back(self) -> None:
+        """Have each service as it was, with the files that are back."""
+        for name in self.told:
+            before = self._before[name]
+            run("systemctl", "--quiet", "enable" if before.get("UnitFileState") == "enabled" else "disable", name)
+            run("systemctl", "--quiet", "reload-or-restart" if before.get("ActiveState") == "active" else "stop", name)
+
+
+def is_up_or_enabled(found: dict[str, str]) -> bool:
+    """Tell whether a unit runs now or would after a boot."""
+    return found.get("ActiveState") == "active" or found.get("UnitFileState") == "enabled"
+
+
+def test(service: Service) -> None:
+    """Have a service's own command look at the files. Raises ``TransactionError`` with its message."""
+    if service.test:
+        tested = run(*shlex.split(service.test))
         if tested.returncode:
-            raise TransactionError(f"{test}: exit code {tested.returncode}\n{tested.stdout.strip()}")
-    return tell(service, wanted) if service else "none"
+            raise TransactionError(f"{service.test}: exit code {tested.returncode}\n{tested.stdout.strip()}")
 
 
 def reload_units(changes: list[Change]) -> None:
-    """Have systemd read its units again, where some of them changed."""
+    """Have systemd read its units again, if some of them changed."""
     if any(change.path.parent == UNITS for change in changes):
         run("systemctl", "daemon-reload")
-
-
-def tell(service: str, wanted: str) -> str:
-    """Have the service ``reloaded``, ``restarted`` or ``stopped``, and enabled or not. Raises ``TransactionError`` where systemd refuses."""
-    if wanted == "stopped":
-        _systemctl("disable", "--now", service)
-        return wanted
-    before = unit_properties(service, "ActiveState", "UnitFileState")
-    if before.get("UnitFileState") != "enabled":
-        _systemctl("enable", service)
-    if before.get("ActiveState") != "active":
-        _systemctl("start", service)
-        return "started"
-    _systemctl("reload-or-restart" if wanted == "reloaded" else "restart", service)
-    return wanted
 
 
 def _systemctl(*words: str) -> None:
@@ -198,10 +288,13 @@ def _systemctl(*words: str) -> None:
 
 
 def is_as_wanted(service: str, wanted: str) -> bool:
-    """Tell whether the service runs now and after a boot; or does neither, where it shall be ``stopped``."""
+    """Tell whether the service runs now and after a boot; or does neither, if it shall be ``stopped``; whatever it does if nothing is wanted."""
+    if not wanted:
+        return True
     found = unit_properties(service, "ActiveState", "UnitFileState")
-    up = [found.get("ActiveState") == "active", found.get("UnitFileState") == "enabled"]
-    return not any(up) if wanted == "stopped" else all(up)
+    if wanted == "stopped":
+        return not is_up_or_enabled(found)
+    return found.get("ActiveState") == "active" and found.get("UnitFileState") == "enabled"
 
 
 def is_gone_after(path: Path, changes: list[Change]) -> bool:
@@ -215,14 +308,47 @@ def is_empty_after(directory: Path, changes: list[Change]) -> bool:
     """Tell whether a directory is empty, or will be when the changes are made."""
     found = {path.name for path in directory.glob("*")}
     here = [change for change in changes if change.path.parent == directory]
-    gone = {change.path.name for change in here if change.kind == "absent"}
+    gone = {change.path.name for change in here if change.kind in ("absent", "not empty")}
     return not (found | {change.path.name for change in here}) - gone
+
+
+def put_on_the_host(work: Work, transaction: Transaction, pending: list[Change], recovered: bool) -> dict[str, str]:
+    """Write what is pending, test it, and have the services take it; returns what was done with each.
+
+    Raises ``TransactionError`` with the server's own message; files and services are as they were before then.
+    """
+    services, wanted = Services(), {service.name: work.wanted(service, pending, recovered) for service in work.services}
+
+    def accept() -> None:
+        if recovered:
+            run("systemctl", "daemon-reload")
+        reload_units(pending)
+        for service in work.services:
+            if wanted[service.name] in ("reloaded", "restarted"):
+                test(service)
+        # what goes makes room for what comes, such as a port
+        for name in sorted(wanted, key=lambda name: wanted[name] != "stopped"):
+            if wanted[name]:
+                services.tell(name, wanted[name])
+
+    try:
+        for service in work.services:
+            if wanted[service.name] == "stopped" and unit_goes(service, pending):
+                services.tell(service.name, "stopped")
+                wanted[service.name] = ""
+        transaction.commit(pending, accept)
+    except (TransactionError, OSError):
+        reload_units(pending)
+        services.take_back()
+        raise
+    return services.told
 
 
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(
         argument_spec={
+            "owner": {"type": "str"},
             "files": {
                 "type": "list",
                 "elements": "dict",
@@ -232,39 +358,27 @@ def main() -> None:
                 "mutually_exclusive": [("dest", "link"), ("src", "content")],
                 "required_together": [("link", "to")],
             },
-            "test": {"type": "str"},
-            "service": {"type": "str"},
-            "service_needs": {"type": "path"},
-            "on_change": {"type": "str", "choices": ["reloaded", "restarted"], "default": "reloaded"},
+            "services": {"type": "list", "elements": "dict", "default": [], "options": SERVICE_OPTIONS},
         },
         supports_check_mode=True,
     )
-    test, service, needs, wanted = (module.params[name] for name in ("test", "service", "service_needs", "on_change"))
-    result: dict[str, Any] = {"recovered": False, "service": "none", "paths": []}
-
-    def put_on_the_host() -> None:
-        reload_units(pending)
-        result["service"] = accept(test, None if unit_goes else service, wanted)
-
+    result: dict[str, Any] = {"recovered": False, "services": {}, "paths": []}
     try:
         transaction = Transaction([Change.from_entry(entry) for entry in module.params["files"]])
         lock = None if module.check_mode else transaction.lock()
         result["recovered"] = lock is not None and transaction.recover()
+        # only now: what an owner has is noted on the host, and may have just been put back
+        work = Work(module.params["owner"], transaction.changes, [Service(**given) for given in module.params["services"]])
+        transaction.changes = work.changes
         pending = transaction.pending()
         result["paths"] = [str(change.path) for change in pending]
         result["diff"] = [change.diff() for change in pending]
-        if needs and is_gone_after(Path(needs), transaction.changes):
-            wanted = "stopped"
-        other = bool(service) and not is_as_wanted(service, wanted)
+        other = any(not is_as_wanted(service.name, work.wanted(service, pending, False)) for service in work.services)
         result["changed"] = bool(pending or result["recovered"] or other)
-        unit_goes = wanted == "stopped" and any(change.path == UNITS / str(service) for change in pending)
         if result["changed"] and lock is not None:
-            if unit_goes:  # systemd can disable only what it still has a file of
-                tell(str(service), wanted)
-            transaction.commit(pending, put_on_the_host)
-            result["service"] = wanted if unit_goes else result["service"]
+            result["services"] = put_on_the_host(work, transaction, pending, result["recovered"])
     except TransactionError as error:
-        module.fail_json(msg=f"Nothing was changed, for this was refused: {error}", **{**result, "changed": False})
+        module.fail_json(msg=f"Nothing was changed, because this was rejected: {error}", **{**result, "changed": False})
     module.exit_json(**result)
 
 

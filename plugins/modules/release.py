@@ -17,7 +17,7 @@ description:
   - O(state=staged) puts a release on the host and lets it exist only when its app imports and answers its health path
     in the release's own virtual environment, as the app's account, with the release's environment.
   - O(state=live) starts the release's instance, waits until it is healthy, flips the symlink C(current), and stops the
-    instance that served before. Where anything fails, the release that was live serves on.
+    instance that served before. Where anything fails, the release that was live keeps serving.
   - O(state=rolled_back) does the same for a release that was live before and is still on the host.
   - O(state=run) runs O(commands) in a release as its app would, such as a migration before it goes live.
   - O(state=absent) stops the app and removes its releases, units and tree.
@@ -80,8 +80,7 @@ options:
     default: []
   settings:
     description:
-      - The application server's files, written beside the code. One of them says how its instance runs. It is C(app.service), a
-        systemd unit, or C(supervisor.conf), a program, as O(manager) says.
+      - The application server's files, written beside the code. O(instances[].file) names those that say how a process runs.
       - C(@RELEASE_PATH@) and C(@RELEASE@) in them become the release's directory and name.
     type: list
     elements: dict
@@ -119,26 +118,39 @@ options:
     type: list
     elements: str
     default: []
-  listen:
-    description:
-      - The unix socket that the release's instance listens at, so that two releases can run side by side. C(unix:) and a path in the
-        release. Empty where it has no socket of its own.
-    type: str
-    default: unix:run/app.sock
-  protocol:
-    description: What the instance speaks at O(listen).
-    type: str
-    choices: [http, uwsgi]
-    default: http
-  manager:
-    description: What runs the instance. With V(apache) it is mod_wsgi's daemon processes.
-    type: str
-    choices: [systemd, supervisord, apache]
-    default: systemd
-  log:
-    description: The file that the instance's errors go to, with O(manager=apache).
-    type: str
-    default: ""
+  instances:
+    description: The processes that the release runs. The one that is named C(web) answers visitors.
+    type: list
+    elements: dict
+    default: [{}]
+    suboptions:
+      name:
+        description: Name of the process.
+        type: str
+        default: web
+      manager:
+        description: What runs it. With V(apache) it is mod_wsgi's daemon processes.
+        type: str
+        choices: [systemd, supervisord, apache]
+        default: systemd
+      file:
+        description: Which of O(settings) says how it runs. A systemd unit or a program of supervisord, as O(instances[].manager) says. Empty for Apache.
+        type: str
+        default: app.service
+      socket:
+        description:
+          - The unix socket that it listens at, a path in the release, so that two releases can run side by side. Empty if it has none of its own.
+        type: str
+        default: run/app.sock
+      protocol:
+        description: What it speaks at O(instances[].socket).
+        type: str
+        choices: [http, uwsgi]
+        default: http
+      log:
+        description: The file that its errors go to, with O(instances[].manager=apache).
+        type: str
+        default: ""
   memory_max:
     description: How many MiB of data a process of the app may have in the pre-flight, as its server lets it have later. V(0) for no limit.
     type: int
@@ -200,7 +212,7 @@ options:
     description: Internal. What the controller hands over and nobody shall see.
     type: str
 notes:
-  - It needs root on the host, systemd, whatever O(manager) says, and C(python3-venv) on Debian and Ubuntu.
+  - It needs root on the host, systemd, whatever O(instances[].manager) says, and C(python3-venv) on Debian and Ubuntu.
   - A failure says which release is live and whether it serves, and RV(output) has what the app or pip wrote last.
 attributes:
   check_mode:
@@ -307,16 +319,17 @@ import base64
 import json
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.flaskops.hosting.plugins.module_utils import activation, staging
+from ansible_collections.flaskops.hosting.plugins.module_utils.record import REMOVED, Record, read_json
 from ansible_collections.flaskops.hosting.plugins.module_utils.release_commands import run_commands
-from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree import Release, ReleaseError, Tree, write_private
+from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree import Release, ReleaseError, Tree
 
-REMOVED = "removed"  # the topology of an app of which only its data is left
 ARGUMENTS: dict[str, Any] = {
     "state": {"type": "str", "choices": ["staged", "live", "rolled_back", "run", "absent"], "required": True},
     "app": {"type": "str", "required": True},
@@ -341,10 +354,19 @@ ARGUMENTS: dict[str, Any] = {
     "mount": {"type": "str", "default": "/"},
     "static": {"type": "list", "elements": "str", "default": []},
     "shared": {"type": "list", "elements": "str", "default": []},
-    "listen": {"type": "str", "default": "unix:run/app.sock"},
-    "protocol": {"type": "str", "choices": ["http", "uwsgi"], "default": "http"},
-    "manager": {"type": "str", "choices": ["systemd", "supervisord", "apache"], "default": "systemd"},
-    "log": {"type": "str", "default": ""},
+    "instances": {
+        "type": "list",
+        "elements": "dict",
+        "default": [{}],
+        "options": {
+            "name": {"type": "str", "default": "web"},
+            "manager": {"type": "str", "choices": ["systemd", "supervisord", "apache"], "default": "systemd"},
+            "file": {"type": "str", "default": "app.service"},
+            "socket": {"type": "str", "default": "run/app.sock"},
+            "protocol": {"type": "str", "choices": ["http", "uwsgi"], "default": "http"},
+            "log": {"type": "str", "default": ""},
+        },
+    },
     "memory_max": {"type": "int", "default": 0},
     "health_path": {"type": "str", "default": "/"},
     "health_host": {"type": "str", "default": "localhost"},
@@ -367,7 +389,7 @@ def stage(options: dict[str, Any], tree: Tree, check_mode: bool) -> dict[str, An
     payload["secrets"] = {**{name: on_host[name] for name in on_host.keys() - payload["environment"].keys()}, **payload["secrets"]}
     plan = staging.Plan(tree, options, payload)
     staging.host_key(create=not check_mode)  # the first release's name, in its diff too, depends on it
-    release, diff = staging.foretell(plan)
+    release, diff = staging.dry_run(plan)
     ready = release.is_complete() and not release.has_failed()
     result = {"release": release.name, "build": plan.payload["build"], "changed": not ready}
     if ready:
@@ -387,11 +409,9 @@ def make_live(options: dict[str, Any], tree: Tree, check_mode: bool) -> dict[str
     before, back = tree.live(), options["state"] == "rolled_back"
     release = tree.release(options["release"]) if options["release"] else activation.previous(tree)
     previous = before.name if before else ""
-    noted = tree.record.read_text(encoding="utf-8") if tree.record.exists() else "{}"
-    record = noted
-    if options["record"] is not None:
-        record = json.dumps({**options["record"], "app": tree.app, "root": str(tree.root)}, indent=1, sort_keys=True)
-    recorded = noted == record
+    noted = Record.read(tree.app, tree.record.parent)
+    record = wanted_record(options["record"], noted, release)
+    recorded = record is None or read_json(tree.record) == record.to_json()
     live = activation.is_live(release)
     result: dict[str, Any] = {"release": release.name, "previous": previous, "removed": [], "changed": not (live and recorded)}
     if not live:
@@ -404,15 +424,24 @@ def make_live(options: dict[str, Any], tree: Tree, check_mode: bool) -> dict[str
     if back and not activation.suits_front(release):
         raise ReleaseError(f"release: got {release.name!r}, which the web server as it is now does not reach; move the app back by site.yml first")
     with tree.lock():
-        if not recorded:  # first of all: the front has changed already, and must be found again where the release fails
-            tree.record.parent.mkdir(parents=True, exist_ok=True)
-            write_private(tree.record, record)
+        if record is not None and not recorded:  # first of all: the front has changed already, and must be found again if the release fails
+            tree.note(record)
         if not live:
             result["steps"] = activation.activate(release, options["front"])
             if not back:
                 release.mark_live()
             result["removed"] = activation.prune(tree, options["keep"], before if options["keep"] > 1 else None)
     return result
+
+
+def wanted_record(given: dict[str, Any] | None, noted: Record | None, release: Release) -> Record | None:
+    """What the host is to note of the app with this release; ``None`` if what is noted stays."""
+    if given is None:
+        return None
+    record = Record.from_json(given, release.tree.app)
+    units = {facts.name: instance.name for facts, instance in zip(release.facts().instances, activation.instances_of(release))}
+    instances = [replace(one, unit=units.get(one.name, "")) for one in record.instances]
+    return replace(record, root=str(release.tree.root), instances=instances, made_root=bool(noted and noted.made_root))
 
 
 def refuse_unfit(release: Release) -> None:
@@ -435,20 +464,23 @@ def run_in_release(options: dict[str, Any], tree: Tree, check_mode: bool) -> dic
 
 
 def remove(options: dict[str, Any], tree: Tree, check_mode: bool) -> dict[str, Any]:
-    """Remove the app, all but data it has written, and return the module's result."""
+    """Remove the app that the host has noted, all but data it has written, and return the module's result."""
+    record = Record.read(tree.app, tree.record.parent)
+    if record is None or not record.root:  # nothing here is known to be the app's
+        return {"kept": [], "changed": False, "diff": {"before": "", "after": ""}}
+    tree = Tree(tree.app, Path(record.root))
     data = tree.shared.is_dir() and any(path.is_file() for path in tree.shared.rglob("*")) and not options["remove_data"]
-    kept = [str(tree.shared)] if data else []
-    instances = activation.active_instances(tree)
-    paths = sorted(tree.root.iterdir()) if tree.root.is_dir() else []
-    paths = [path for path in paths if str(path) not in kept] + ([] if kept or not tree.root.is_dir() else [tree.root])
+    instances = [*activation.active_instances(tree), *activation.stray_instances(tree, record)]
+    paths = [path for path in tree.own_paths() if os.path.lexists(path) and not (data and path == tree.shared)]
     # whose the data is stays on record, so that it can be removed later by the app's name alone
-    noted = json.loads(tree.record.read_text(encoding="utf-8")) if tree.record.exists() else {}
-    left = {key: noted[key] for key in ("app", "root", "user", "group") if key in noted}
-    rest = {**left, "topology": REMOVED, "modules": [], "url": ""} if kept and left else None
-    paths += [tree.record] if noted and noted != rest else []
-    found = [*[instance.name for instance in instances], *map(str, paths)]
-    result = {"kept": kept, "changed": bool(found), "diff": {"before": "".join(f"{one}\n" for one in found), "after": ""}}
-    if check_mode or not found:
+    left = Record(tree.app, record.root, record.user, record.group, REMOVED, made_root=record.made_root) if data else None
+    gone = [tree.record] if left is None else []
+    if record.made_root and tree.root.is_dir() and {path.name for path in tree.root.iterdir()} <= {path.name for path in paths}:
+        gone.insert(0, tree.root)
+    found = [*[instance.name for instance in instances], *map(str, [*paths, *gone])]
+    stays = left is not None and not found and read_json(tree.record) == left.to_json()
+    result = {"kept": [str(tree.shared)] if data else [], "changed": not stays, "diff": {"before": "".join(f"{one}\n" for one in found), "after": ""}}
+    if check_mode or stays:
         return result
     with tree.lock():
         activation.stop_all(tree, instances)
@@ -457,8 +489,12 @@ def remove(options: dict[str, Any], tree: Tree, check_mode: bool) -> dict[str, A
                 shutil.rmtree(path)
             else:
                 path.unlink()
-        if rest:
-            write_private(tree.record, json.dumps(rest))
+        if tree.root in gone:
+            tree.root.rmdir()
+        if left:
+            tree.note(left)
+        else:
+            tree.record.unlink()
     return result
 
 
@@ -481,8 +517,8 @@ def main() -> None:
         live = tree.live()
         serving = "No release is live."
         if live:
-            up = live.is_complete() and activation.instance_of(live).is_up()
-            serving = f"Release {live.name} serves on." if up else f"Release {live.name} is live, and is not running."
+            up = live.is_complete() and activation.web_of(live).is_up()
+            serving = f"Release {live.name} keeps serving." if up else f"Release {live.name} is live, and is not running."
         output = getattr(error, "log", "")
         advice = f"{'The output below tells more. ' if output else ''}Once that is mended, run the same command again: nothing needs to be cleaned up."
         module.fail_json(msg=f"{tree.app}: {error}. {serving} {advice}", output=output)

@@ -10,19 +10,21 @@ module: survey
 short_description: Check an app's variables and look at the host, before anything is touched
 version_added: 0.1.0
 description:
-  - On the controller, it takes the variables of the named roles, fills in the roles' defaults, and refuses what cannot be
+  - On the controller, it takes the variables of a role and of those that its topology needs, fills in the defaults, and rejects what cannot be
     right. A message names the variable, what was given and what would be right.
-  - On the host, in one round trip, it reads what those roles need to know, such as packages, accounts, listening sockets, the firewall,
+  - On the host, in one round trip, it reads what the role needs to know, such as packages, accounts, listening sockets, the firewall,
     and which apps there are. So a task that has nothing to do costs no round trip of its own.
-  - It refuses what would hurt something else on the host, such as a port that another service holds.
-  - It changes nothing.
+  - It rejects what would hurt something else on the host, such as a port that another service holds.
+  - It plans what the run will do, such as the files that the web server gets. It changes nothing.
 author: flaskops contributors (@flaskops)
 options:
-  roles:
-    description: Roles of this collection whose variables are checked and returned. None are needed to look at a host.
-    type: list
-    elements: str
-    default: []
+  role:
+    description:
+      - A role of this collection whose variables are checked and returned, with the plan for the run. V(flask_app) for an app in any topology,
+        V(mysql_webapp) for a database. None is needed to look at a host.
+    type: str
+    choices: ["", flask_app, mysql_webapp]
+    default: ""
   variables:
     description:
       - One app's variables as a dictionary. They win over the host's variables of the same names, so that a loop can
@@ -31,20 +33,14 @@ options:
     default: {}
   topology:
     description:
-      - The chain that the app is part of. C(name) is the topology's, C(server) and C(front) are the roles of its application
-        server and of its front, where it has them.
-    type: dict
+      - Name of the topology of an app that has no C(flask_app_topology) of its own. Empty for the only group of the host that is a topology.
+    type: str
+    default: ""
   packages:
     description: Packages of the distribution to look for.
     type: list
     elements: str
     default: []
-  packages_by_setting:
-    description:
-      - More O(packages) that only some value of a variable needs, by the variable's name and the value, as in the example.
-      - The value C(*) is any that is not empty.
-    type: dict
-    default: {}
   status:
     description:
       - Whether each app is looked at more closely. Its health path is asked for through its web server, and its releases, the state of
@@ -63,6 +59,10 @@ options:
     description: Internal. A Python to look for. The controller takes it from C(flask_app_python).
     type: str
     default: ""
+  root:
+    description: Internal. A directory to look for. The controller takes it from C(flask_app_root).
+    type: str
+    default: ""
 attributes:
   check_mode:
     support: full
@@ -73,17 +73,16 @@ attributes:
 """
 
 EXAMPLES = r"""
-- name: Check the variables, and look at the host
+- name: Check an app's variables, and look at the host
   flaskops.hosting.survey:
-    roles: [flask_app, nginx_site, nginx_gunicorn]
-    topology: {name: nginx_gunicorn, server: nginx_gunicorn, front: nginx_site}
-    packages: [nginx, python3-venv]
-    packages_by_setting: {nginx_gunicorn_worker_class: {gevent: [libev4t64]}}
+    role: flask_app
+    topology: nginx_gunicorn
+    variables: {flask_app_name: shop, flask_app_source: /home/me/shop}
   register: app
 
-- name: Tell where it will answer
+- name: Say where it will answer
   ansible.builtin.debug:
-    msg: "{{ app.settings.flask_app_name }} answers at port {{ app.settings.nginx_site_listen }}"
+    msg: "{{ app.settings.flask_app_name }} answers at {{ app.url }}"
 
 - name: Which apps does the host have?
   flaskops.hosting.survey:
@@ -92,8 +91,8 @@ EXAMPLES = r"""
 
 RETURN = r"""
 settings:
-  description: The variables of O(roles), checked and complete. Secrets are not among them.
-  returned: when O(roles) are given
+  description: The variables of the role, checked and complete. Secrets are not among them.
+  returned: when O(role) is given
   type: dict
   sample: {flask_app_name: shop, flask_app_root: /srv/shop}
 distribution:
@@ -140,101 +139,97 @@ python:
   returned: always
   type: dict
   sample: {given: "3.13", distribution: "3.13"}
-url:
-  description: Where the app will answer. Empty for an app that is to go.
-  returned: when O(roles) has V(flask_app)
-  type: str
-  sample: http://192.0.2.10/
-front:
-  description: How to ask for the app through its web server, as O(flaskops.hosting.release#module:front). Empty without one.
-  returned: when O(roles) has V(flask_app)
+root:
+  description: Whether O(root) exists, and, if no app has noted it as its own, some names of what is in it.
+  returned: always
   type: dict
-  sample: {address: "127.0.0.1:80", host: localhost}
-front_port:
-  description: The port of the web server that must be open. V(0) for none.
-  returned: when O(roles) has V(flask_app)
-  type: int
-  sample: 80
-site:
-  description: Name of the site that the app is on. Apps with the same port and names share one.
-  returned: when O(roles) has V(flask_app)
-  type: str
-  sample: "80"
-site_listen:
-  description: Where the site listens.
-  returned: when O(roles) has V(flask_app)
-  type: str
-  sample: "80"
-site_names:
-  description: The host names of the site.
-  returned: when O(roles) has V(flask_app)
+  sample: {exists: true, foreign: [bin]}
+owned_paths:
+  description: The paths that this collection has put on the host, whoever they belong to.
+  returned: always
   type: list
   elements: str
-  sample: [www.example.com]
-port_unit:
-  description: Name of the units that hold the app's own TCP port. Empty where it has none.
-  returned: when O(roles) has V(flask_app)
+  sample: [/etc/nginx/sites-available/80.conf]
+topology:
+  description: Name of the app's topology.
+  returned: when O(role=flask_app) and the app is to be there
   type: str
-  sample: shop-port-8080
+  sample: nginx_gunicorn
 before:
   description: What the app had noted on the host before this run. Empty for a new app.
-  returned: when O(roles) has V(flask_app)
+  returned: when O(role=flask_app)
   type: dict
   sample: {root: /srv/shop, topology: nginx_uwsgi}
-left_front:
-  description: The role of the front that the app had before and has no more. Empty for none.
-  returned: when O(roles) has V(flask_app)
+url:
+  description: Where the app will answer. Empty for an app that is to go.
+  returned: when O(role=flask_app)
   type: str
-  sample: apache_site
-left_front_is_empty:
-  description: Whether no other app is on the front that the app was on.
-  returned: when O(roles) has V(flask_app)
-  type: bool
-  sample: true
-left_site:
-  description: The site that the app has left. Empty for none.
-  returned: when O(roles) has V(flask_app)
+  sample: http://192.0.2.10/
+hint:
+  description: How to get there, if only the host itself reaches it.
+  returned: when O(role=flask_app)
   type: str
-  sample: 80-www.example.com
-left_site_is_shared:
-  description: Whether another app is on the site that the app was on.
-  returned: when O(roles) has V(flask_app)
+  sample: ""
+front:
+  description: How to ask for the app through its web server, as O(flaskops.hosting.release#module:front). Empty without one.
+  returned: when O(role=flask_app)
+  type: dict
+  sample: {address: "127.0.0.1:80", host: localhost}
+record:
+  description: What the host is to note of the app, as O(flaskops.hosting.release#module:record).
+  returned: when O(role=flask_app) and the app is to be there
+  type: dict
+  sample: {topology: nginx_gunicorn, url: "http://192.0.2.10/"}
+files:
+  description: What the web server reads of the app, and the units of the app's own port, as O(flaskops.hosting.config_files#module:files).
+  returned: when O(role=flask_app) and the app is to be there
+  type: list
+  elements: dict
+  sample: [{link: /etc/nginx/sites-enabled/80.conf, to: ../sites-available/80.conf}]
+services:
+  description: The units that read them, as O(flaskops.hosting.config_files#module:services).
+  returned: when O(role=flask_app) and the app is to be there
+  type: list
+  elements: dict
+  sample: [{name: nginx.service, test: nginx -t, needs: /etc/nginx/sites-enabled, reads: [/etc/nginx], on_change: reloaded}]
+release:
+  description: What the application server needs of a release, as options of M(flaskops.hosting.release).
+  returned: when O(role=flask_app) and the app is to be there
+  type: dict
+  sample: {instances: [{name: web, manager: systemd}], server_requirements: [gunicorn==27.0.1]}
+firewall_plan:
+  description:
+    - What the firewall must let in, and what it need not any more. RV(firewall_plan.let_in) are ports that are not open yet, RV(firewall_plan.close)
+      those that nothing needs any more, RV(firewall_plan.ssh) those of SSH.
+  returned: when O(role) is given
+  type: dict
+  sample: {installed: true, opens: true, let_ssh_in: false, let_in: [80], needed: [22, 80], close: [], ssh: [22]}
+prepares:
+  description: Whether packages, the account or the firewall are to be changed before the release is staged.
+  returned: when O(role=flask_app) and the app is to be there
   type: bool
   sample: false
-left_listen:
-  description: Where the site listened that the app has left. Empty where another site listens there, or for none.
-  returned: when O(roles) has V(flask_app)
-  type: str
-  sample: "8080"
-left_modules:
-  description: Apache's modules that the app had enabled and no other app needs.
-  returned: when O(roles) has V(flask_app)
+finishes:
+  description: Whether there is something to do after the release is live, such as ports that nothing needs any more.
+  returned: when O(role=flask_app) and the app is to be there
+  type: bool
+  sample: false
+account_goes:
+  description: Whether the account is this app's and goes with it.
+  returned: when O(role=flask_app) and the app is to go
+  type: bool
+  sample: true
+remote:
+  description: Whether others than the host itself reach the database.
+  returned: when O(role=mysql_webapp)
+  type: bool
+  sample: false
+addresses:
+  description: Where the database's server listens.
+  returned: when O(role=mysql_webapp)
   type: list
   elements: str
-  sample: [wsgi]
-left_port_unit:
-  description: Name of the units that held the app's own TCP port and do no more. Empty for none.
-  returned: when O(roles) has V(flask_app)
-  type: str
-  sample: shop-port-8080
-left_ports:
-  description: Ports of the web server that need not be open any more.
-  returned: when O(roles) has V(flask_app)
-  type: list
-  elements: int
-  sample: [8080]
-ssh_ports:
-  description: The ports that sshd listens on, which must stay open.
-  returned: when O(roles) has V(flask_app)
-  type: list
-  elements: int
-  sample: [22]
-foreign_modules:
-  description: Apache's modules that none of the collection's apps has enabled.
-  returned: when O(roles) has V(flask_app)
-  type: list
-  elements: str
-  sample: [mpm_event]
+  sample: ["127.0.0.1"]
 apps:
   description: The apps of this collection on the host, by name, with what they noted and which release is live.
   returned: always
@@ -283,7 +278,6 @@ apps:
 import glob
 import grp
 import ipaddress
-import json
 import os
 import pwd
 import re
@@ -297,12 +291,15 @@ from ansible_collections.flaskops.hosting.plugins.module_utils import activation
 from ansible_collections.flaskops.hosting.plugins.module_utils.command import run
 from ansible_collections.flaskops.hosting.plugins.module_utils.health import ask
 from ansible_collections.flaskops.hosting.plugins.module_utils.instance_systemd import UNITS
-from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree import RECORDS, Release, Tree
+from ansible_collections.flaskops.hosting.plugins.module_utils.ownership import all_paths, read_owners
+from ansible_collections.flaskops.hosting.plugins.module_utils.record import Record
+from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree import Release, Tree
 
 LISTENING = "0A"  # the state column of /proc/net/tcp
 DISTRIBUTION_PYTHON = "/usr/bin/python3"
 HEALTH_TIMEOUT = 5  # seconds
 LOG_LINES = 5
+MOST_NAMES = 10  # of what is in a directory
 OUR_COMMENT = "Flask app"  # what the role flask_app writes into the account's comment
 NO_LOGIN = ("/usr/sbin/nologin", "/sbin/nologin", "/bin/false")
 
@@ -350,9 +347,19 @@ def sockets() -> list[dict[str, Any]]:
     owners = _socket_owners({one["inode"] for one in found})
     # root without CAP_SYS_PTRACE, as in a container, does not see the sockets of another account's process
     found = [{**one, **owners.get(one.pop("inode"), {"process": "", "unit": ""})} for one in found]
+    units = socket_units() if any(one["process"] == "systemd" for one in found) else {}
     for one in found:
         if one["process"] == "systemd":  # it holds an app's port
-            one["unit"] = next((path.name for path in UNITS.glob(f"*-port-{one['port']}.socket")), one["unit"])
+            one["unit"] = units.get((one["address"], one["port"]), one["unit"])
+    return found
+
+
+def socket_units() -> dict[tuple[str, int], str]:
+    """The units of systemd that hold a TCP port, by the port's address and number."""
+    found = {}
+    for path in UNITS.glob("*.socket"):
+        for address, port in re.findall(r"^ListenStream=(.*):(\d+)$", path.read_text(encoding="utf-8", errors="replace"), re.MULTILINE):
+            found[address.strip("[]"), int(port)] = path.name
     return found
 
 
@@ -421,21 +428,29 @@ def pythons(given: str) -> dict[str, str]:
     return {"given": "" if asked.returncode else asked.stdout.strip(), "distribution": distribution}
 
 
-def apps(status: bool) -> dict[str, dict[str, Any]]:
-    """The apps that this collection put on the host, with the release that is live, and more of them where asked for."""
-    found = {}
-    for path in sorted(RECORDS.glob("*.json")):
-        record = json.loads(path.read_text(encoding="utf-8"))
-        tree = Tree(record["app"], Path(record["root"]))
-        live = tree.live()
-        record["live"] = live.name if live else ""
-        if status:
-            record.update(more_of(record, tree))
-        found[record["app"]] = record
-    return found
+def look_at_root(root: str, records: dict[str, Record]) -> dict[str, Any]:
+    """Whether a directory exists; and, if no app has noted it as its own, some names of what is in it."""
+    path = Path(root)
+    if not root or not path.is_dir():
+        return {"exists": False, "foreign": []}
+    noted = any(record.root == root for record in records.values())
+    return {"exists": True, "foreign": [] if noted else sorted(os.listdir(root))[:MOST_NAMES]}
 
 
-def more_of(record: dict[str, Any], tree: Tree) -> dict[str, Any]:
+def apps(records: dict[str, Record], status: bool) -> dict[str, dict[str, Any]]:
+    """The apps that this collection put on the host, with the release that is live, and more of them if that is asked for."""
+    return {name: tell_app(record, status) for name, record in records.items()}
+
+
+def tell_app(record: Record, status: bool) -> dict[str, Any]:
+    """What is noted of an app, how to ask for it, which release is live, and more if that is asked for."""
+    tree = Tree(record.app, Path(record.root))
+    live = tree.live() if record.root else None
+    told = {**record.to_json(), "front": record.question(), "live": live.name if live else ""}
+    return {**told, **more_of(record, tree)} if status and record.root else told
+
+
+def more_of(record: Record, tree: Tree) -> dict[str, Any]:
     """What a person asks who looks after an app: what runs, since when, how it is, and what went wrong."""
     live = tree.live()
     told: dict[str, Any] = {
@@ -444,21 +459,20 @@ def more_of(record: dict[str, Any], tree: Tree) -> dict[str, Any]:
         "releases": [_describe(release) for release in tree.kept_releases()],
     }
     if live and live.is_complete():
-        front = record.get("front") or {"address": record["listen"], "host": "localhost"}
-        path = record["mount"].rstrip("/") + live.facts()["health_path"]
+        front = record.question() or {"address": record.own_listen(), "host": "localhost"}
+        path = record.mount.rstrip("/") + live.facts().health_path
         told["health"] = ask(front["address"], front["host"], path, HEALTH_TIMEOUT)
-        told["state"] = activation.instance_of(live).state()
+        told["state"] = activation.web_of(live).state()
         told["log"] = activation.instance_log(live).splitlines()[-LOG_LINES:]
     return told
 
 
 def _describe(release: Release) -> dict[str, str]:
-    facts = release.facts() if release.is_complete() else {}
     failure = release.failure()
     return {
         "name": release.name,
-        "version": facts.get("version", ""),
-        "created": _time(facts.get("created", failure.get("failed", 0))),
+        "version": release.facts().version,
+        "created": _time(release.made()),
         "live": _time(release.went_live()),
         "failed": failure.get("reason", ""),
     }
@@ -472,18 +486,19 @@ def main() -> None:
     """Run the module."""
     module = AnsibleModule(
         argument_spec={
-            "roles": {"type": "list", "elements": "str", "default": []},
+            "role": {"type": "str", "choices": ["", "flask_app", "mysql_webapp"], "default": ""},
             "variables": {"type": "dict", "default": {}},
-            "topology": {"type": "dict"},
+            "topology": {"type": "str", "default": ""},
             "packages": {"type": "list", "elements": "str", "default": []},
-            "packages_by_setting": {"type": "dict", "default": {}},
             "status": {"type": "bool", "default": False},
             "user": {"type": "str", "default": ""},
             "group": {"type": "str", "default": ""},
             "python": {"type": "str", "default": ""},
+            "root": {"type": "str", "default": ""},
         },
         supports_check_mode=True,
     )
+    records = Record.read_all()
     module.exit_json(
         changed=False,
         distribution=distribution(),
@@ -494,7 +509,9 @@ def main() -> None:
         firewall=firewall(),
         apache=apache(),
         python=pythons(module.params["python"]),
-        apps=apps(module.params["status"]),
+        root=look_at_root(module.params["root"], records),
+        owned_paths=sorted(all_paths(read_owners().values())),
+        apps=apps(records, module.params["status"]),
     )
 
 

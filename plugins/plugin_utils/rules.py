@@ -41,6 +41,11 @@ def is_listen_address(value: Any) -> bool:
         return False
 
 
+def are_listen_addresses(value: list[Any]) -> bool:
+    """Tell whether these are ports, or IP addresses and ports, each another and at least one."""
+    return bool(value) and len(set(map(str, value))) == len(value) and all(map(is_listen_address, value))
+
+
 def is_instance_address(value: Any) -> bool:
     """Tell whether a value is the release's own unix socket, or an IP address and a port."""
     return str(value) == "unix:run/app.sock" or (not str(value).startswith(":") and ":" in str(value) and is_listen_address(value))
@@ -100,9 +105,7 @@ def are_commands(value: list[str]) -> bool:
         return False
 
 
-SITE_LISTEN = Rule(is_listen_address, "a port, or an IP address and a port", '"80"')
 INSTANCE_LISTEN = Rule(is_instance_address, "unix:run/app.sock, or an IP address and a port", '"127.0.0.1:8080"')
-SERVER_NAMES = Rule(lambda value: all(HOST_NAME.match(str(name)) for name in value), "host names", "[shop.example.com]")
 DIRECTORIES = Rule(are_names_to_directories, "URL paths and directories of the source", "{/static: static}")
 COMMANDS = Rule(are_commands, "commands, each a program and its arguments, with every quote closed; no shell reads them", "[flask db upgrade]")
 AT_LEAST_1 = Rule(lambda value: value >= 1, "a whole number of at least 1", "4")
@@ -115,7 +118,11 @@ RULES = {
     "flask_app_python": Rule(matches(r"/\S+"), "the absolute path of a Python on the host", "/usr/bin/python3"),
     "flask_app_mount": Rule(matches(MOUNT), "a URL path with a leading slash and no trailing one", "/shop"),
     "flask_app_health_path": Rule(matches(r"/[^\s#]*"), "a URL path with a leading slash, below the mount", "/healthz"),
+    "flask_app_listen": Rule(are_listen_addresses, "ports, or IP addresses and ports, each once", '["80"]'),
+    "flask_app_server_names": Rule(lambda value: all(HOST_NAME.match(str(name)) for name in value), "host names", "[shop.example.com]"),
     "flask_app_static": DIRECTORIES,
+    "flask_app_max_body": Rule(lambda value: value >= 0, "a whole number of MiB, or 0 for no limit", "16"),
+    "flask_app_timeout": AT_LEAST_1,
     "flask_app_environment_files": Rule(
         lambda value: all(matches(r"/\S+")(path) for path in value), "absolute paths of files on the host", "[/etc/shop/database.env]"
     ),
@@ -125,23 +132,16 @@ RULES = {
     "flask_app_health_timeout": AT_LEAST_1,
     "flask_app_memory_max": Rule(lambda value: value == 0 or value >= 16, "a whole number of MiB, at least 16, or 0 for no limit", "512"),
     "flask_app_keep_releases": AT_LEAST_1,
-    "nginx_site_listen": SITE_LISTEN,
-    "nginx_site_server_names": SERVER_NAMES,
     "nginx_gunicorn_listen": INSTANCE_LISTEN,
     "nginx_gunicorn_workers": AT_LEAST_1,
     "nginx_gunicorn_threads": AT_LEAST_1,
-    "nginx_gunicorn_timeout": AT_LEAST_1,
     "apache_site_name": Rule(matches(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}|"), "letters, digits, dots, - and _, or nothing", "shop"),
-    "apache_site_listen": SITE_LISTEN,
-    "apache_site_server_names": SERVER_NAMES,
     "apache_site_php": DIRECTORIES,
     "apache_wsgi_processes": AT_LEAST_1,
     "apache_wsgi_threads": AT_LEAST_1,
-    "apache_wsgi_timeout": AT_LEAST_1,
     "uwsgi_app_listen": INSTANCE_LISTEN,
     "uwsgi_app_processes": AT_LEAST_1,
     "uwsgi_app_threads": AT_LEAST_1,
-    "uwsgi_app_timeout": AT_LEAST_1,
     "uwsgi_app_requirement": Rule(matches(r"pyuwsgi(?:[^\w-].*)?"), "pyuwsgi, of any version", "pyuwsgi==2.0.30.post1"),
     "uwsgi_app_mounts": Rule(are_mounts, "URL paths with a leading slash and no trailing one, and WSGI callables", "{/your/path: main:app}"),
     "dev_server_listen": Rule(is_loopback_port, "a port of the loopback address, for nobody but you shall reach it", '"127.0.0.1:5000"'),

@@ -14,7 +14,6 @@ import yaml
 from ansible.errors import AnsibleError
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
-from ansible_collections.flaskops.hosting.plugins.plugin_utils.placement import FRONTS
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.rules import RULES
 
 ROLES = Path(__file__).resolve().parents[2] / "roles"
@@ -43,9 +42,6 @@ class Settings:
         self.problems: list[str] = []
         self.values: dict[str, Any] = {}
         self._specs = {role: read_specs(role) for role in known_roles()}
-        if roles == ["flask_app"] and own.get("flask_app_state") != "absent":  # removing takes no server: the host has noted it
-            topologies = ", ".join(role for role in self._specs if role not in ("flask_app", "mysql_webapp", *FRONTS))
-            self.problems.append(f"flask_app serves nothing by itself; use a topology's role instead, one of: {topologies}")
         self._wanted = {name: spec for role in roles for name, spec in self._specs[role].items()}
         defaults = {name: value for role in roles for name, value in load(ROLES / role / "defaults" / "main.yml").items()}
         self._given = {*variables, *own}
@@ -71,7 +67,7 @@ class Settings:
             ours = any(name.startswith(f"{role}_") for role in self._specs)
             if name not in known and (ours or name in own):
                 near = difflib.get_close_matches(name, known, n=1)
-                self.problems.append(f"{name}: there is no such variable" + (f"; did you mean {near[0]}?" if near else ""))
+                self.problems.append(f"{name}: unknown variable" + (f"; did you mean {near[0]}?" if near else ""))
 
     def _take(self, name: str, value: Any) -> None:
         spec = self._wanted[name]

@@ -18,10 +18,12 @@ from typing import Any
 
 import yaml
 
+from ansible_collections.flaskops.hosting.plugins.plugin_utils import topologies
+
 ROOT = Path(__file__).resolve().parents[2]
 APPS = Path(__file__).resolve().parent / "apps"
-TOPOLOGIES = ["nginx_gunicorn", "nginx_uwsgi", "apache_mod_wsgi", "apache_uwsgi_mysql", "dev_server"]
-SERVER_VARIABLES = ("nginx_", "uwsgi_app_", "apache_", "dev_server_")
+TOPOLOGIES = list(topologies.TOPOLOGIES)
+SERVER_VARIABLES = ("flask_app_", "nginx_", "uwsgi_app_", "apache_", "dev_server_")
 SSH_OPTIONS = "-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR"
 PLAY_SECONDS = 300
 
@@ -168,9 +170,13 @@ class Target:
         environment: dict[str, str] | None = None,
     ) -> subprocess.Popen[str]:
         """Begin what `play` does, in a session of its own; what it prints is to be read from its output."""
+        topology = {}
         if isinstance(playbook, str):
-            playbook = ROOT / f"playbooks/{playbook or self.topology}.yml"
-        given = {**({} if apps is None else {"flask_apps": apps}), **(variables or {})}
+            name = playbook or self.topology
+            # the host is in every group, so its apps must say which of them they belong to
+            topology = {"flask_app_topology": name} if name in TOPOLOGIES else {}
+            playbook = ROOT / f"playbooks/{name}.yml"
+        given = {**topology, **({} if apps is None else {"flask_apps": apps}), **(variables or {})}
         path = Path(tempfile.mkdtemp(dir=self.work)) / "vars.yml"
         path.write_text(yaml.dump(given, Dumper=VarsDumper, allow_unicode=True, sort_keys=False), encoding="utf-8")
         settings = {

@@ -1,4 +1,4 @@
-"""`flask_app_state: absent` removes every trace of one app; the other serves on, and data is kept unless told otherwise."""
+"""`flask_app_state: absent` removes every trace of one app; the other keeps serving, and data is kept unless told otherwise."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import pytest
 from ansible_collections.flaskops.hosting.tests.targets.harness import APPS, Target, app, differences, write_source
 
 ADDRESS = "198.18.2.90"
-STAYS = app("stays", nginx_site_server_names=["stays.example"], environment={"KEY": "value"})
+STAYS = app("stays", server_names=["stays.example"], environment={"KEY": "value"})
 # On a site and port of its own; the name is in no other file of the system.
-GOES = app("qzleaver", nginx_site_listen="8081", nginx_gunicorn_listen="127.0.0.1:8080", secrets={"TOKEN": "secret"})
-NEIGHBOUR = app("qzmounted", mount="/mounted", nginx_site_server_names=["stays.example"])
+GOES = app("qzleaver", listen="8081", nginx_gunicorn_listen="127.0.0.1:8080", secrets={"TOKEN": "secret"})
+NEIGHBOUR = app("qzmounted", mount="/mounted", server_names=["stays.example"])
 
 
 def absent(one: dict[str, Any], **settings: Any) -> dict[str, Any]:

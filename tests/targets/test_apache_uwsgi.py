@@ -98,14 +98,14 @@ def apps(source: Path, *names: str) -> list[dict[str, Any]]:
     """The app on a unix socket with pages beside it, and on TCP by each protocol."""
     settings: dict[str, dict[str, Any]] = {
         UNIX: {
-            "static": {"/static": "static"}, "secrets": as_given(SECRETS), "uwsgi_app_timeout": 20,
+            "static": {"/static": "static"}, "secrets": as_given(SECRETS), "flask_app_timeout": 20,
             "apache_site_php": {"/": "page"}, "apache_site_php_environment_files": [ENVIRONMENT_FILE],
         },
         TCP: {"uwsgi_app_listen": "127.0.0.1:8930", "apache_site_snippet": "LimitRequestBody 1000"},
         HTTP: {"uwsgi_app_listen": "127.0.0.1:8931", "uwsgi_app_protocol": "http", "apache_site_php": {"/pages": "page"}, "mount": "/"},
     }  # fmt: skip
     common = {"requirements": "requirements.txt", "mount": "/flask", "health_timeout": 8}
-    return [app(name, source, apache_site_listen=str(PORTS[name]), **{**common, **settings[name]}) for name in names or settings]
+    return [app(name, source, listen=str(PORTS[name]), **{**common, **settings[name]}) for name in names or settings]
 
 
 @pytest.fixture(scope="module")
@@ -293,12 +293,12 @@ def test_release_of_app_and_page_loses_no_request(host: Target, source: Path, tm
 
 @pytest.mark.parametrize("name", [UNIX, HTTP])
 def test_release_that_fails_under_uwsgi_goes_back(host: Target, source: Path, tmp_path: Path, name: str) -> None:
-    """It passes the pre-flight alone: the old release serves on, with its page."""
+    """It passes the pre-flight alone: the old release keeps serving, with its page."""
     live = host.live(name)
     broken = write_source(tmp_path, {**FILES, "main.py": f"import sys\nif 'uwsgi' in sys.modules:\n    import nowhere\n{MAIN}"})
     play = host.play(apps(broken, name))
     assert play.returncode == 2
-    assert missing(play.output, ["No module named 'nowhere'", f"Release {live} serves on."]) == []
+    assert missing(play.output, ["No module named 'nowhere'", f"Release {live} keeps serving."]) == []
     assert host.live(name) == live
     assert host.get("/" if name == HTTP else "/flask/", port=PORTS[name]).json()["version"] == "one"
 

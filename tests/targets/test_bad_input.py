@@ -1,4 +1,4 @@
-"""Bad input is refused with the variable, what was given and what would be right; nothing is touched, the good app serves on."""
+"""Bad input is refused with the variable, what was given and what would be right; nothing is touched, the good app keeps serving."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import pytest
 from ansible_collections.flaskops.hosting.tests.targets.harness import APPS, Play, Target, app, differences, missing, write_source
 
 ADDRESS = "198.18.2.20"
-GOOD = app("good", nginx_site_server_names=["good.example"])
-TCP = app("tcp", nginx_gunicorn_listen="127.0.0.1:8080", nginx_site_listen="81")
+GOOD = app("good", server_names=["good.example"])
+TCP = app("tcp", nginx_gunicorn_listen="127.0.0.1:8080", listen="81")
 PROBE = (APPS / "probe/main.py").read_text()
 
 # What is wrong, as changes to a right app, and the words that its message must have.
@@ -40,19 +40,19 @@ REFUSED: dict[str, tuple[dict[str, Any], list[str]]] = {
         ["nginx_gunicorn_listen: got 'localhost:http'", "an IP address and a port", "127.0.0.1:8080"],
     ),
     "site address that is none": (
-        {"nginx_site_listen": "300.1.2.3:80"},
-        ["nginx_site_listen: got '300.1.2.3:80'", "a port, or an IP address and a port", 'nginx_site_listen: "80"'],
+        {"flask_app_listen": "300.1.2.3:80"},
+        ["flask_app_listen: got '300.1.2.3:80'", "a port, or an IP address and a port", 'flask_app_listen: "80"'],
     ),
-    "port out of range": ({"nginx_site_listen": 70000}, ["nginx_site_listen: got '70000'", "a port", 'nginx_site_listen: "80"']),
+    "port out of range": ({"flask_app_listen": 70000}, ["flask_app_listen: got '70000'", "a port", 'flask_app_listen: "80"']),
     "instance port of another service": (
         {"nginx_gunicorn_listen": "127.0.0.1:9090"},
         ["nginx_gunicorn_listen: port 9090 is in use by", "python3", "squatter.service", "another port"],
     ),
     "site port of another service": (
-        {"nginx_site_listen": "9090"},
-        ["nginx_site_listen: port 9090 is in use by", "squatter.service", "another port"],
+        {"flask_app_listen": "9090"},
+        ["flask_app_listen: port 9090 is in use by", "squatter.service", "another port"],
     ),
-    "site port of SSH": ({"nginx_site_listen": "22"}, ["nginx_site_listen: port 22 is in use by", "sshd", "another port"]),
+    "site port of SSH": ({"flask_app_listen": "22"}, ["flask_app_listen: port 22 is in use by", "sshd", "another port"]),
     "typo in an app's variable": (
         {"flask_app_moduel": "main:app"},
         ["flask_app_moduel: there is no such variable", "did you mean flask_app_module?"],
@@ -68,8 +68,8 @@ REFUSED: dict[str, tuple[dict[str, Any], list[str]]] = {
     "secret that is a list": ({"flask_app_secrets": {"PASSWORD": ["71077345"]}}, ["flask_app_secrets: PASSWORD is a list", "needs a string"]),
     "secrets that are no dictionary": ({"flask_app_secrets": "71077345"}, ["flask_app_secrets: got a str", "a dictionary"]),
     "the same site and mount": (
-        {"nginx_site_server_names": ["good.example"]},
-        ["flask_app_mount: / on port 80 is the app good's", "another flask_app_mount", "nginx_site_server_names"],
+        {"flask_app_server_names": ["good.example"]},
+        ["flask_app_mount: / on port 80 is the app good's", "another flask_app_mount", "flask_app_server_names"],
     ),
     "the same instance port": (
         {"nginx_gunicorn_listen": "127.0.0.1:8080"},
@@ -151,7 +151,7 @@ def assert_refused(play: Play, words: list[str]) -> None:
 def test_refused_before_anything_is_touched(untouched: Target, mistake: str) -> None:
     """A mistake in the variables of a new app."""
     settings, words = REFUSED[mistake]
-    play = untouched.play([{**app("new", nginx_site_server_names=["new.example"]), **settings}])
+    play = untouched.play([{**app("new", server_names=["new.example"]), **settings}])
     assert_refused(play, [*words, "Nothing was changed."])
     assert "squatter.service" in untouched.run("systemctl list-units squatter.service")
 
@@ -166,7 +166,7 @@ def test_refused_with_plain_variables(untouched: Target) -> None:
 
 @pytest.mark.parametrize("fault", FAILS_PREFLIGHT)
 def test_failed_release_leaves_the_live_one(host: Target, tmp_path: Path, fault: str) -> None:
-    """The old release serves on; the failed one is marked and kept; a second run fails the same way."""
+    """The old release keeps serving; the failed one is marked and kept; a second run fails the same way."""
     files, settings, words = FAILS_PREFLIGHT[fault]
     live, directory = host.live("good"), host.get("/who", host="good.example").json()["cwd"]
     nginx = host.snapshot("/etc/nginx", "/etc/systemd", "/etc/flaskops")
@@ -174,7 +174,7 @@ def test_failed_release_leaves_the_live_one(host: Target, tmp_path: Path, fault:
     for _attempt in range(2):
         play = host.play([broken])
         assert play.returncode == 2, play.output
-        assert missing(play.output, [*words, f"Release {live} serves on."]) == [], play.output
+        assert missing(play.output, [*words, f"Release {live} keeps serving."]) == [], play.output
         assert host.live("good") == live
         assert host.get("/who", host="good.example").json()["cwd"] == directory
     assert differences(nginx, host.snapshot("/etc/nginx", "/etc/systemd", "/etc/flaskops")) == {}
@@ -192,7 +192,7 @@ def test_new_app_that_fails_leaves_no_traffic_to_it(host: Target, tmp_path: Path
     """The first release of an app fails: nginx never hears of it, and the message says that none is live."""
     nginx = host.snapshot("/etc/nginx", "/etc/systemd", "/etc/flaskops")
     source = write_source(tmp_path / "source", {"main.py": "import nowhere\napp = None\n"})
-    play = host.play([app("new", source, nginx_site_listen="82")])
+    play = host.play([app("new", source, listen="82")])
     assert play.returncode == 2
     assert missing(play.output, ["No module named 'nowhere'", "No release is live."]) == [], play.output
     assert differences(nginx, host.snapshot("/etc/nginx", "/etc/systemd", "/etc/flaskops")) == {}

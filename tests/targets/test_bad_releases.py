@@ -16,8 +16,8 @@ from ansible_collections.flaskops.hosting.tests.targets.harness import Play, Tar
 ADDRESS = "198.18.2.240"
 # What serves an app, with the port that its front listens on: three topologies on one host.
 SERVERS: dict[str, tuple[str, int, dict[str, Any]]] = {
-    "gunicorn": ("nginx_gunicorn", 81, {"nginx_site_listen": "81", "nginx_gunicorn_listen": "127.0.0.1:8080"}),
-    "uwsgi": ("nginx_uwsgi", 82, {"nginx_site_listen": "82"}),
+    "gunicorn": ("nginx_gunicorn", 81, {"flask_app_listen": "81", "nginx_gunicorn_listen": "127.0.0.1:8080"}),
+    "uwsgi": ("nginx_uwsgi", 82, {"flask_app_listen": "82"}),
     "modwsgi": ("apache_mod_wsgi", 80, {}),
 }
 BLUE_GREEN = ["gunicorn", "uwsgi"]
@@ -122,7 +122,7 @@ def bad_source(directory: Path, code: str) -> Path:
 def assert_refused(host: Target, server: str, done: Play, live: str, words: list[str]) -> None:
     """The play says why, the old release is live, and the failed one is kept, with the reason."""
     assert done.returncode == 2, done.output
-    assert missing(done.output, [*words, f"Release {live} serves on."]) == [], done.output
+    assert missing(done.output, [*words, f"Release {live} keeps serving."]) == [], done.output
     assert host.live(server) == live
     marked = host.run(f"ls -t /srv/{server}/releases/*/failed.json").splitlines()[0]
     assert marked.split("/")[4] != live
@@ -170,7 +170,7 @@ def test_what_the_pre_flight_cannot_see_serves_nothing_either(host: Target, tmp_
 
 @pytest.mark.parametrize("server", BLUE_GREEN)
 def test_failure_behind_the_front_switches_back(host: Target, tmp_path: Path, server: str) -> None:
-    """Healthy on its own socket, an error to whoever comes through the front; the play says that the old release serves on."""
+    """Healthy on its own socket, an error to whoever comes through the front; the play says that the old release keeps serving."""
     code = "def broken(environ, start_response):\n    start_response('500 Oh' if 'HTTP_X_REAL_IP' in environ else '200 OK', [])\n    return [b'bad']\n"
     live = host.live(server)
     done = play(host, server, bad_source(tmp_path, code), module="main:broken", health_timeout=2)

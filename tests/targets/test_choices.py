@@ -18,7 +18,7 @@ def test_other_places_versions_and_times(target: Target) -> None:
         "health_path": "/?deep=yes",
         "health_timeout": 20,
         "nginx_gunicorn_requirement": "gunicorn==26.2.0",
-        "nginx_gunicorn_timeout": 7,
+        "flask_app_timeout": 7,
     }
     target.converge([app("shop", **choices)])
     assert target.get("/").status == 200

@@ -12,7 +12,7 @@ from ansible_collections.flaskops.hosting.tests.targets.harness import Play, Tar
 ADDRESS = "198.18.2.10"
 APPS = [
     app("shop"),
-    app("api", nginx_gunicorn_listen="127.0.0.1:8080", nginx_site_listen="81"),
+    app("api", nginx_gunicorn_listen="127.0.0.1:8080", listen="81"),
 ]
 # What stands in for tasks that need a package which a dry run does not install.
 STANDS_FOR = {

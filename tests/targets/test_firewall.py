@@ -10,7 +10,7 @@ import pytest
 from ansible_collections.flaskops.hosting.tests.targets.harness import Target, app
 
 ADDRESS = "198.18.2.70"
-SHOP, API = app("shop"), app("api", nginx_site_listen="8443", nginx_gunicorn_listen="127.0.0.1:8080")
+SHOP, API = app("shop"), app("api", listen="8443", nginx_gunicorn_listen="127.0.0.1:8080")
 
 
 @pytest.fixture(scope="module")
@@ -87,12 +87,12 @@ def test_own_rules_of_the_host_stay(host: Target) -> None:
 
 def test_port_that_is_served_no_more_is_closed(host: Target) -> None:
     """An app that moves to another port takes its rule along."""
-    host.converge([SHOP, {**API, "nginx_site_listen": "8444"}])
+    host.converge([SHOP, {**API, "flask_app_listen": "8444"}])
     assert answers(8444)
     status = host.run("ufw status")
     assert "8444/tcp" in status and "8443/tcp" not in status
     assert not host.succeeds("ss --listening --tcp --numeric | grep -q :8443")
-    assert host.converge([SHOP, {**API, "nginx_site_listen": "8444"}]).recap["changed"] == 0
+    assert host.converge([SHOP, {**API, "flask_app_listen": "8444"}]).recap["changed"] == 0
 
 
 def test_ssh_on_another_port_is_let_in(new_target: Callable[..., Target]) -> None:

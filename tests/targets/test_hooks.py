@@ -99,12 +99,12 @@ def test_commands_run_once_per_release(host: Target, source: Path) -> None:
 
 
 def test_a_failing_command_before_stops_the_release(host: Target, source: Path) -> None:
-    """The live release serves on, the new one is marked, status tells why, and the next run starts anew."""
+    """The live release keeps serving, the new one is marked, status tells why, and the next run starts anew."""
     live = host.live("shop")
     write_source(source, {"main.py": probe("four")})
     failing = shop(source, environment={"CODE_BEFORE": "3"}, before_activation=["python hook.py before", "true"])
     play = host.play(failing, playbook="deploy", variables={"flask_app_name": "shop"})
-    words = ["the command 'python hook.py before' ended with code 3", "told <PASSWORD>", f"Release {live} serves on."]
+    words = ["the command 'python hook.py before' ended with code 3", "told <PASSWORD>", f"Release {live} keeps serving."]
     assert play.returncode == 2 and not missing(play.output, words), play.output
     assert "s3cret" not in play.output
     assert host.live("shop") == live and host.get("/").json()["version"] == "three"
@@ -132,7 +132,7 @@ def test_a_failing_command_after_leaves_the_release_live(host: Target, source: P
     failing = shop(source, environment={"CODE_AFTER": "4"})
     play = host.play(failing, playbook="deploy", variables={"flask_app_name": "shop"})
     live = host.live("shop")
-    words = ["the command 'python hook.py after' ended with code 4; the release is live already, and stays", f"Release {live} serves on."]
+    words = ["the command 'python hook.py after' ended with code 4; the release is live already, and stays", f"Release {live} keeps serving."]
     assert play.returncode == 2 and not missing(play.output, words), play.output
     assert live != before and host.get("/").json()["version"] == "six"
     assert not host.succeeds(f"test -e /srv/shop/releases/{live}/failed.json")

@@ -1,4 +1,4 @@
-"""A deploy that is cut off anywhere: the live release serves on, and the next run converges."""
+"""A deploy that is cut off anywhere: the live release keeps serving, and the next run converges."""
 
 from __future__ import annotations
 
@@ -191,7 +191,7 @@ def _answers(host: Target) -> bool:
 def test_disk_is_full(host: Target, tmp_path: Path) -> None:
     """While the code is laid down, and while a venv is built: the reason is told, nothing half is left, and with room it goes on."""
     host.run(f"mkdir -p {SMALL} && mount -t tmpfs -o size=96m none {SMALL}")
-    settings = {"root": f"{SMALL}/tight", "user": "tight", "nginx_gunicorn_listen": "unix:run/app.sock", "nginx_site_listen": "81"}
+    settings = {"root": f"{SMALL}/tight", "user": "tight", "nginx_gunicorn_listen": "unix:run/app.sock", "flask_app_listen": "81"}
 
     def tight(version: str, requirements: str = "", **files: bytes) -> list[dict[str, Any]]:
         source = write_source(release(tmp_path / version, version, requirements), dict(files))
@@ -205,7 +205,7 @@ def test_disk_is_full(host: Target, tmp_path: Path) -> None:
             (tight("three", "idna==3.5\n"), f"MiB are free at {SMALL}/tight/venvs"),
         ):
             play = host.play(fault)
-            assert play.returncode == 2 and missing(play.output, [reason, "serves on."]) == [], play.output
+            assert play.returncode == 2 and missing(play.output, [reason, "keeps serving."]) == [], play.output
     host.run(f"rm {SMALL}/filler")
     host.converge(tight("two", large=b"small"))
     assert served(host, 81) == "two"
@@ -214,14 +214,14 @@ def test_disk_is_full(host: Target, tmp_path: Path) -> None:
 
 
 def test_venv_cannot_be_written(host: Target, tmp_path: Path) -> None:
-    """Told, and the live release serves on; with the directory writable again the next run converges."""
+    """Told, and the live release keeps serving; with the directory writable again the next run converges."""
     before = served(host)
     apps = shop(release(tmp_path, "unwritable", "idna==3.6\n"))
     host.run("mount --bind /srv/shop/venvs /srv/shop/venvs && mount -o remount,bind,ro /srv/shop/venvs")
     try:
         with served_throughout(host, {before}):
             play = host.play(apps)
-        assert play.returncode == 2 and missing(play.output, ["Read-only file system", "/srv/shop/venvs/", "serves on."]) == [], play.output
+        assert play.returncode == 2 and missing(play.output, ["Read-only file system", "/srv/shop/venvs/", "keeps serving."]) == [], play.output
     finally:
         host.run("umount /srv/shop/venvs")
     host.converge(apps)

@@ -23,7 +23,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> str:
 def host(target: Target, source: str) -> Target:
     """Two apps that would like to know more of one another."""
     one = app("one", source, shared=["uploads"], static={"/static": "static"}, environment={"KEY": "value"})
-    target.converge([one, app("two", source, nginx_site_listen="81")])
+    target.converge([one, app("two", source, listen="81")])
     return target
 
 

@@ -63,8 +63,8 @@ def apache_apps(source: Path) -> list[dict[str, Any]]:
         app("wsgi", source, static={"/static": "static"}, apache_site_php={"/wsgi-page": "page"}),
         app("unix", source, mount="/unix", health_path="/health", apache_site_php={"/pages": "page"}, apache_site_snippet=NO_PATCH, **uwsgi),
         app("tcp", source, mount="/tcp", static={"/static": "static"}, uwsgi_app_listen="127.0.0.1:8930", **uwsgi),
-        app("http", source, apache_site_listen="81", uwsgi_app_protocol="http", apache_site_php={"/pages": "page"}, **uwsgi),
-        app("deep", source, apache_site_listen="82", mount="/deep", health_path="/health", apache_site_php={"/": "page"}),
+        app("http", source, listen="81", uwsgi_app_protocol="http", apache_site_php={"/pages": "page"}, **uwsgi),
+        app("deep", source, listen="82", mount="/deep", health_path="/health", apache_site_php={"/": "page"}),
     ]
 
 

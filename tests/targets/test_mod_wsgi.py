@@ -82,8 +82,8 @@ def root(source: Path, **settings: Any) -> dict[str, Any]:
 
 def apps(source: Path) -> list[dict[str, Any]]:
     """Two apps on one site, one on a port of its own, one with a name of its own on a site that sorts last."""
-    named = app(NAMED, source, apache_site_server_names=["named.example", "*.wild.example"], apache_site_name="wsgi-named")
-    return [root(source), shop(source), app(PORT, source, module="main:application", apache_site_listen="8081"), named]
+    named = app(NAMED, source, server_names=["named.example", "*.wild.example"], apache_site_name="wsgi-named")
+    return [root(source), shop(source), app(PORT, source, module="main:application", listen="8081"), named]
 
 
 @pytest.fixture(scope="module")
@@ -297,7 +297,7 @@ def test_process_that_starts_during_a_switch_is_replaced(host: Target, source: P
 
 def test_changed_setting_of_apache_is_hardly_noticed(host: Target, source: Path) -> None:
     """Apache's reload replaces the daemon processes of all apps, and their sockets: for a moment it may say 503, and no longer."""
-    timeout = shop(source, apache_wsgi_timeout=20)
+    timeout = shop(source, timeout=20)
     for found in under_load(host, lambda: host.converge([timeout]), "/app/", "/"):
         assert longest_outage(found) < OUTAGE
     host.converge([shop(source)])
@@ -333,11 +333,11 @@ def test_first_release_that_fails_leaves_nothing_that_cannot_be_removed(host: Ta
 
 
 def test_release_that_fails_in_apache_alone_goes_back(host: Target, source: Path, broken: Path) -> None:
-    """It passes the pre-flight; the old release serves on, and the message has the reason without the secret."""
+    """It passes the pre-flight; the old release keeps serving, and the message has the reason without the secret."""
     live = host.live(SHOP)
     play = host.play([shop(broken, health_timeout=2)])
     assert play.returncode == 2
-    assert missing(play.output, ["RuntimeError: cannot log in with <QUOTES>", f"Release {live} serves on.", "does not start"]) == []
+    assert missing(play.output, ["RuntimeError: cannot log in with <QUOTES>", f"Release {live} keeps serving.", "does not start"]) == []
     assert leaks(play.output) == []
     assert host.live(SHOP) == live and version(host) == "one"
     assert len(host.run(f"ls /srv/{SHOP}/releases/*/failed.json").split()) == 1
@@ -369,10 +369,10 @@ def test_bad_input_is_refused(host: Target, source: Path) -> None:
     """Each mistake with its variable, what was given and what would be right; nothing is touched."""
     host.run("printf '#!/bin/sh\\necho 3.9\\n' >/usr/local/bin/python3.9 && chmod +x /usr/local/bin/python3.9")
     before = host.snapshot()
-    mistakes = {"apache_wsgi_threads": 0, "apache_site_listen": "http", "apache_site_php": {"page": "../page"}, "apache_wsgi_process": 2}
+    mistakes = {"apache_wsgi_threads": 0, "flask_app_listen": "http", "apache_site_php": {"page": "../page"}, "apache_wsgi_process": 2}
     words = [
         "flask_app_mount: got 'new'", "a URL path with a leading slash", "apache_wsgi_threads: got 0, needs a whole number of at least 1",
-        "apache_site_listen: got 'http', needs a port", "apache_site_php: got {'page': '../page'}, needs URL paths and directories",
+        "flask_app_listen: got 'http', needs a port", "apache_site_php: got {'page': '../page'}, needs URL paths and directories",
         "apache_wsgi_process: there is no such variable; did you mean apache_wsgi_processes?", "Nothing was changed.",
     ]  # fmt: skip
     conflicts = {"python": "/usr/local/bin/python3.9", "mount": "/app"}
@@ -414,7 +414,7 @@ def test_app_that_moves_on_its_front_leaves_nothing(host: Target, source: Path) 
     """To another mount, name and port, and back: Apache's files are as they were."""
     places = ("/etc/apache2", "/etc/flaskops/apps", "/etc/ufw/user.rules")
     before = {path: facts.split()[:-1] for path, facts in host.snapshot(*places).items()}
-    moved = shop(source, mount="/a/b", apache_site_server_names=["moved.example"], apache_site_listen="8082")
+    moved = shop(source, mount="/a/b", server_names=["moved.example"], listen="8082")
     host.converge([moved])
     assert host.get("/a/b/", port=8082, host="moved.example").json()["mount"] == "/a/b"
     assert host.get("/app/").json()["mount"] == "", "the app at / has it now"

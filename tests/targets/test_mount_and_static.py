@@ -20,7 +20,7 @@ SHOP = app(
 )
 DEEP = app("deep", mount="/a/b", nginx_gunicorn_listen="127.0.0.1:8081")
 ROOT_APP = app("front")
-NAMED = app("named", nginx_site_server_names=["named.example", "*.wild.example"])
+NAMED = app("named", server_names=["named.example", "*.wild.example"])
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,7 @@ def shop(**changed: str) -> dict[str, Any]:
 
 def other() -> dict[str, Any]:
     """Another app on the same host, with a secret of its own."""
-    return app("other", secrets={"TOKEN": OTHER}, environment={"PLAIN": "seen by all"}, nginx_site_listen="81")
+    return app("other", secrets={"TOKEN": OTHER}, environment={"PLAIN": "seen by all"}, listen="81")
 
 
 @pytest.fixture(scope="module")

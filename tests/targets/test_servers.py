@@ -15,10 +15,10 @@ from ansible_collections.flaskops.hosting.tests.targets.harness import Target, a
 ADDRESS = "198.18.2.40"
 SANDBOX_SCORE = 1.5
 SERVERS = {
-    "plain": {"nginx_site_listen": "80", "nginx_gunicorn_worker_class": "sync", "nginx_gunicorn_workers": 3},
-    "gthread": {"nginx_site_listen": "81", "nginx_gunicorn_worker_class": "gthread", "nginx_gunicorn_threads": 8},
-    "gevent": {"nginx_site_listen": "82", "nginx_gunicorn_worker_class": "gevent", "nginx_gunicorn_workers": 1},
-    "tcp": {"nginx_site_listen": "83", "nginx_gunicorn_listen": "127.0.0.1:8080"},
+    "plain": {"flask_app_listen": "80", "nginx_gunicorn_worker_class": "sync", "nginx_gunicorn_workers": 3},
+    "gthread": {"flask_app_listen": "81", "nginx_gunicorn_worker_class": "gthread", "nginx_gunicorn_threads": 8},
+    "gevent": {"flask_app_listen": "82", "nginx_gunicorn_worker_class": "gevent", "nginx_gunicorn_workers": 1},
+    "tcp": {"flask_app_listen": "83", "nginx_gunicorn_listen": "127.0.0.1:8080"},
 }
 WORKERS = {"plain": 3, "gthread": 2, "gevent": 1, "tcp": 2}
 CLASSES = {"plain": "sync", "gthread": "gthread", "gevent": "ggevent", "tcp": "sync"}
@@ -57,7 +57,7 @@ def host(target: Target, source: str) -> Target:
 
 def assert_serves_in_sandbox(host: Target, name: str) -> None:
     """The app answers through nginx with the right workers, and systemd rates its unit well."""
-    port = int(SERVERS[name]["nginx_site_listen"])
+    port = int(SERVERS[name]["flask_app_listen"])
     assert set(host.get("/", port=port).json()["kinds"]) & {"sync", "gthread", "ggevent"} == {CLASSES[name]}
     unit = f"{name}@{host.live(name)}.service"
     main = host.run(f"systemctl show --property=MainPID --value {unit}")
@@ -76,7 +76,7 @@ def test_serves_in_sandbox(host: Target, name: str) -> None:
 @pytest.mark.parametrize(("name", "at_once"), [("gthread", 8), ("gevent", 8)])
 def test_serves_slow_requests_side_by_side(host: Target, name: str, at_once: int) -> None:
     """Eight requests of a second each take no eight seconds: the worker class does what it is chosen for."""
-    port = int(SERVERS[name]["nginx_site_listen"])
+    port = int(SERVERS[name]["flask_app_listen"])
     with ThreadPoolExecutor(at_once) as pool:
         answers = list(pool.map(lambda _: host.get("/slow", port=port).status, range(at_once)))
     assert answers == [200] * at_once
@@ -128,12 +128,12 @@ def test_changed_server_setting_restarts_once(host: Target, source: str) -> None
 
 @pytest.mark.parametrize(("name", "port"), [("plain", 80), ("tcp", 83)])
 def test_release_that_fails_under_its_server_goes_back(host: Target, source: str, tmp_path: Path, name: str, port: int) -> None:
-    """It passes the pre-flight and dies in Gunicorn: the old release serves on, on its own socket or on the shared port."""
+    """It passes the pre-flight and dies in Gunicorn: the old release keeps serving, on its own socket or on the shared port."""
     live = host.live(name)
     (tmp_path / "main.py").write_text(f"{MAIN}\nif 'gunicorn' in sys.modules:\n    raise RuntimeError('not under Gunicorn')\n")
     play = host.play(apps(str(tmp_path), [name]))
     assert play.returncode == 2
-    assert "RuntimeError: not under Gunicorn" in play.output and f"Release {live} serves on." in play.output
+    assert "RuntimeError: not under Gunicorn" in play.output and f"Release {live} keeps serving." in play.output
     assert host.live(name) == live
     assert host.get("/", port=port).status == 200
     assert host.run(f"systemctl is-enabled {name}@{live}.service") == "enabled"

@@ -155,7 +155,7 @@ def test_hosts_go_back_where_one_fails_to_activate(hosts: Hosts) -> None:
     hosts.targets[1].run("touch /etc/refuse-gunicorn")
     play = hosts.deploy(**HOOKS)
     first, second, third = (one.name for one in hosts.targets)
-    words = [f"{second} failed: shop:", f"Release {live[1]} serves on.", f"{first} went back to release {live[0]}.", f"{third} went back to"]
+    words = [f"{second} failed: shop:", f"Release {live[1]} keeps serving.", f"{first} went back to release {live[0]}.", f"{third} went back to"]
     assert play.returncode == 2 and not missing(play.output, words), play.output
     assert hosts.live() == live and "after" not in hosts.notes()[2]
     hosts.targets[1].run("rm /etc/refuse-gunicorn")

@@ -21,12 +21,12 @@ SANDBOX_SCORE = 1.5
 VENV = {"uwsgi_app_origin": "venv"}
 SUPERVISORD = {"uwsgi_app_manager": "supervisord"}
 SERVERS: dict[str, dict[str, Any]] = {
-    "plain": {"nginx_site_listen": "80", "uwsgi_app_threads": 4},
-    "tcp": {"nginx_site_listen": "81", "uwsgi_app_listen": "127.0.0.1:8930", "uwsgi_app_processes": 3, **VENV},
-    "http": {"nginx_site_listen": "82", "uwsgi_app_listen": "127.0.0.1:1024", "uwsgi_app_protocol": "http", **SUPERVISORD},
-    "green": {"nginx_site_listen": "83", "uwsgi_app_worker_class": "gevent", "uwsgi_app_threads": 20, "uwsgi_app_processes": 1},
+    "plain": {"flask_app_listen": "80", "uwsgi_app_threads": 4},
+    "tcp": {"flask_app_listen": "81", "uwsgi_app_listen": "127.0.0.1:8930", "uwsgi_app_processes": 3, **VENV},
+    "http": {"flask_app_listen": "82", "uwsgi_app_listen": "127.0.0.1:1024", "uwsgi_app_protocol": "http", **SUPERVISORD},
+    "green": {"flask_app_listen": "83", "uwsgi_app_worker_class": "gevent", "uwsgi_app_threads": 20, "uwsgi_app_processes": 1},
     "other": {
-        "nginx_site_listen": "84", "uwsgi_app_protocol": "http", "uwsgi_app_worker_class": "gevent", **SUPERVISORD,
+        "flask_app_listen": "84", "uwsgi_app_protocol": "http", "uwsgi_app_worker_class": "gevent", **SUPERVISORD,
         **VENV, "uwsgi_app_requirement": "pyuwsgi==2.0.29",
     },
 }
@@ -66,7 +66,7 @@ def app(environ, start_response):
 
 def port(name: str) -> int:
     """Where an app's site listens."""
-    return int(SERVERS[name]["nginx_site_listen"])
+    return int(SERVERS[name]["flask_app_listen"])
 
 
 def apps(source: Path, *names: str) -> list[dict[str, Any]]:
@@ -307,12 +307,12 @@ def test_releases_on_a_shared_port_follow_one_another(host: Target, source: Path
 
 @pytest.mark.parametrize("name", ["plain", "tcp", "other"])
 def test_release_that_fails_under_uwsgi_goes_back(host: Target, source: Path, tmp_path: Path, name: str) -> None:
-    """It passes the pre-flight and does not import in uWSGI: the old release serves on, on its own socket or on the shared port."""
+    """It passes the pre-flight and does not import in uWSGI: the old release keeps serving, on its own socket or on the shared port."""
     live = host.live(name)
     broken = changed(source, tmp_path, "import json", "import sys\nif 'uwsgi' in sys.modules:\n    import nowhere\nimport json")
     play = host.play(apps(broken, name))
     assert play.returncode == 2
-    assert "No module named 'nowhere'" in play.output and f"Release {live} serves on." in play.output, play.output
+    assert "No module named 'nowhere'" in play.output and f"Release {live} keeps serving." in play.output, play.output
     assert host.live(name) == live
     assert told(host, name)["version"] == "one"
     assert instances(host, name) == [f"{name}@{live}"]
@@ -321,7 +321,7 @@ def test_release_that_fails_under_uwsgi_goes_back(host: Target, source: Path, tm
 
 def test_a_request_without_end_is_given_up(host: Target, source: Path) -> None:
     """harakiri: the process is replaced, the front says 504, and the log says why."""
-    host.converge([{**apps(source, "plain")[0], "uwsgi_app_timeout": 2, "uwsgi_app_processes": 1}])
+    host.converge([{**apps(source, "plain")[0], "flask_app_timeout": 2, "uwsgi_app_processes": 1}])
     before = told(host, "plain")["pid"]
     assert host.get("/sleep/60").status in (502, 504)
     assert eventually(lambda: not host.succeeds(f"kill -0 {before}"), 10)

@@ -27,7 +27,7 @@ def one(**settings: Any) -> dict[str, Any]:
 
 def two(**settings: Any) -> dict[str, Any]:
     """The app that starts under supervisord."""
-    return app(TWO, secrets=as_given(SECRETS), environment={"PLAIN": "seen by all"}, nginx_site_listen="8081", **settings)
+    return app(TWO, secrets=as_given(SECRETS), environment={"PLAIN": "seen by all"}, listen="8081", **settings)
 
 
 APPS = [one(uwsgi_app_worker_class="gevent"), two(**SUPERVISORD, **TCP)]
@@ -168,9 +168,9 @@ def test_bad_input_is_refused(target: Target, real: Play, tmp_path: Path) -> Non
         "uwsgi_app_listen: got '8930', needs unix:run/app.sock, or an IP address and a port",
         "uwsgi_app_process: there is no such variable; did you mean uwsgi_app_processes?", "Nothing was changed.",
     ]  # fmt: skip
-    play = target.play([app("new", nginx_site_listen="8082", **mistakes)])
+    play = target.play([app("new", listen="8082", **mistakes)])
     assert (play.returncode, play.recap["changed"], missing(play.output, words)) == (2, 0, []), play.output
-    conflicts = {"nginx_site_listen": "8081", "mount": "/new", "uwsgi_app_mounts": {"/": "main:app"}, **TCP}
+    conflicts = {"flask_app_listen": "8081", "mount": "/new", "uwsgi_app_mounts": {"/": "main:app"}, **TCP}
     words = [
         f"flask_app_mount: / on port 8081 is the app {TWO}'s", f"uwsgi_app_listen: 127.0.0.1:8930 is the app {TWO}'s",
         "flask_app_python: got '/usr/local/bin/python3.9', which is Python 3.9, but the distribution's uWSGI is built for Python 3.11",
@@ -188,7 +188,7 @@ def test_a_bad_app_under_supervisord_leaves_the_old_one(target: Target, real: Pl
     broken = {**APPS[1], "flask_app_source": str(write_source(tmp_path, {"main.py": code}))}
     live, before = target.live(TWO), instances(target)
     play = target.play([broken])
-    assert play.returncode == 2 and f"Release {live} serves on." in play.output
+    assert play.returncode == 2 and f"Release {live} keeps serving." in play.output
     assert "cannot log in with <QUOTES>" in play.output and leaks(play.output) == []
     assert instances(target) == before and versions(target) == ["one", "one"]
     assert target.converge(APPS).recap["changed"] == 0

@@ -28,7 +28,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def apps(source: Path) -> list[dict[str, object]]:
     """Two apps of one host."""
-    return [app("shop", source), app("blog", nginx_site_listen="81")]
+    return [app("shop", source), app("blog", listen="81")]
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +72,7 @@ def test_deploy_refuses_a_name_that_no_host_has(host: Target, apps: list[dict[st
 
 def test_deploy_refuses_an_app_that_is_not_installed(host: Target) -> None:
     """It would lack a site and a firewall rule."""
-    play = host.play([app("news", nginx_site_listen="82")], playbook="deploy", variables={"flask_app_name": "news"})
+    play = host.play([app("news", listen="82")], playbook="deploy", variables={"flask_app_name": "news"})
     assert play.returncode and not missing(play.output, ["news is not on this host as nginx_gunicorn", "Run site.yml first"])
     assert host.live("news") == "" and play.recap["changed"] == 0
 
@@ -85,7 +85,7 @@ def test_rollback_goes_back_step_by_step(host: Target, apps: list[dict[str, obje
         assert served(host) == version
         assert f"(release {host.live('shop')}, before" in " ".join(play.output.split())
     play = host.play(apps, playbook="rollback", variables={"flask_app_name": "shop"})
-    assert play.returncode and not missing(play.output, ["there is no good release to go back to", "serves on"])
+    assert play.returncode and not missing(play.output, ["there is no good release to go back to", "keeps serving"])
     host.converge(apps, playbook="deploy", variables={"flask_app_name": "shop"})
     assert served(host) == "two"
 
@@ -117,7 +117,7 @@ def test_status_tells_what_runs_and_what_failed(host: Target, apps: list[dict[st
 
 
 def test_remove_takes_one_app_off(host: Target, apps: list[dict[str, object]]) -> None:
-    """With all it had; what it wrote stays until that is said, and the other app serves on."""
+    """With all it had; what it wrote stays until that is said, and the other app keeps serving."""
     host.run("echo kept >/srv/shop/shared/data")
     other = host.get("/", 81).text
     play = host.converge(apps, playbook="remove", variables={"flask_app_name": "shop"})

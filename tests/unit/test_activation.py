@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ import pytest
 from ansible_collections.flaskops.hosting.plugins.module_utils import activation
 from ansible_collections.flaskops.hosting.plugins.module_utils.instance_systemd import SystemdInstance
 from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree import Release, ReleaseError, Tree
+from ansible_collections.flaskops.hosting.plugins.module_utils.instance import Instance
+from ansible_collections.flaskops.hosting.tests.unit.releases import instance, noted
 
 
 @pytest.fixture
@@ -29,8 +32,8 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     monkeypatch.setattr(Tree, "point_current_to", point)
     monkeypatch.setattr(Release, "mark_failed", mark_failed)
-    monkeypatch.setattr(activation, "start_instance", lambda release: done.append(f"start {release.name}"))
-    monkeypatch.setattr(SystemdInstance, "stop", lambda instance: done.append(f"stop {instance.release}"))
+    monkeypatch.setattr(activation, "start_instances", lambda release: done.append(f"start {release.name}"))
+    monkeypatch.setattr(SystemdInstance, "stop", lambda one: done.append(f"stop {one.release.name}"))
     monkeypatch.setattr(SystemdInstance, "is_up", lambda _instance: False)
     monkeypatch.setattr(activation, "wait_for_health", lambda release, *_more: done.append(f"verify {release.name}"))
     monkeypatch.setattr(activation, "other_instances", lambda _release: [])
@@ -38,12 +41,12 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return done
 
 
-def app(tmp_path: Path, listen: str, live: str | None) -> Tree:
+def app(tmp_path: Path, socket: str, live: str | None) -> Tree:
     """An app with two releases."""
     tree = Tree("shop", tmp_path)
     for name in ("old", "new"):
         tree.release(name).path.mkdir(parents=True)
-        tree.release(name).mark_complete({"manager": "systemd", "listen": listen, "health_timeout": 1, "mount": "/", "health_path": "/"})
+        tree.release(name).mark_complete(noted(socket=socket, health_timeout=1))
     if live:
         tree.current.symlink_to(f"releases/{live}")
     return tree
@@ -53,7 +56,7 @@ FRONT = {"address": "127.0.0.1:80", "host": "localhost"}
 
 
 def test_blue_green_starts_before_it_switches_and_stops_at_the_end(tmp_path: Path, steps: list[str]) -> None:
-    tree = app(tmp_path, "unix:run/app.sock", live="old")
+    tree = app(tmp_path, "run/app.sock", live="old")
     activation.activate(tree.release("new"), FRONT)
     assert steps == ["start new", "flip new", "verify new", "stop old"]
 
@@ -63,19 +66,19 @@ def test_the_old_instance_stops_when_it_has_accepted_all_connections(
 ) -> None:
     waiting = [2, 1, 0]
     monkeypatch.setattr(SystemdInstance, "state", lambda _instance: "active")
-    monkeypatch.setattr(activation, "waiting_connections", lambda release: steps.append(f"{waiting[0]} wait at {release.name}") or waiting.pop(0))
-    activation.activate(app(tmp_path, "unix:run/app.sock", live="old").release("new"), FRONT)
+    monkeypatch.setattr(activation, "waiting_connections", lambda one: steps.append(f"{waiting[0]} wait at {one.release.name}") or waiting.pop(0))
+    activation.activate(app(tmp_path, "run/app.sock", live="old").release("new"), FRONT)
     assert steps[-4:] == ["2 wait at old", "1 wait at old", "0 wait at old", "stop old"]
 
 
 def test_a_release_that_does_not_start_never_gets_the_switch(tmp_path: Path, steps: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    tree = app(tmp_path, "unix:run/app.sock", live="old")
-    monkeypatch.setattr(SystemdInstance, "is_up", lambda instance: instance.release == "old")
+    tree = app(tmp_path, "run/app.sock", live="old")
+    monkeypatch.setattr(SystemdInstance, "is_up", lambda one: one.release.name == "old")
 
     def fail(_release: Release) -> None:
         raise ReleaseError("does not start")
 
-    monkeypatch.setattr(activation, "start_instance", fail)
+    monkeypatch.setattr(activation, "start_instances", fail)
     with pytest.raises(ReleaseError, match="does not start") as caught:
         activation.activate(tree.release("new"), FRONT)
     assert caught.value.log == "the app's last lines"
@@ -84,11 +87,11 @@ def test_a_release_that_does_not_start_never_gets_the_switch(tmp_path: Path, ste
     assert tree.release("new").has_failed()
 
 
-@pytest.mark.parametrize("listen", ["unix:run/app.sock", ""])
+@pytest.mark.parametrize("socket", ["run/app.sock", ""])
 def test_a_release_that_fails_at_the_front_is_switched_back(
-    tmp_path: Path, steps: list[str], monkeypatch: pytest.MonkeyPatch, listen: str
+    tmp_path: Path, steps: list[str], monkeypatch: pytest.MonkeyPatch, socket: str
 ) -> None:
-    tree = app(tmp_path, listen, live="old")
+    tree = app(tmp_path, socket, live="old")
 
     def fail(*_arguments: Any) -> None:
         raise ReleaseError("502")
@@ -102,7 +105,7 @@ def test_a_release_that_fails_at_the_front_is_switched_back(
 
 
 def test_a_first_release_that_fails_leaves_nothing_live(tmp_path: Path, steps: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    tree = app(tmp_path, "unix:run/app.sock", live=None)
+    tree = app(tmp_path, "run/app.sock", live=None)
 
     def fail(*_arguments: Any) -> None:
         raise ReleaseError("502")
@@ -114,38 +117,37 @@ def test_a_first_release_that_fails_leaves_nothing_live(tmp_path: Path, steps: l
 
 
 def test_the_live_release_is_only_started_again(tmp_path: Path, steps: list[str]) -> None:
-    tree = app(tmp_path, "unix:run/app.sock", live="new")
+    tree = app(tmp_path, "run/app.sock", live="new")
     activation.activate(tree.release("new"), None)
     assert steps == ["start new", "flip new"]
 
 
 def test_a_socket_of_its_own_lets_a_release_run_beside_another(tmp_path: Path) -> None:
-    for listen, strategy in (("unix:run/app.sock", "blue_green"), ("", "in_place")):
-        assert activation.strategy_of(app(tmp_path / strategy / listen, listen, live=None).release("new")) == strategy
+    for socket, strategy in (("run/app.sock", "blue_green"), ("", "in_place")):
+        assert activation.strategy_of(app(tmp_path / strategy / socket, socket, live=None).release("new")) == strategy
 
 
 @pytest.mark.parametrize(
-    ("listen", "order"),
+    ("socket", "order"),
     [
-        ("unix:run/app.sock", ["start new", "flip new", "verify new", "stop old", "forget systemd"]),
+        ("run/app.sock", ["start new", "flip new", "verify new", "stop old", "forget systemd"]),
         ("", ["flip new", "start new", "verify new", "stop old", "forget systemd"]),
     ],
 )
 def test_an_app_moves_from_one_manager_to_another(
-    tmp_path: Path, steps: list[str], monkeypatch: pytest.MonkeyPatch, listen: str, order: list[str]
+    tmp_path: Path, steps: list[str], monkeypatch: pytest.MonkeyPatch, socket: str, order: list[str]
 ) -> None:
     """The old instance is stopped by what manages it, which is cleaned up after when nothing of the app is left there."""
-    tree = app(tmp_path, listen, live="old")
-    facts = tree.release("new").facts()
-    tree.release("new").mark_complete({**facts, "manager": "supervisord"})
+    tree = app(tmp_path, socket, live="old")
+    tree.release("new").mark_complete(noted("supervisord", socket=socket, health_timeout=1))
     stopped: list[str] = []
 
-    def others(_release: Release) -> list[SystemdInstance]:
-        return [] if stopped else [SystemdInstance(tree, "old")]
+    def others(_release: Release) -> list[Instance]:
+        return [] if stopped else [instance(tree, "old")]
 
-    def stop(instance: SystemdInstance) -> None:
-        stopped.append(instance.release)
-        steps.append(f"stop {instance.release}")
+    def stop(one: SystemdInstance) -> None:
+        stopped.append(one.release.name)
+        steps.append(f"stop {one.release.name}")
 
     monkeypatch.setattr(activation, "other_instances", others)
     monkeypatch.setattr(SystemdInstance, "stop", stop)
@@ -158,13 +160,13 @@ def test_health_is_asked_for_where_and_as_the_instance_listens(tmp_path: Path, m
     asked: list[tuple[Any, ...]] = []
     monkeypatch.setattr(SystemdInstance, "start", lambda _instance: None)
     monkeypatch.setattr(activation, "ask", lambda *given: asked.append(given) or "200 OK")
-    facts = {"manager": "systemd", "health_timeout": 3, "health_host": "shop.example", "mount": "/shop", "health_path": "/healthz"}
+    facts = {"health_timeout": 3, "health_host": "shop.example", "mount": "/shop", "health_path": "/healthz"}
     tree = Tree("shop", tmp_path)
-    for number, (listen, protocol) in enumerate([("unix:run/app.sock", "uwsgi"), ("unix:run/other.sock", "http"), ("", "http")]):
+    for number, (socket, protocol) in enumerate([("run/app.sock", "uwsgi"), ("run/other.sock", "http"), ("", "http")]):
         release = tree.release(str(number))
         release.path.mkdir(parents=True)
-        release.mark_complete({**facts, "listen": listen, "protocol": protocol})
-        activation.start_instance(release)
+        release.mark_complete(noted(socket=socket, protocol=protocol, **facts))
+        activation.start_instances(release)
     assert asked == [
         (f"unix:{tmp_path}/releases/0/run/app.sock", "shop.example", "/shop/healthz", 3, "uwsgi"),
         (f"unix:{tmp_path}/releases/1/run/other.sock", "shop.example", "/shop/healthz", 3, "http"),
@@ -175,8 +177,8 @@ def test_health_is_asked_for_where_and_as_the_instance_listens(tmp_path: Path, m
 def test_an_instance_that_is_not_healthy_is_told_from_one_that_is_dead(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state: str, reason: str
 ) -> None:
-    tree = app(tmp_path, "unix:run/app.sock", live=None)
-    tree.release("new").mark_complete({**tree.release("new").facts(), "health_timeout": 0.1})
+    tree = app(tmp_path, "run/app.sock", live=None)
+    tree.release("new").mark_complete(replace(tree.release("new").facts(), health_timeout=0.1))
     monkeypatch.setattr(activation, "ask", lambda *_given: "500 Oh")
     monkeypatch.setattr(SystemdInstance, "state", lambda _instance: state)
     with pytest.raises(ReleaseError, match=reason):
@@ -191,11 +193,11 @@ def test_pruning_keeps_what_is_live_what_runs_and_the_newest(tmp_path: Path, mon
         release.path.mkdir(parents=True)
         (release.path / ".venv").symlink_to(f"../../venvs/venv-{name}")
         monkeypatch.setattr(activation.time, "time", lambda number=number: float(number))
-        release.mark_complete({})
+        release.mark_complete(noted())
     tree.release("failed").mark_failed("no", "")
     (tree.releases / "unfinished").mkdir()
     tree.current.symlink_to("releases/live")
-    monkeypatch.setattr(activation, "active_instances", lambda _tree: [SystemdInstance(tree, "running")])
+    monkeypatch.setattr(activation, "active_instances", lambda _tree: [instance(tree, "running")])
     assert activation.prune(tree, keep=2) == ["old", "unfinished"]
     assert sorted(path.name for path in tree.venvs.iterdir()) == [
         "venv-failed", "venv-live", "venv-newer", "venv-newest", "venv-running",
@@ -205,9 +207,9 @@ def test_pruning_keeps_what_is_live_what_runs_and_the_newest(tmp_path: Path, mon
 def test_pruning_leaves_what_was_live_before(tmp_path: Path) -> None:
     """Also where releases that never went live are newer: it is what one goes back to."""
     tree = Tree("shop", tmp_path)
-    for number, name in enumerate(["before", "staged", "live"]):
+    for name in ("before", "staged", "live"):
         tree.release(name).path.mkdir(parents=True)
-        tree.release(name).mark_complete({"created": number})
+        tree.release(name).mark_complete(noted())
     tree.venvs.mkdir()
     tree.current.symlink_to("releases/live")
     assert activation.prune(tree, 2, tree.release("before")) == []
@@ -217,12 +219,12 @@ def test_pruning_leaves_what_was_live_before(tmp_path: Path) -> None:
 def test_pruning_leaves_what_a_process_of_any_kind_uses(tmp_path: Path) -> None:
     """One works in an old release, another has loaded a library of an old venv."""
     tree = Tree("shop", tmp_path)
-    for number, name in enumerate(["gone", "worked-in", "loaded-from", "live"]):
+    for name in ("gone", "worked-in", "loaded-from", "live"):
         release = tree.release(name)
         (tree.venvs / f"venv-{name}").mkdir(parents=True)
         (release.path / "code").mkdir(parents=True)
         (release.path / ".venv").symlink_to(f"../../venvs/venv-{name}")
-        release.mark_complete({"created": number})
+        release.mark_complete(noted())
     library = tree.venvs / "venv-loaded-from" / "speedups.so"
     library.write_bytes(b"x" * 4096)
     waits = "print(flush=True); sys.stdin.read()"
@@ -248,7 +250,7 @@ def went_live(tree: Tree, *names: str) -> None:
         release = tree.release(name)
         if not release.is_complete():
             release.path.mkdir(parents=True)
-            release.mark_complete({"listen": "unix:run/app.sock", "protocol": "http", "mount": "/"})
+            release.mark_complete(noted())
         (release.path / "live.json").write_text(f'{{"live": {number}}}')
         tree.point_current_to(release)
 
@@ -272,16 +274,16 @@ def test_nobody_goes_back_to_a_release_that_failed_or_never_was_live(tmp_path: P
     went_live(tree, "one", "two")
     tree.release("one").mark_failed("no", "")
     tree.release("staged").path.mkdir()
-    tree.release("staged").mark_complete({})
+    tree.release("staged").mark_complete(noted())
     with pytest.raises(ReleaseError, match="no good release"):
         activation.previous(tree)
 
 
-@pytest.mark.parametrize(("fact", "value"), [("protocol", "uwsgi"), ("listen", ""), ("mount", "/shop")])
-def test_nobody_goes_back_to_what_the_front_does_not_reach(tmp_path: Path, fact: str, value: str) -> None:
+@pytest.mark.parametrize("other", [{"protocol": "uwsgi"}, {"socket": ""}, {"mount": "/shop"}], ids=str)
+def test_nobody_goes_back_to_what_the_front_does_not_reach(tmp_path: Path, other: dict[str, str]) -> None:
     tree = Tree("shop", tmp_path)
     went_live(tree, "one", "two", "three")
     assert activation.suits_front(tree.release("two"))
-    tree.release("two").mark_complete({**tree.release("two").facts(), fact: value})
+    tree.release("two").mark_complete(noted(**other))
     assert not activation.suits_front(tree.release("two"))
     assert activation.previous(tree) == tree.release("one")

@@ -38,14 +38,6 @@ def test_the_pages_are_what_the_facts_are(tmp_path: Path) -> None:
     assert committed == made, "run: make docs"
 
 
-def test_every_topology_has_a_host_a_playbook_a_scenario_and_facts() -> None:
-    site = (ROOT / "playbooks/site.yml").read_text()
-    assert set(inventory("hosts.yml")) == set(inventory("apps.yml")["fleet"]["children"]) == set(FACTS)
-    for topology in FACTS:
-        assert f"import_playbook: {topology}.yml" in site
-        assert (ROOT / "molecule" / topology / "molecule.yml").is_file()
-
-
 @TOPOLOGIES
 def test_no_section_lacks_or_is_misspelt(topology: str) -> None:
     facts = FACTS[topology]
@@ -63,7 +55,7 @@ def test_the_apps_are_the_inventorys(topology: str) -> None:
     given = {
         app["flask_app_name"]: {
             "root": app.get("flask_app_root", f"/srv/{app['flask_app_name']}"),
-            "account": app.get("flask_app_user", "wsgi"),
+            "account": app.get("flask_app_user", app["flask_app_name"]),
             "module": app.get("flask_app_module", "main:app"),
             "mounts": [app.get("flask_app_mount", "/"), *app.get("uwsgi_app_mounts", {})],
         }

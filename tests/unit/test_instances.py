@@ -14,8 +14,8 @@ import pytest
 from ansible_collections.flaskops.hosting.plugins.module_utils import activation, instance_apache, instance_supervisord, instance_systemd
 from ansible_collections.flaskops.hosting.plugins.module_utils.instance_apache import ApacheInstance
 from ansible_collections.flaskops.hosting.plugins.module_utils.instance_supervisord import SupervisordInstance
-from ansible_collections.flaskops.hosting.plugins.module_utils.instance_systemd import SystemdInstance
 from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree import ReleaseError, Tree
+from ansible_collections.flaskops.hosting.tests.unit.releases import instance, noted
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def tree(tmp_path: Path) -> Tree:
         (release.path / "run").mkdir(parents=True)
         (release.path / "supervisor.conf").write_text(f"[program:shop@{name}]\n")
         (release.path / "app.service").write_text("[Service]\n")
-        release.mark_complete({"manager": "supervisord", "user": "shop", "health_timeout": 0.2, "log": str(made.root / "error.log")})
+        release.mark_complete(noted("supervisord", user="shop", health_timeout=0.2))
     return made
 
 
@@ -72,62 +72,85 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
 
 
 def test_a_program_is_there_only_while_it_shall_run(tree: Tree, host: Host) -> None:
-    instance = SupervisordInstance(tree, "new")
-    assert SupervisordInstance.active(tree) == set() and not instance.is_up()
-    instance.start()
+    mine = instance(tree, "new", "supervisord")
+    assert SupervisordInstance.active([mine]) == [] and not mine.is_up()
+    mine.start()
     assert (host.programs / "shop@new.conf").read_text() == "[program:shop@new]\n"
-    assert SupervisordInstance.active(tree) == {instance} and instance.is_up()
-    assert SupervisordInstance.active(Tree("sho", tree.root)) == set(), "another app's name may begin with the same letters"
-    instance.stop()
-    assert list(host.programs.iterdir()) == [] and host.running == {} and not instance.is_up()
+    assert SupervisordInstance.active([mine]) == [mine] and mine.is_up()
+    mine.stop()
+    assert list(host.programs.iterdir()) == [] and host.running == {} and not mine.is_up()
 
 
 def test_supervisord_is_stopped_with_its_last_program(tree: Tree, host: Host) -> None:
-    SupervisordInstance(tree, "new").start()
+    instance(tree, "new", "supervisord").start()
     SupervisordInstance.forget(tree)
     assert not [line for line in host.said if "disable" in line]
-    SupervisordInstance(tree, "new").stop()
+    instance(tree, "new", "supervisord").stop()
     SupervisordInstance.forget(tree)
     assert host.said[-1] == "systemctl disable --now supervisor.service"
 
 
 def test_a_program_that_somebody_stopped_is_started(tree: Tree, host: Host) -> None:
-    SupervisordInstance(tree, "new").start()
+    instance(tree, "new", "supervisord").start()
     host.running["shop@new"] = "STOPPED"
-    assert not SupervisordInstance(tree, "new").is_up()
-    SupervisordInstance(tree, "new").start()
-    assert SupervisordInstance(tree, "new").is_up()
+    assert not instance(tree, "new", "supervisord").is_up()
+    instance(tree, "new", "supervisord").start()
+    assert instance(tree, "new", "supervisord").is_up()
 
 
 @pytest.mark.parametrize("state", ["BACKOFF", "FATAL", "EXITED"])
 def test_a_program_that_does_not_start_is_told(tree: Tree, host: Host, state: str) -> None:
     host.becomes = state
     with pytest.raises(ReleaseError, match="shop@new does not start under supervisord"):
-        SupervisordInstance(tree, "new").start()
+        instance(tree, "new", "supervisord").start()
 
 
 def test_supervisord_gets_time_to_answer_after_its_start(tree: Tree, host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     host.answers_after = 3
-    SupervisordInstance(tree, "new").start()
-    assert host.said[0] == "systemctl enable --now supervisor.service" and SupervisordInstance(tree, "new").is_up()
+    instance(tree, "new", "supervisord").start()
+    assert host.said[0] == "systemctl enable --now supervisor.service" and instance(tree, "new", "supervisord").is_up()
     monkeypatch.setattr(instance_supervisord, "SUPERVISORD_TIMEOUT", 0.01)
     host.answers_after = 1_000_000
     with pytest.raises(ReleaseError, match="supervisord does not take shop@old: unix:///var/run/supervisor.sock no such file"):
-        SupervisordInstance(tree, "old").start()
+        instance(tree, "old", "supervisord").start()
 
 
 def test_instances_of_all_managers_are_found(tree: Tree, host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(instance_systemd, "WANTS", tmp_path / "wants")
-    (tmp_path / "wants").mkdir()
-    (tmp_path / "wants" / "shop@old.service").touch()
-    (tmp_path / "wants" / "shop2@old.service").touch()
-    listed = subprocess.CompletedProcess([], 0, "shop@older.service loaded active running\n")
-    monkeypatch.setattr(instance_systemd, "run", lambda *_words: listed)
+    for name in ("old", "older"):
+        tree.release(name).path.mkdir(parents=True, exist_ok=True)
+        tree.release(name).mark_complete(noted())
+    units(monkeypatch, tmp_path / "wants", running=["shop@older.service"], enabled=["shop@old.service"])
     monkeypatch.setattr(instance_apache, "unit_properties", lambda *_names: {})
-    SupervisordInstance(tree, "new").start()
-    found = [SystemdInstance(tree, "old"), SystemdInstance(tree, "older"), SupervisordInstance(tree, "new")]
-    assert activation.active_instances(tree) == found
-    assert activation.other_instances(tree.release("new")) == found[:2]
+    instance(tree, "new", "supervisord").start()
+    found = activation.active_instances(tree)
+    assert sorted(one.name for one in found) == ["shop@new", "shop@old.service", "shop@older.service"]
+    others = activation.other_instances(tree.release("new"))
+    assert sorted(one.name for one in others) == ["shop@old.service", "shop@older.service"]
+
+
+def units(monkeypatch: pytest.MonkeyPatch, wants: Path, running: list[str], enabled: list[str]) -> None:
+    """Units as systemd would tell of those that it is asked for."""
+    wants.mkdir()
+    for name in enabled:
+        (wants / name).symlink_to("/etc/systemd/system/" + name)
+
+    def run(*words: str) -> subprocess.CompletedProcess[str]:
+        blocks = [f"Id={name}\nActiveState={'active' if name in running else 'inactive'}" for name in words if name.endswith(".service")]
+        assert "*" not in " ".join(words), "nothing is looked for by the look of its name"
+        return subprocess.CompletedProcess(words, 0, "\n\n".join(blocks))
+
+    monkeypatch.setattr(instance_systemd, "WANTS", wants)
+    monkeypatch.setattr(instance_systemd, "run", run)
+
+
+def test_a_unit_that_is_only_named_like_an_apps_is_nobodys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """systemd has a unit for each login, and an administrator may have one of any name."""
+    theirs = ["user@1000.service", "user@worker1.service"]
+    units(monkeypatch, tmp_path / "wants", running=theirs, enabled=theirs)
+    tree = Tree("user", tmp_path / "srv")
+    tree.release("one").path.mkdir(parents=True)
+    tree.release("one").mark_complete(noted())
+    assert activation.active_instances(tree) == []
 
 
 class Apache:
@@ -173,32 +196,38 @@ def apache(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> Apache:
     return found
 
 
+def active(tree: Tree) -> list[str]:
+    """The releases that a daemon process has loaded."""
+    known = [instance(tree, path.name, "apache", socket="", log="error.log") for path in sorted(tree.releases.iterdir())]
+    return [one.release.name for one in ApacheInstance.active(known)]
+
+
 def test_daemon_processes_are_known_by_parent_account_and_mark(tree: Tree, apache: Apache) -> None:
     apache.add(201, "old")
     (tree.release("new").path / "run" / "daemon-101").touch()  # of a process that is another account's now
     (tree.release("new").path / "run" / "daemon-999").touch()  # of a process that has ended
-    assert ApacheInstance.active(tree) == {ApacheInstance(tree, "old")}
-    assert ApacheInstance(tree, "old").is_up() and not ApacheInstance(tree, "new").is_up()
+    assert active(tree) == ["old"]
+    assert instance(tree, "old", "apache", socket="", log="error.log").is_up() and not instance(tree, "new", "apache", socket="", log="error.log").is_up()
 
 
 def test_daemon_processes_are_replaced_gracefully(tree: Tree, apache: Apache) -> None:
     apache.add(201, "old")
     apache.add(202, "old")
-    ApacheInstance(tree, "new").start()
+    instance(tree, "new", "apache", socket="", log="error.log").start()
     assert sorted(apache.signals) == [(201, signal.SIGUSR1), (202, signal.SIGUSR1)]
-    assert ApacheInstance.active(tree) == {ApacheInstance(tree, "new")} and ApacheInstance(tree, "new").is_up()
-    ApacheInstance(tree, "new").start()
+    assert active(tree) == ["new"] and instance(tree, "new", "apache", socket="", log="error.log").is_up()
+    instance(tree, "new", "apache", socket="", log="error.log").start()
     assert len(apache.signals) == 2, "those that have the release are left alone"
 
 
 def test_an_app_that_some_daemon_process_has_not_loaded_is_not_up(tree: Tree, apache: Apache) -> None:
     apache.add(201, "old")
     apache.add(202, "new")
-    assert not ApacheInstance(tree, "new").is_up()
+    assert not instance(tree, "new", "apache", socket="", log="error.log").is_up()
     apache.kill(201, signal.SIGUSR1)
-    assert ApacheInstance(tree, "new").is_up()
+    assert instance(tree, "new", "apache", socket="", log="error.log").is_up()
     apache.state["UnitFileState"] = "disabled"
-    assert not ApacheInstance(tree, "new").is_up()
+    assert not instance(tree, "new", "apache", socket="", log="error.log").is_up()
 
 
 def test_a_daemon_process_that_does_not_come_back_is_told(tree: Tree, apache: Apache, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -206,7 +235,7 @@ def test_a_daemon_process_that_does_not_come_back_is_told(tree: Tree, apache: Ap
     apache.add(201, "old")
     apache.replaces = None
     with pytest.raises(ReleaseError, match="shop@new does not start: Apache has started none that loads it in 0.2 s"):
-        ApacheInstance(tree, "new").start()
+        instance(tree, "new", "apache", socket="", log="error.log").start()
 
 
 def test_half_of_the_daemon_processes_serve_on_where_the_others_do_not_load(tree: Tree, apache: Apache) -> None:
@@ -214,21 +243,21 @@ def test_half_of_the_daemon_processes_serve_on_where_the_others_do_not_load(tree
         apache.add(process, "old")
     apache.loads = False
     with pytest.raises(ReleaseError, match="does not start"):
-        ApacheInstance(tree, "new").start()
+        instance(tree, "new", "apache", socket="", log="error.log").start()
     assert sorted(process for process, _signal in apache.signals) == [201, 202]
 
 
 def test_stopping_ends_the_releases_own_daemon_processes_alone(tree: Tree, apache: Apache) -> None:
     apache.add(201, "old")
     apache.add(202, "new")
-    ApacheInstance(tree, "old").stop()
+    instance(tree, "old", "apache", socket="", log="error.log").stop()
     assert apache.signals == [(201, signal.SIGUSR1)]
 
 
 def test_no_daemon_process_is_looked_for_where_apache_does_not_run(tree: Tree, apache: Apache) -> None:
     apache.add(201, "old")
     apache.PARENT = 0
-    assert ApacheInstance.active(tree) == set()
+    assert active(tree) == []
 
 
 def test_the_log_has_the_releases_own_lines_once(tree: Tree, apache: Apache, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -239,8 +268,8 @@ def test_the_log_has_the_releases_own_lines_once(tree: Tree, apache: Apache, mon
         "[Sat Nov 21 07:32:18 2026] [wsgi:error] [pid 201:tid 205] [remote 127.0.0.1:57718] RuntimeError: broken",
     ]
     monkeypatch.setattr(instance_apache, "run", lambda *words: subprocess.CompletedProcess(words, 0, "\n".join(lines)))
-    assert ApacheInstance(tree, "new").log() == "RuntimeError: broken"
-    assert ApacheInstance(tree, "old").log() == ""
+    assert instance(tree, "new", "apache", socket="", log="error.log").log() == "RuntimeError: broken"
+    assert instance(tree, "old", "apache", socket="", log="error.log").log() == ""
 
 
 def test_apache_is_reloaded_only_where_it_knows_the_app(tree: Tree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -261,5 +290,5 @@ def test_a_daemon_process_that_is_still_loading_is_waited_for(tree: Tree, apache
     apache.children[202] = os.getuid()
     loading = threading.Timer(0.2, apache.add, (202, "new"))
     loading.start()
-    assert ApacheInstance(tree, "new").is_up()
+    assert instance(tree, "new", "apache", socket="", log="error.log").is_up()
     loading.join()

@@ -15,6 +15,7 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 MODULES = sorted(path.stem for path in ROOT.glob("plugins/modules/*.py"))
 FILTERS = sorted(path.stem for path in ROOT.glob("plugins/filter/*.py"))
+LOOKUPS = sorted(path.stem for path in ROOT.glob("plugins/lookup/*.py"))
 ROLES = sorted(path.name for path in ROOT.glob("roles/*"))
 
 
@@ -68,7 +69,7 @@ def pages(kind: str, names: list[str]) -> dict[str, dict[str, Any]]:
     return {name: json.loads(shown.stdout)[f"flaskops.hosting.{name}"] for name in names}
 
 
-@pytest.mark.parametrize(("kind", "names"), [("module", MODULES), ("filter", FILTERS)])
+@pytest.mark.parametrize(("kind", "names"), [("module", MODULES), ("filter", FILTERS), ("lookup", LOOKUPS)])
 def test_ansible_doc_shows_the_pages_of_plugins(kind: str, names: list[str]) -> None:
     for name, page in pages(kind, names).items():
         assert page["doc"]["short_description"] and page["examples"] and page["return"], name

@@ -9,17 +9,11 @@ from typing import Any
 import pytest
 import yaml
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.settings import Settings
+from ansible_collections.flaskops.hosting.plugins.plugin_utils.topologies import TOPOLOGIES
 from ansible_collections.flaskops.hosting.tests.documents import sections_of
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
-TOPOLOGIES = {
-    "nginx_gunicorn": ["flask_app", "nginx_site", "nginx_gunicorn"],
-    "nginx_uwsgi": ["flask_app", "nginx_site", "uwsgi_app"],
-    "apache_mod_wsgi": ["flask_app", "apache_site", "apache_wsgi"],
-    "apache_uwsgi_mysql": ["flask_app", "apache_site", "uwsgi_app", "apache_wsgi"],
-    "dev_server": ["flask_app", "dev_server"],
-}
 
 
 def blocks(language: str) -> list[str]:
@@ -29,7 +23,9 @@ def blocks(language: str) -> list[str]:
 
 def topology_of(app: dict[str, Any]) -> str:
     """The first topology that has all of an app's variables: for an example that names no group."""
-    return next(name for name, roles in TOPOLOGIES.items() if all(key.startswith(tuple(f"{role}_" for role in roles)) for key in app))
+    if "flask_app_topology" in app:
+        return str(app["flask_app_topology"])
+    return next(name for name, row in TOPOLOGIES.items() if all(key.startswith(tuple(f"{role}_" for role in row.roles)) for key in app))
 
 
 def examples() -> list[tuple[str, dict[str, Any]]]:
@@ -43,14 +39,14 @@ def examples() -> list[tuple[str, dict[str, Any]]]:
                 found += [(group, app) for app in variables.get("flask_apps", [])]
     for path in sorted(ROOT.glob("roles/*/meta/argument_specs.yml")):
         for play in yaml.safe_load(yaml.safe_load(path.read_text())["argument_specs"]["main"]["examples"]) or []:
-            found += [(topology_of(role["vars"]), role["vars"]) for role in play["roles"] if "flask_app_name" in role["vars"]]
+            found += [(topology_of(role["vars"]), role["vars"]) for role in play.get("roles", []) if "flask_app_name" in role["vars"]]
     return found
 
 
 @pytest.mark.parametrize(("topology", "app"), examples(), ids=lambda value: value if isinstance(value, str) else value["flask_app_name"])
 def test_the_variables_of_an_example_are_right(topology: str, app: dict[str, Any]) -> None:
-    found = Settings(TOPOLOGIES[topology], {}, app, lambda path: yaml.safe_load(path.read_text()), lambda value, _variables: value)
-    unresolved = ("flask_app_root:", "flask_app_group:")  # defaults that only Ansible can render
+    found = Settings(TOPOLOGIES[topology].roles, {}, app, lambda path: yaml.safe_load(path.read_text()), lambda value, _variables: value)
+    unresolved = ("flask_app_root:", "flask_app_user:", "flask_app_group:")  # defaults that only Ansible can render
     assert [problem for problem in found.problems if not problem.startswith(unresolved)] == []
 
 

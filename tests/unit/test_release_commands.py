@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from ansible_collections.flaskops.hosting.plugins.module_utils import release_commands
 from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree import Release, ReleaseError, Tree, environment_file
+from ansible_collections.flaskops.hosting.tests.unit.releases import noted
 
 
 @pytest.fixture
@@ -16,7 +17,7 @@ def release(tmp_path: Path) -> Release:
     made = Tree("shop", tmp_path).release("new")
     made.path.mkdir(parents=True)
     (made.path / "environment").write_text(environment_file({"PASSWORD": "hunter2", "PATH": "/opt/shop/bin"}))
-    made.mark_complete({"user": "wsgi", "secrets": ["PASSWORD"]})
+    made.mark_complete(noted(user="wsgi", secrets=["PASSWORD"]))
     return made
 
 

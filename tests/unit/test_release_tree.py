@@ -18,6 +18,7 @@ from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree impo
     read_environment_file,
     write_private,
 )
+from ansible_collections.flaskops.hosting.tests.unit.releases import noted
 
 
 @pytest.fixture
@@ -27,7 +28,7 @@ def tree(tmp_path: Path) -> Tree:
     for name in ("one", "two", "failed", "unfinished"):
         app.release(name).path.mkdir(parents=True)
         if name != "unfinished":
-            app.release(name).mark_complete({})
+            app.release(name).mark_complete(noted())
     app.release("failed").mark_failed("no", "log")
     return app
 
@@ -103,7 +104,7 @@ def test_an_environment_file_reads_back_as_it_was_written(value: str) -> None:
 
 def test_a_release_knows_its_secrets(tree: Tree) -> None:
     release = tree.release("one")
-    release.mark_complete({"secrets": ["KEY"]})
+    release.mark_complete(noted(secrets=["KEY"]))
     write_private(release.path / "environment", environment_file({"KEY": "hun\nter2", "MODE": "live"}))
     assert release.secrets() == {"KEY": "hun\nter2"}
 

@@ -23,7 +23,7 @@ def plan(tmp_path: Path, **changes: Any) -> staging.Plan:
     """A plan for a release with some options or parts of the payload changed."""
     options = {
         "app": "shop", "module": "main:app", "user": "wsgi", "group": "wsgi", "mount": "/", "static": [], "shared": [],
-        "listen": "unix:run/app.sock", "protocol": "http", "manager": "systemd", "log": "",
+        "instances": [{"name": "web", "manager": "systemd", "socket": "run/app.sock", "protocol": "http"}],
         "python": sys.executable, "server_requirements": ["gunicorn==27.0.1"],
         "health_path": "/", "health_host": "localhost", "health_timeout": 30, "memory_max": 0, "archive": None,
     }
@@ -54,10 +54,10 @@ def test_the_same_input_has_the_same_name(tmp_path: Path) -> None:
         {"settings": [{"dest": "app.service", "content": "[Service]\nNice=1\n"}]},
         {"requirements_text": "flask==3.1.3\n"},
         {"mount": "/shop"},
-        {"listen": "127.0.0.1:8080"},
         {"static": ["static"]},
-        {"protocol": "uwsgi"},
-        {"manager": "supervisord"},
+        {"instances": [{"name": "web", "manager": "systemd", "socket": "run/app.sock", "protocol": "uwsgi"}]},
+        {"instances": [{"name": "web", "manager": "supervisord", "socket": "run/app.sock", "protocol": "http"}]},
+        {"instances": [{"name": "web"}, {"name": "rq", "socket": ""}]},
     ],
     ids=str,
 )
@@ -90,19 +90,19 @@ def test_a_python_that_does_not_run_is_refused(tmp_path: Path) -> None:
 def test_what_is_noted_and_shown_of_a_release_holds_no_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(staging, "HOST_KEY", tmp_path / "key")
     facts = staging.facts_of(plan(tmp_path), "venv")
-    assert "hunter2" not in json.dumps(facts)
-    lines = staging.describe({**facts, "release": "x"})
+    assert "hunter2" not in json.dumps(facts.to_json())
+    lines = staging.describe(facts)
     assert any(line.startswith("variable: KEY (") for line in lines)
     assert "file: main.py (1234)\n" in lines
 
 
 def test_a_dry_run_does_not_make_up_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(staging, "HOST_KEY", tmp_path / "etc" / "key")
-    assert staging.foretell(plan(tmp_path))[0].name == "b" * 12 + "-new"
+    assert staging.dry_run(plan(tmp_path))[0].name == "b" * 12 + "-new"
     staging.host_key(create=True)
-    foretold = staging.foretell(plan(tmp_path))
-    assert foretold[0].name == name(plan(tmp_path), key=staging.host_key(create=False))
-    assert f"release: {foretold[0].name}\n" in foretold[1]["after"]
+    shown = staging.dry_run(plan(tmp_path))
+    assert shown[0].name == name(plan(tmp_path), key=staging.host_key(create=False))
+    assert f"release: {shown[0].name}\n" in shown[1]["after"]
 
 
 def test_the_hosts_key_is_made_once_and_for_root_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,7 +130,7 @@ def secrets_of(paths: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
         raise ReleaseError("enough")
 
     monkeypatch.setattr(staging, "HOST_KEY", tmp_path / "key")
-    monkeypatch.setattr(staging, "foretell", remember)
+    monkeypatch.setattr(staging, "dry_run", remember)
     a_plan = plan(tmp_path, secrets={"KEY": "hunter2", "PASSWORD": "given"})
     payload = base64.b64encode(json.dumps(a_plan.payload).encode()).decode()
     with pytest.raises(ReleaseError, match="enough"):

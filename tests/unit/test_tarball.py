@@ -20,7 +20,7 @@ WITHIN = {
     "docs": {"day-two.md", "facts.yml", "getting-started.md", "topologies", "troubleshooting.md", "which-topology.md"},
     "inventories": {"aws", "example"},
     "meta": {"bindep.txt", "execution-environment.yml", "runtime.yml"},
-    "plugins": {"action", "filter", "module_utils", "modules", "plugin_utils"},
+    "plugins": {"action", "filter", "lookup", "module_utils", "modules", "plugin_utils"},
     "roles": {role.name for role in ROOT.glob("roles/*")},
 }
 # What editors, Python and the tests leave behind.

@@ -1,0 +1,52 @@
+# Copyright: flaskops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Lookup for what goes over all topologies."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible.plugins.lookup import LookupBase
+
+from ansible_collections.flaskops.hosting.plugins.plugin_utils.topologies import TOPOLOGIES
+
+DOCUMENTATION = r"""
+name: topologies
+short_description: The names of the topologies that this collection knows
+version_added: 0.1.0
+description:
+  - Returns the names of all topologies. An inventory group of such a name holds its hosts.
+author: flaskops contributors (@flaskops)
+options:
+  without_development:
+    description: Whether topologies for development are left out.
+    type: bool
+    default: false
+"""
+
+EXAMPLES = r"""
+- name: Look at all hosts with apps
+  # a regular expression, so that a topology that the inventory has no group for costs no warning
+  hosts: "~^({{ query('flaskops.hosting.topologies') | join('|') }})$"
+  tasks:
+    - name: Look at the host
+      flaskops.hosting.survey:
+"""
+
+RETURN = r"""
+_raw:
+  description: The names.
+  type: list
+  elements: str
+  sample: [nginx_gunicorn, nginx_uwsgi]
+"""
+
+
+class LookupModule(LookupBase):
+    """What Ansible asks for."""
+
+    def run(self, terms: list[str], variables: dict[str, Any] | None = None, **options: Any) -> list[str]:
+        """Return the names."""
+        self.set_options(var_options=variables, direct=options)
+        without_development = self.get_option("without_development")
+        return [row.name for row in TOPOLOGIES.values() if not (row.for_development and without_development)]

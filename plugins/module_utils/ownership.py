@@ -1,0 +1,118 @@
+# Copyright: flaskops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Who has which path and which service on a host: noted, never guessed by a name."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Iterable
+
+from ansible_collections.flaskops.hosting.plugins.module_utils.record import RECORDS, read_json, read_note
+
+OWNERS = Path("/etc/flaskops/owners")
+FORMAT = 1
+NGINX, APACHE, UNITS = "/etc/nginx", "/etc/apache2", "/etc/systemd/system"
+
+
+@dataclass(frozen=True)
+class Service:
+    """A systemd unit that reads files: how it tests them, what it needs to have anything to do, how it takes a change, and what it reads."""
+
+    name: str = ""
+    test: str = ""
+    needs: str = ""
+    on_change: str = "reloaded"
+    reads: list[str] = field(default_factory=list)
+
+    def concerns(self, path: Path) -> bool:
+        """Tell whether the service reads a path."""
+        return not self.reads or any(path == Path(one) or Path(one) in path.parents for one in self.reads)
+
+
+@dataclass(frozen=True)
+class Owned:
+    """What one owner has: ``paths`` of files and links, ``directories`` that were made for them, and ``services`` that read them."""
+
+    paths: list[str] = field(default_factory=list)
+    directories: list[str] = field(default_factory=list)
+    services: list[Service] = field(default_factory=list)
+    format: int = FORMAT
+
+    def to_json(self) -> str:
+        """As it is noted."""
+        return json.dumps(dataclasses.asdict(self), indent=1, sort_keys=True) + "\n"
+
+    def __bool__(self) -> bool:
+        return bool(self.paths or self.directories)
+
+
+def note_of(owner: str, owners: Path = OWNERS) -> Path:
+    """The file that says what an owner has."""
+    return owners / f"{owner}.json"
+
+
+def read_owners(owners: Path = OWNERS, records: Path = RECORDS) -> dict[str, Owned]:
+    """What each owner has. An app that 0.1.0 has put on the host has what its record says. Never raises."""
+    noted = {path.stem: read_note(Owned, read_json(path)) for path in sorted(owners.glob("*.json"))}
+    before = {path.stem: read_json(path) for path in sorted(records.glob("*.json")) if path.stem not in noted}
+    return {**{app: legacy_owned(app, record) for app, record in before.items() if "format" not in record}, **noted}
+
+
+def all_paths(owned: Iterable[Owned]) -> set[str]:
+    """The paths that any of these owners has."""
+    return {path for one in owned for path in one.paths}
+
+
+def note_after(named: list[Path], services: list[Service], everyone: Iterable[Owned]) -> Owned:
+    """What an owner has once these paths are there: with the directories above them that are missing yet, or that were made by this collection."""
+    made = {directory for one in everyone for directory in one.directories}
+    above = {parent for path in named for parent in path.parents if str(parent) in made or not parent.is_dir()}
+    return Owned(sorted(map(str, named)), sorted(map(str, above)), services)
+
+
+def left_behind(before: Owned, after: Owned, others: Iterable[Owned]) -> tuple[list[Path], list[Path]]:
+    """The paths and the directories that an owner had, has no more, and nobody else has; the deepest directories first."""
+    others = list(others)
+    paths = set(before.paths) - set(after.paths) - all_paths(others)
+    directories = set(before.directories) - set(after.directories) - {one for other in others for one in other.directories}
+    return sorted(map(Path, paths)), sorted(map(Path, directories), key=lambda path: (-len(path.parts), path))
+
+
+def legacy_owned(app: str, record: dict[str, Any]) -> Owned:
+    """What an app has that 0.1.0 has put on the host, which noted no paths: those of its record that are there."""
+    front, site = record.get("front_role"), str(record.get("site") or "")
+    paths, directories, services = [], [], []
+    if front == "nginx_site" and site:
+        paths += [f"{NGINX}/flaskops/{site}/{app}.conf", f"{NGINX}/sites-available/{site}.conf", f"{NGINX}/sites-enabled/{site}.conf"]
+        directories += [f"{NGINX}/flaskops/{site}", f"{NGINX}/flaskops"]
+        services.append(Service("nginx.service", "nginx -t", f"{NGINX}/sites-enabled", reads=[NGINX]))
+    if front == "apache_site" and site:
+        paths += _legacy_apache(app, site, record)
+        directories += [f"{APACHE}/flaskops/{site}", f"{APACHE}/flaskops"]
+        services.append(Service("apache2.service", "apache2ctl configtest", f"{APACHE}/sites-enabled", reads=[APACHE]))
+    listen = str(record.get("listen") or "")
+    units = [f"{app}-port-{listen.rpartition(':')[2]}"] if listen and not listen.startswith("unix:") else []
+    units += [f"{app}-php"] if record.get("php") else []
+    for unit in units:
+        files = [f"{UNITS}/{unit}.socket", f"{UNITS}/{unit}.service"]
+        paths += files
+        services.insert(0, Service(f"{unit}.socket", on_change="restarted", reads=files))
+    return Owned([path for path in paths if os.path.lexists(path)], [path for path in directories if os.path.isdir(path)], services)
+
+
+def _legacy_apache(app: str, site: str, record: dict[str, Any]) -> list[str]:
+    port = str(record.get("site_listen") or "").rpartition(":")[2]
+    modules = [module for module in record.get("modules") or [] if isinstance(module, str)]
+    return [
+        *(str(path) for path in Path(f"{APACHE}/flaskops/{site}").glob(f"??-{app}.conf")),
+        f"{APACHE}/sites-available/{site}.conf",
+        f"{APACHE}/sites-enabled/{site}.conf",
+        f"{APACHE}/sites-enabled/0-{site}.conf",
+        f"{APACHE}/conf-enabled/zz-flaskops.conf",
+        f"{APACHE}/conf-enabled/flaskops-port-{port}.conf",
+        *(f"{APACHE}/mods-enabled/{module}.{kind}" for module in modules for kind in ("load", "conf")),
+    ]

@@ -1,0 +1,233 @@
+# Copyright: flaskops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What a host has noted of its apps and of their releases: types, read so that no note stops a run, whatever is missing from it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import typing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+RECORDS = Path("/etc/flaskops/apps")
+FORMAT = 2  # 0.1.0's notes have no number
+REMOVED = "removed"  # the topology of an app of which only its data is left
+LEGACY_FRONTS = {"nginx_site": "nginx", "apache_site": "apache"}
+LEGACY_FILES = {"systemd": "app.service", "supervisord": "supervisor.conf"}
+Note = TypeVar("Note")
+
+
+def read_note(kind: type[Note], data: Any) -> Note:
+    """A dataclass from what JSON gave: a key that is missing, or of another type, has its default. Never raises."""
+    given = data if isinstance(data, dict) else {}
+    hints = typing.get_type_hints(kind)
+    known = {one.name: given[one.name] for one in dataclasses.fields(kind) if one.name in given}  # type: ignore[arg-type]
+    values = {name: _value(hints[name], value) for name, value in known.items()}
+    return kind(**{name: value for name, value in values.items() if value is not None})
+
+
+def _value(hint: Any, value: Any) -> Any:
+    """The value if it is of the type, with dataclasses in a list made of its dictionaries; else ``None``."""
+    if typing.get_origin(hint) is list:
+        (inner,) = typing.get_args(hint)
+        if not isinstance(value, list):
+            return None
+        return [read_note(inner, one) for one in value] if dataclasses.is_dataclass(inner) else [one for one in value if isinstance(one, inner)]
+    if typing.get_origin(hint) is dict:
+        return value if isinstance(value, dict) else None
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if hint is int and isinstance(value, bool):
+        return None
+    return value if isinstance(value, hint) else None
+
+
+@dataclass(frozen=True)
+class Listen:
+    """Where a front listens: an ``address``, empty for all, a ``port``, and the ``kind`` of what is spoken there, such as ``http``."""
+
+    address: str = ""
+    port: int = 80
+    kind: str = "http"
+
+    @classmethod
+    def parse(cls, text: str) -> Listen:
+        """Read ``80``, ``127.0.0.1:80`` or ``[::1]:80``. Raises ``ValueError``."""
+        address, _colon, port = text.rpartition(":")
+        return cls(address, int(port))
+
+    def __str__(self) -> str:
+        return f"{self.address}:{self.port}" if self.address else str(self.port)
+
+
+@dataclass(frozen=True)
+class Site:
+    """A site of a front: the name of its files, the host names that it answers to, and where it listens."""
+
+    front: str = ""
+    name: str = ""
+    names: list[str] = field(default_factory=list)
+    listens: list[Listen] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class NotedInstance:
+    """A process that the app runs: ``unit`` is what runs it, ``listen`` the app's own TCP address, if it has one."""
+
+    name: str = "web"
+    manager: str = "systemd"
+    unit: str = ""
+    listen: str = ""
+
+
+@dataclass(frozen=True)
+class Record:
+    """What other apps, and people who ask what runs there, must know of an app."""
+
+    app: str = ""
+    root: str = ""
+    user: str = ""
+    group: str = ""
+    topology: str = ""
+    url: str = ""
+    mount: str = "/"
+    mounts: list[str] = field(default_factory=list)
+    sites: list[Site] = field(default_factory=list)
+    instances: list[NotedInstance] = field(default_factory=list)
+    made_root: bool = False
+    format: int = FORMAT
+
+    def question(self) -> dict[str, str]:
+        """How the host itself asks for the app through its front: ``address`` and ``host``; empty if it has none."""
+        listens = [(site, one) for site in self.sites for one in site.listens if one.kind == "http"]
+        if not listens:
+            return {}
+        site, listen = listens[0]
+        local = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(listen.address, listen.address)
+        return {"address": f"{local}:{listen.port}", "host": next((name for name in site.names if "*" not in name), "localhost")}
+
+    def own_listen(self) -> str:
+        """The app's own TCP address; empty if it has none."""
+        return next((one.listen for one in self.instances if one.name == "web"), "")
+
+    def to_json(self) -> dict[str, Any]:
+        """As it is noted."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Any, app: str) -> Record:
+        """Read what was noted of an app, also by 0.1.0. Never raises."""
+        given = data if isinstance(data, dict) else {}
+        if "format" not in given and ("front_role" in given or "modules" in given):
+            given = _from_legacy(given)
+        return dataclasses.replace(read_note(cls, given), app=app, format=FORMAT)
+
+    @classmethod
+    def read(cls, app: str, directory: Path = RECORDS) -> Record | None:
+        """What the host has noted of an app; ``None`` if it has noted nothing. Never raises."""
+        path = directory / f"{app}.json"
+        return cls.from_json(read_json(path), app) if path.is_file() else None
+
+    @classmethod
+    def read_all(cls, directory: Path = RECORDS) -> dict[str, Record]:
+        """What the host has noted of its apps, by their names. Never raises."""
+        return {path.stem: cls.from_json(read_json(path), path.stem) for path in sorted(directory.glob("*.json"))}
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON file's object; an empty one if it is none. Never raises."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _from_legacy(given: dict[str, Any]) -> dict[str, Any]:
+    """A record of 0.1.0 in today's form."""
+    front = LEGACY_FRONTS.get(str(given.get("front_role")), "")
+    listen = str(given.get("listen") or "")
+    site = {"front": front, "name": given.get("site"), "names": given.get("site_names"), "listens": _legacy_listens(given.get("site_listen"))}
+    return {
+        **given,
+        "sites": [site] if front else [],
+        "instances": [{"listen": "" if listen.startswith("unix:") else listen}],
+        "made_root": True,
+    }
+
+
+def _legacy_listens(text: Any) -> list[dict[str, Any]]:
+    try:
+        return [dataclasses.asdict(Listen.parse(str(text)))]
+    except ValueError:
+        return []
+
+
+@dataclass(frozen=True)
+class InstanceFacts:
+    """A process that a release runs, as it was staged.
+
+    ``manager`` is what runs it, by the release's ``file``; ``socket`` is its unix socket below the release, empty for none; ``protocol`` is what
+    it speaks there; ``log`` is the file that its errors go to, if its manager keeps none.
+    """
+
+    name: str = "web"
+    manager: str = "systemd"
+    file: str = "app.service"
+    socket: str = "run/app.sock"
+    protocol: str = "http"
+    log: str = ""
+
+
+@dataclass(frozen=True)
+class ReleaseFacts:
+    """What was noted of a release when it was staged: what activation needs, and what a diff shows."""
+
+    release: str = ""
+    app: str = ""
+    created: float = 0.0
+    build: str = ""
+    version: str = ""
+    module: str = ""
+    user: str = ""
+    mount: str = "/"
+    health_path: str = "/"
+    health_host: str = "localhost"
+    health_timeout: float = 30.0
+    instances: list[InstanceFacts] = field(default_factory=list)
+    shared: list[str] = field(default_factory=list)
+    files: dict[str, str] = field(default_factory=dict)
+    settings: dict[str, str] = field(default_factory=dict)
+    requirements: str = ""
+    server_requirements: list[str] = field(default_factory=list)
+    venv: str = ""
+    environment: dict[str, str] = field(default_factory=dict)
+    secrets: list[str] = field(default_factory=list)
+    format: int = FORMAT
+
+    @property
+    def web(self) -> InstanceFacts:
+        """The process that answers visitors."""
+        return next((one for one in self.instances if one.name == "web"), InstanceFacts())
+
+    def to_json(self) -> dict[str, Any]:
+        """As it is noted."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Any) -> ReleaseFacts:
+        """Read what was noted of a release, also by 0.1.0. Never raises."""
+        given = data if isinstance(data, dict) else {}
+        if "format" not in given and "instances" not in given:
+            manager = str(given.get("manager") or "systemd")
+            socket = str(given.get("listen") or "").replace("unix:", "", 1)
+            web = {"manager": manager, "file": LEGACY_FILES.get(manager, ""), "socket": socket, "protocol": given.get("protocol"), "log": given.get("log")}
+            given = {**given, "instances": [web]}
+        return dataclasses.replace(read_note(cls, given), format=FORMAT)
+
+    @classmethod
+    def read(cls, path: Path) -> ReleaseFacts:
+        """What a file has noted of a release. Never raises."""
+        return cls.from_json(read_json(path))

@@ -1,0 +1,224 @@
+# Copyright: flaskops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""One app as servers and fronts see it: what follows from its settings, the same for each of them."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass, field
+from functools import cached_property
+from ipaddress import ip_address
+from typing import Any
+from urllib.parse import unquote
+
+from ansible_collections.flaskops.hosting.plugins.module_utils.record import Listen, Site
+from ansible_collections.flaskops.hosting.plugins.plugin_utils.topologies import Topology
+
+MEBIBYTE = 1024 * 1024
+SOCKET = "run/app.sock"  # of each release, below its directory
+SITE_NAME_LENGTH = 80
+
+
+@dataclass(frozen=True)
+class Text:
+    """A text that a host gets, by its path there or in a release."""
+
+    dest: str
+    content: str
+
+    def entry(self) -> dict[str, str]:
+        """As an entry of the modules' options."""
+        return {"dest": self.dest, "content": self.content}
+
+
+@dataclass(frozen=True)
+class Link:
+    """A symbolic link that a host gets."""
+
+    link: str
+    to: str
+
+    def entry(self) -> dict[str, str]:
+        """As an entry of the modules' options."""
+        return {"link": self.link, "to": self.to}
+
+
+@dataclass(frozen=True)
+class Gone:
+    """A path that a host must not have, such as a distribution's default page."""
+
+    dest: str
+
+    def entry(self) -> dict[str, str]:
+        """As an entry of the modules' options."""
+        return {"dest": self.dest, "state": "absent"}
+
+
+@dataclass(frozen=True)
+class Service:
+    """A systemd unit that reads what a host gets, as the option ``services`` of ``config_files`` has it."""
+
+    name: str
+    reads: list[str]
+    test: str = ""
+    needs: str = ""
+    on_change: str = "reloaded"
+
+    def entry(self) -> dict[str, Any]:
+        """As an entry of the module's option."""
+        return {"name": self.name, "reads": self.reads, "test": self.test, "needs": self.needs, "on_change": self.on_change}
+
+
+@dataclass(frozen=True)
+class OnHost:
+    """What a front or a port puts on a host beside the releases."""
+
+    files: list[Text | Link | Gone] = field(default_factory=list)
+    services: list[Service] = field(default_factory=list)
+    packages: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Served:
+    """What an application server makes of an app: what each release holds and runs, and how a front asks it.
+
+    ``settings`` are files in the release; ``instance`` is the release's `web`, as the module ``release`` takes it; ``protocol`` is what it
+    speaks, ``http`` or ``uwsgi``; ``port`` is the app's own TCP address, if it has one beside its socket.
+    """
+
+    settings: list[Text]
+    instance: dict[str, str]
+    packages: list[str] = field(default_factory=list)
+    requirements: list[str] = field(default_factory=list)
+    port: str = ""
+
+    @property
+    def protocol(self) -> str:
+        """What the instance speaks at its socket."""
+        return self.instance["protocol"]
+
+
+@dataclass(frozen=True)
+class Static:
+    """A directory that the front serves: the URL path that it has, with a slash at its end, and where it lies."""
+
+    url: str
+    directory: str
+
+
+@dataclass(frozen=True)
+class Mount:
+    """A URL prefix that the app answers under, without a slash at its end: empty for the whole site."""
+
+    prefix: str
+    module: str
+    static: list[Static]
+
+    @property
+    def path(self) -> str:
+        """The prefix as WSGI servers and records name it."""
+        return self.prefix or "/"
+
+
+@dataclass(frozen=True)
+class App:
+    """An app's checked settings in its topology."""
+
+    values: dict[str, Any]
+    topology: Topology
+
+    def __getattr__(self, name: str) -> Any:
+        """A variable of the app by its name without ``flask_app_``."""
+        try:
+            return self.values[f"flask_app_{name}"]
+        except KeyError:
+            raise AttributeError(name) from None
+
+    @property
+    def current(self) -> str:
+        """The link to the live release."""
+        return f"{self.root}/current"
+
+    @property
+    def socket(self) -> str:
+        """The live release's socket: the kernel resolves the link at each connect."""
+        return f"{self.current}/{SOCKET}"
+
+    @property
+    def max_body_bytes(self) -> int:
+        """The largest request body that is taken; 0 for any."""
+        return int(self.max_body) * MEBIBYTE
+
+    @property
+    def memory_bytes(self) -> int:
+        """What a process may take; 0 for any."""
+        return int(self.memory_max) * MEBIBYTE
+
+    @cached_property
+    def mounts(self) -> list[Mount]:
+        """The app's mounts, its main one first."""
+        modules = {self.mount: self.module, **self.values.get("uwsgi_app_mounts", {})}
+        return [self._mount(path.rstrip("/"), module) for path, module in modules.items()]
+
+    def _mount(self, prefix: str, module: str) -> Mount:
+        static = [Static(f"{prefix}{url.rstrip('/')}/", f"{self.current}/code/{directory}/") for url, directory in self.static.items()]
+        return Mount(prefix, module, static)
+
+    @cached_property
+    def listens(self) -> list[Listen]:
+        """Where the front listens for this app."""
+        return [Listen.parse(str(one)) for one in self.listen]
+
+    @cached_property
+    def site(self) -> Site | None:
+        """The site that the app is on, if its topology has a front. Apps with the same listens and names share one."""
+        front = self.topology.front
+        if front is None:
+            return None
+        name = self.values.get(f"{front.role}_name") or site_name(self.listens, self.server_names)
+        return Site(front=front.name, name=name, names=sorted(self.server_names), listens=self.listens)
+
+    @property
+    def open_ports(self) -> set[int]:
+        """The ports that the firewall must let in for this app."""
+        return ports_for_others(self.site)
+
+    @property
+    def maintenance_page(self) -> str:
+        """The page that visitors get instead of the app, while it exists."""
+        return f"{self.root}/maintenance.html"
+
+    @property
+    def maintenance_url(self) -> str:
+        """The URL path of that page, for the front alone."""
+        return f"/flaskops-maintenance/{self.name}"
+
+    @property
+    def open_in_maintenance(self) -> str:
+        """The health path, if it is one of the app's own: it answers everybody in maintenance too. Else empty."""
+        path = unquote(self.health_path.partition("?")[0])
+        return path if re.fullmatch(r"/[\w/.~-]+", path) else ""
+
+    @property
+    def asked_from(self) -> str:
+        """The address that a deploy's own question for the app's health comes from."""
+        return local_address(self.listens[0])
+
+
+def site_name(listens: list[Listen], names: list[str]) -> str:
+    """A name for a site with these listens and names, the same in whatever order they are given."""
+    words = [*sorted(str(one).replace("[::]", "all6") for one in listens), *sorted(names)]
+    name = re.sub(r"[^A-Za-z0-9.]+", "-", "-".join(words).replace("*", "wildcard")).strip("-")
+    return name if len(name) <= SITE_NAME_LENGTH else f"{name[:60]}-{hashlib.sha256(name.encode()).hexdigest()[:12]}"
+
+
+def local_address(listen: Listen) -> str:
+    """The address that the host itself reaches a listen at."""
+    return {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "[::]": "::1"}.get(listen.address, listen.address.strip("[]"))
+
+
+def ports_for_others(site: Site | None) -> set[int]:
+    """The ports of a site that others than the host itself reach."""
+    listens = site.listens if site else []
+    return {one.port for one in listens if not one.address or not ip_address(one.address.strip("[]")).is_loopback}

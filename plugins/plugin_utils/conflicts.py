@@ -1,0 +1,157 @@
+# Copyright: flaskops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What of an app's settings would hurt something else on its host, as ``survey`` found it."""
+
+from __future__ import annotations
+
+from typing import Any, Iterator
+
+from ansible_collections.flaskops.hosting.plugins.module_utils.record import Listen, Record, Site
+from ansible_collections.flaskops.hosting.plugins.plugin_utils.app import App
+from ansible_collections.flaskops.hosting.plugins.plugin_utils.plan import served
+from ansible_collections.flaskops.hosting.plugins.plugin_utils.topologies import FRONTS, MOD_WSGI, TOPOLOGIES, UWSGI
+
+DISTRIBUTIONS = {"Ubuntu": ["22", "24", "26"], "Debian": ["12", "13"]}  # and their major versions: where the roles are known to work
+EVERYWHERE = ("", "0.0.0.0", "[::]", "::")
+
+
+def conflicts(app: App, host: dict[str, Any]) -> Iterator[str]:
+    """A sentence for each conflict: the variable, what was given, and what would be right."""
+    records = {name: Record.from_json(found, name) for name, found in host["apps"].items()}
+    own = records.get(app.name)
+    others = [record for name, record in records.items() if name != app.name]
+    yield from _of_distribution(host)
+    if host["account"]["foreign"]:
+        yield (
+            f"flask_app_user: {app.user!r} is an account that this collection did not make, and it has a login shell "
+            f"or another group; give the app one of its own. For example:\n    flask_app_user: {app.name.lower()}-app"
+        )
+    yield from _of_root(app, host, own)
+    yield from _of_development(app, others, own)
+    yield from _of_python(app, host)
+    for other in others:
+        yield from _with_app(app, other)
+    for socket in host["sockets"]:
+        yield from _with_socket(app, socket, own, others)
+
+
+def _of_distribution(host: dict[str, Any]) -> Iterator[str]:
+    name, version = host["distribution"]["name"], host["distribution"]["major_version"]
+    if version not in DISTRIBUTIONS.get(name, []):
+        known = "; ".join(f"{distribution} {', '.join(versions)}" for distribution, versions in DISTRIBUTIONS.items())
+        yield f"This host runs {name} {version}; the roles know {known}"
+
+
+def _of_root(app: App, host: dict[str, Any], own: Record | None) -> Iterator[str]:
+    if own and own.root and own.root != app.root:
+        yield f"flask_app_root: got {app.root!r}, but {app.name} is in {own.root}; remove it there first, or keep that"
+    elif host["root"]["foreign"]:
+        yield (
+            f"flask_app_root: got {app.root!r}, which holds files that are not this app's ({', '.join(host['root']['foreign'])}); "
+            f"give the app a directory of its own. For example:\n    flask_app_root: /srv/{app.name}"
+        )
+
+
+def _of_development(app: App, others: list[Record], own: Record | None) -> Iterator[str]:
+    development = app.topology.for_development
+    if development and app.mount != "/":
+        yield f"flask_app_mount: got {app.mount!r}, but the development server knows no mount; leave it out"
+    for other in [*others, *([own] if own and development else [])]:
+        topology = TOPOLOGIES.get(other.topology)  # an app of which only its data is left has none
+        if topology and topology.for_development != development:
+            yield (
+                f"flask_app_name: this host has the app {other.app} ({other.topology}), and a development server and production "
+                "apps do not share a host; remove that app first (flask_app_state: absent), or take another host"
+            )
+
+
+def _of_python(app: App, host: dict[str, Any]) -> Iterator[str]:
+    given, needed = host["python"]["given"], host["python"]["distribution"]
+    if not given:
+        yield f"flask_app_python: got {app.python!r}, which is not there. For example:\n    flask_app_python: /usr/bin/python3"
+        return
+    from_distribution = app.topology.server is MOD_WSGI or (app.topology.server is UWSGI and app.values["uwsgi_app_origin"] == "distribution")
+    if from_distribution and given != needed:
+        yield (
+            f"flask_app_python: got {app.python!r}, which is Python {given}, but the distribution's "
+            f"{app.topology.server.title} is built for Python {needed}. For example:\n    flask_app_python: /usr/bin/python3"
+        )
+
+
+def _with_app(app: App, other: Record) -> Iterator[str]:
+    for variable, given, noted in (("flask_app_root", app.root, other.root), ("flask_app_user", app.user, other.user)):
+        if given == noted:
+            yield f"{variable}: {given!r} is the app {other.app}'s; give this app its own. For example:\n    {variable}: {app.name}"
+    for site in other.sites:
+        if app.site and site.front == app.site.front:
+            yield from _with_site(app, app.site, other, site)
+    port = other.own_listen()
+    if port and port == served(app).port:
+        yield f"{app.topology.server.role}_listen: {port} is the app {other.app}'s; give this app another port"
+
+
+def _with_site(app: App, site: Site, other: Record, noted: Site) -> Iterator[str]:
+    """What is wrong between the app's site and a site of another app on the same front."""
+    where = ", ".join(map(str, site.listens))
+    if _is_same_site(site, noted):
+        for mount in sorted({mount.path for mount in app.mounts} & set(other.mounts)):
+            yield (
+                f"flask_app_mount: {mount} on port {where} is the app {other.app}'s; "
+                "give this app another flask_app_mount, flask_app_server_names or flask_app_listen"
+            )
+        if site.name != noted.name:
+            yield _other_name(app, site, other, noted)
+        return
+    if site.name == noted.name:
+        yield _other_name(app, site, other, noted)
+    shared = set(map(str, site.listens)) & set(map(str, noted.listens))
+    both = sorted(set(site.names) & set(noted.names)) or ([] if site.names or noted.names else ["every name"])
+    if shared and both:
+        yield (
+            f"flask_app_listen: got {where}, but the app {other.app} answers to {', '.join(both)} on {', '.join(map(str, noted.listens))}; "
+            "apps that share a port and a name must share all of their flask_app_listen and flask_app_server_names"
+        )
+    for mine, theirs in ((mine, theirs) for mine in site.listens for theirs in noted.listens if mine.port == theirs.port != 80):
+        if (mine.address in EVERYWHERE) != (theirs.address in EVERYWHERE):
+            yield (
+                f"flask_app_listen: got {mine}, but the app {other.app} listens on {theirs}, and a web server takes a port "
+                "either at all addresses or at single ones; give this app another port"
+            )
+
+
+def _is_same_site(site: Site, noted: Site) -> bool:
+    return (sorted(map(str, site.listens)), sorted(site.names)) == (sorted(map(str, noted.listens)), sorted(noted.names))
+
+
+def _other_name(app: App, site: Site, other: Record, noted: Site) -> str:
+    return (
+        f"{FRONTS[site.front].role}_name: got {site.name!r}, but the app {other.app} is on the site {noted.name!r}; apps share a site's "
+        "name if they share flask_app_listen and flask_app_server_names, and only then"
+    )
+
+
+def _with_socket(app: App, socket: dict[str, Any], own: Record | None, others: list[Record]) -> Iterator[str]:
+    """What is wrong with a port that something listens on already."""
+    holder = f"{socket['process'] or 'a process'} of {socket['user']}" + (f" ({socket['unit']})" if socket["unit"] else "")
+    is_our_front = socket["process"] in [FRONTS[front].process for front in _own_fronts(app, own, others)]
+    is_our_port = own is not None and is_same_port(own.own_listen(), socket)
+    wanted = [("flask_app_listen", str(one), is_our_front) for one in app.listens if app.site]
+    wanted.append((f"{app.topology.server.role}_listen", served(app).port, is_our_port))
+    for variable, listen, is_ours in wanted:
+        if listen and not is_ours and is_same_port(listen, socket):
+            yield f"{variable}: port {socket['port']} is in use by {holder}; stop that, or give another port"
+
+
+def _own_fronts(app: App, own: Record | None, others: list[Record]) -> set[str]:
+    """The fronts whose ports the app may take: its own, and one that it leaves, unless another app needs that."""
+    left = {site.front for site in own.sites} if own else set()
+    needed = {site.front for other in others for site in other.sites}
+    return ({app.site.front} if app.site else set()) | (left - needed)
+
+
+def is_same_port(listen: str, socket: dict[str, Any]) -> bool:
+    """Tell whether a listen and a socket that ``survey`` found cannot be there both."""
+    if not listen or Listen.parse(listen).port != socket["port"]:
+        return False
+    mine, other = Listen.parse(listen).address, socket["address"]
+    return mine.strip("[]") == other or mine in EVERYWHERE or other in EVERYWHERE

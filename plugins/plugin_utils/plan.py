@@ -1,0 +1,140 @@
+# Copyright: flaskops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What a run will do for one app on one host: all of it follows from the app's settings, its topology and what the host has."""
+
+from __future__ import annotations
+
+from typing import Any, Callable
+
+from ansible_collections.flaskops.hosting.plugins.module_utils.record import NotedInstance, Record
+from ansible_collections.flaskops.hosting.plugins.plugin_utils import (
+    front_apache,
+    front_nginx,
+    server_gunicorn,
+    server_mod_wsgi,
+    server_uwsgi,
+    server_werkzeug,
+)
+from ansible_collections.flaskops.hosting.plugins.plugin_utils.app import App, OnHost, Served, ports_for_others
+from ansible_collections.flaskops.hosting.plugins.plugin_utils.topologies import APACHE, GUNICORN, MOD_WSGI, NGINX, UWSGI, WERKZEUG
+from ansible_collections.flaskops.hosting.plugins.plugin_utils.units import port_on_host
+
+# Each front and each server of a topology's row, and the functions that make what it needs.
+FRONT_FILES: dict[str, Callable[[App, Served, dict[str, Any]], OnHost]] = {NGINX.name: front_nginx.on_host, APACHE.name: front_apache.on_host}
+SERVED: dict[str, Callable[[App], Served]] = {
+    GUNICORN.name: server_gunicorn.served,
+    UWSGI.name: server_uwsgi.served,
+    MOD_WSGI.name: server_mod_wsgi.served,
+    WERKZEUG.name: server_werkzeug.served,
+}
+PACKAGES = ["python3-venv", "ufw"]  # what every app needs from the distribution
+
+
+def served(app: App) -> Served:
+    """What the application server of the app's topology makes of it."""
+    return SERVED[app.topology.server.name](app)
+
+
+def packages(app: App) -> list[str]:
+    """The distribution's packages that the app needs."""
+    return [*PACKAGES, *_on_front(app, {"apache": {"modules": [], "ports": []}, "owned_paths": [], "check_mode": False}).packages, *served(app).packages]
+
+
+def on_host(app: App, host: dict[str, Any]) -> OnHost:
+    """Everything that the app has on a host beside its tree: the units of its own port, and what its front reads."""
+    port, front = port_on_host(app, served(app).port), _on_front(app, host)
+    return OnHost([*port.files, *front.files], [*port.services, *front.services])
+
+
+def _on_front(app: App, host: dict[str, Any]) -> OnHost:
+    return FRONT_FILES[app.topology.front.name](app, served(app), host) if app.topology.front else OnHost()
+
+
+def record(app: App, url: str) -> Record:
+    """What the host notes of the app, for other apps and for people who ask what runs there."""
+    return Record(
+        app=app.name,
+        root=app.root,
+        user=app.user,
+        group=app.group,
+        topology=app.topology.name,
+        url=url,
+        mount=app.mount,
+        mounts=[mount.path for mount in app.mounts],
+        sites=[app.site] if app.site else [],
+        instances=[NotedInstance(manager=served(app).instance["manager"], listen=served(app).port)],
+    )
+
+
+def url(app: App, reached_at: str) -> str:
+    """Where people find the app. ``reached_at`` is the name or address that the controller reaches the host at."""
+    path = f"{app.mounts[0].prefix}/"
+    if app.site is None:
+        return f"http://{served(app).port}{path}"
+    names = [name for name in app.server_names if "*" not in name]
+    port = app.listens[0].port
+    return f"http://{names[0] if names else reached_at}{'' if port == 80 else f':{port}'}{path}"
+
+
+def tunnel(app: App, login: str, reached_at: str) -> str:
+    """How to reach an app that only its own host reaches; empty for one that visitors reach."""
+    port = served(app).port
+    return "" if app.site else f". From your machine: ssh -L {port.rpartition(':')[2]}:{port} {login}@{reached_at}"
+
+
+def plan_present(app: App, host: dict[str, Any], reached_at: str, login: str) -> dict[str, Any]:
+    """What hosting the app takes, for the role's tasks."""
+    noted = record(app, url(app, reached_at))
+    mine = served(app)
+    there = on_host(app, host)
+    firewall = plan_firewall(app.name, host, app.open_ports)
+    return {
+        "url": noted.url,
+        "hint": tunnel(app, login, reached_at),
+        "front": noted.question(),
+        "record": noted.to_json(),
+        "files": [file.entry() for file in there.files],
+        "services": [service.entry() for service in there.services],
+        "release": {
+            "settings": [text.entry() for text in mine.settings],
+            "instances": [mine.instance],
+            "server_requirements": mine.requirements,
+            "static": [*app.static.values(), *app.values.get("apache_site_php", {}).values()],
+            "health_host": noted.question().get("host", "localhost"),
+        },
+        "firewall_plan": firewall,
+        "prepares": bool(host["packages_missing"] or not (host["account"]["group"] and host["account"]["user"]) or firewall["opens"]),
+        "finishes": bool(app.after_activation or firewall["close"]),
+    }
+
+
+def plan_absent(name: str, host: dict[str, Any]) -> dict[str, Any]:
+    """What removing an app takes, for the role's tasks."""
+    return {"url": "", "hint": "", "front": {}, "firewall_plan": plan_firewall(name, host, set()), "account_goes": bool(host["apps"].get(name)) and host["account"]["ours"]}
+
+
+def plan_firewall(name: str, host: dict[str, Any], needed: set[int]) -> dict[str, Any]:
+    """What the firewall must let in for the app of this ``name``, and what it need not any more.
+
+    A port goes if the app had it, and neither SSH nor another app needs it.
+    """
+    firewall, ssh = host["firewall"], ssh_ports(host)
+    records = {app: Record.from_json(found, app) for app, found in host["apps"].items()}
+    had = {port for app, found in records.items() if app == name for site in found.sites for port in ports_for_others(site)}
+    others = {port for app, found in records.items() if app != name for site in found.sites for port in ports_for_others(site)}
+    let_in = set(firewall["ports"])
+    ready = firewall["enabled"] and firewall["incoming"] == "DROP"
+    return {
+        "installed": firewall["installed"],
+        "ssh": sorted(ssh),
+        "opens": not ready or bool((ssh | needed) - let_in),
+        "let_ssh_in": bool(ssh - let_in),
+        "let_in": sorted(needed - let_in) or ([] if ready else [0]),
+        "needed": sorted(ssh | needed),
+        "close": sorted((had - needed - others - ssh) & let_in),
+    }
+
+
+def ssh_ports(host: dict[str, Any]) -> set[int]:
+    """The ports that sshd listens on, which must stay open."""
+    return {one["port"] for one in host["sockets"] if one["process"] == "sshd"} or {22}

@@ -1,0 +1,44 @@
+# Copyright: flaskops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The sandbox of every systemd unit that this collection makes."""
+
+from __future__ import annotations
+
+# What a unit may do: read the system, use the network, and write where its own lines say. A test looks at the score of `systemd-analyze security`.
+SANDBOX: dict[str, str | list[str]] = {
+    "UMask": "0027",
+    "ProtectSystem": "strict",
+    "ProtectHome": "yes",
+    "PrivateTmp": "yes",
+    "PrivateDevices": "yes",
+    "ProtectClock": "yes",
+    "ProtectControlGroups": "yes",
+    "ProtectHostname": "yes",
+    "ProtectKernelLogs": "yes",
+    "ProtectKernelModules": "yes",
+    "ProtectKernelTunables": "yes",
+    "ProtectProc": "invisible",
+    "RemoveIPC": "yes",
+    "NoNewPrivileges": "yes",
+    "CapabilityBoundingSet": "",
+    "AmbientCapabilities": "",
+    "RestrictAddressFamilies": "AF_UNIX AF_INET AF_INET6",
+    "RestrictNamespaces": "yes",
+    "RestrictRealtime": "yes",
+    "RestrictSUIDSGID": "yes",
+    "LockPersonality": "yes",
+    "KeyringMode": "private",
+    "DevicePolicy": "closed",
+    "SystemCallArchitectures": "native",
+    "SystemCallFilter": ["@system-service", "~@privileged @resources"],
+    # a forbidden call fails, and kills nothing
+    "SystemCallErrorNumber": "EPERM",
+}
+
+
+def sandbox(**changes: str | list[str]) -> list[str]:
+    """The lines of the sandbox for one kind of unit: its ``changes`` replace lines of the same name or come after them."""
+    lines = []
+    for name, value in {**SANDBOX, **changes}.items():
+        lines += [f"{name}={one}" for one in (value if isinstance(value, list) else [value])]
+    return lines

@@ -1,0 +1,40 @@
+# Copyright: flaskops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""An app under Gunicorn."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from ansible_collections.flaskops.hosting.plugins.plugin_utils.app import App, Served, Text
+from ansible_collections.flaskops.hosting.plugins.plugin_utils.templates import RELEASE_PATH, fill
+from ansible_collections.flaskops.hosting.plugins.plugin_utils.units import own_port, systemd_instance, web_unit
+
+GRACEFUL_TIMEOUT = 30  # seconds, Gunicorn's own default
+
+
+def served(app: App) -> Served:
+    """What Gunicorn needs of a release."""
+    values = app.values
+    command = f"{RELEASE_PATH}/.venv/bin/gunicorn --config {RELEASE_PATH}/gunicorn.conf.py {app.module}"
+    lines = [f"Environment=SCRIPT_NAME={app.mounts[0].prefix}"]
+    return Served(
+        settings=[
+            web_unit(app, command, stop_timeout=GRACEFUL_TIMEOUT + 5, lines=lines),
+            Text("gunicorn.conf.py", fill("nginx_gunicorn", "gunicorn.conf.py.j2", app=app, graceful_timeout=GRACEFUL_TIMEOUT, **_own(values))),
+        ],
+        instance=systemd_instance("http"),
+        requirements=[_requirement(values["nginx_gunicorn_requirement"], values["nginx_gunicorn_worker_class"])],
+        port=own_port(values["nginx_gunicorn_listen"]),
+    )
+
+
+def _own(values: dict[str, Any]) -> dict[str, Any]:
+    """Gunicorn's variables by their names without the role's."""
+    return {name: values[f"nginx_gunicorn_{name}"] for name in ("workers", "threads", "worker_class")}
+
+
+def _requirement(given: str, worker_class: str) -> str:
+    """gevent comes as an extra of Gunicorn, and is installed only if it is used."""
+    return re.sub(r"^gunicorn(?!\[)", "gunicorn[gevent]", given) if worker_class == "gevent" else given

@@ -1,0 +1,49 @@
+# Copyright: flaskops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""An app under uWSGI, which systemd or supervisord keeps running."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible_collections.flaskops.hosting.plugins.plugin_utils.app import SOCKET, App, Served, Text
+from ansible_collections.flaskops.hosting.plugins.plugin_utils.templates import RELEASE_PATH, fill
+from ansible_collections.flaskops.hosting.plugins.plugin_utils.units import own_port, systemd_instance, web_unit
+
+# uwsgi-core, without the package uwsgi: that one brings a service of its own
+PACKAGES = ["uwsgi-core", "uwsgi-plugin-python3", "uwsgi-plugin-gevent-python3"]
+GEVENT = "gevent==26.9.0"
+
+
+def served(app: App) -> Served:
+    """What uWSGI needs of a release."""
+    values = app.values
+    from_distribution = values["uwsgi_app_origin"] == "distribution"
+    under_supervisord = values["uwsgi_app_manager"] == "supervisord"
+    binary = "/usr/bin/uwsgi" if from_distribution else f"{RELEASE_PATH}/.venv/bin/pyuwsgi"
+    command = f"{binary} --ini {RELEASE_PATH}/uwsgi.ini"
+    stop_timeout = app.timeout + 5  # uWSGI gives its workers as long as a request may take
+    own = _own(values)
+    return Served(
+        settings=[
+            Text("uwsgi.ini", fill("uwsgi_app", "uwsgi.ini.j2", app=app, **own)),
+            _program(app, command, stop_timeout) if under_supervisord else web_unit(app, command, stop_timeout, lines=["NotifyAccess=main"]),
+        ],
+        instance=_supervisord_instance(own["protocol"]) if under_supervisord else systemd_instance(own["protocol"]),
+        packages=[*(PACKAGES if from_distribution else []), *(["supervisor"] if under_supervisord else [])],
+        requirements=[*([] if from_distribution else [values["uwsgi_app_requirement"]]), *([GEVENT] if own["worker_class"] == "gevent" else [])],
+        port=own_port(values["uwsgi_app_listen"]),
+    )
+
+
+def _own(values: dict[str, Any]) -> dict[str, Any]:
+    """uWSGI's variables by their names without the role's."""
+    return {name: values[f"uwsgi_app_{name}"] for name in ("origin", "worker_class", "protocol", "processes", "threads")}
+
+
+def _program(app: App, command: str, stop_timeout: int) -> Text:
+    return Text("supervisor.conf", fill("uwsgi_app", "supervisor.conf.j2", app=app, command=command, stop_timeout=stop_timeout))
+
+
+def _supervisord_instance(protocol: str) -> dict[str, str]:
+    return {"name": "web", "manager": "supervisord", "file": "supervisor.conf", "socket": SOCKET, "protocol": protocol}

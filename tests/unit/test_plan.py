@@ -1,0 +1,172 @@
+"""What a run will do for an app follows from its settings and its host."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ansible_collections.flaskops.hosting.plugins.module_utils.record import Listen, Record, Site
+from ansible_collections.flaskops.hosting.plugins.plugin_utils import plan
+from ansible_collections.flaskops.hosting.plugins.plugin_utils.app import site_name
+from ansible_collections.flaskops.hosting.plugins.plugin_utils.database import plan_database
+from ansible_collections.flaskops.hosting.plugins.plugin_utils.topologies import TOPOLOGIES, TopologyError, topology_of
+from ansible_collections.flaskops.hosting.tests.unit.hosts import a_host, app_of
+
+WITH_FRONT = [row.name for row in TOPOLOGIES.values() if row.front]
+READY = {"installed": True, "enabled": True, "incoming": "DROP"}
+
+
+def planned(topology: str, host: dict[str, Any] | None = None, **variables: Any) -> dict[str, Any]:
+    """The plan for the app shop."""
+    return plan.plan_present(app_of(topology, **variables), host or a_host(), "192.0.2.1", "ubuntu")
+
+
+def on_port(name: str, *listens: str) -> dict[str, Any]:
+    """What a host has noted of an app on these listens."""
+    return Record(app=name, sites=[Site(front="nginx", listens=[Listen.parse(one) for one in listens])]).to_json()
+
+
+def firewall(name: str, needed: set[int], *apps: dict[str, Any], **state: Any) -> dict[str, Any]:
+    """The plan for the firewall of a host with these apps."""
+    host = a_host(apps={one["app"]: one for one in apps}, firewall={**READY, "ports": [22, 80], **state})
+    return plan.plan_firewall(name, host, needed)
+
+
+@pytest.mark.parametrize(
+    ("variables", "url", "front"),
+    [
+        ({}, "http://192.0.2.1/", {"address": "127.0.0.1:80", "host": "localhost"}),
+        ({"listen": "81"}, "http://192.0.2.1:81/", {"address": "127.0.0.1:81", "host": "localhost"}),
+        ({"listen": ["8080", "80"]}, "http://192.0.2.1:8080/", {"address": "127.0.0.1:8080", "host": "localhost"}),
+        ({"listen": "[::]:80"}, "http://192.0.2.1/", {"address": "[::1]:80", "host": "localhost"}),
+        ({"listen": "10.0.0.5:80"}, "http://192.0.2.1/", {"address": "10.0.0.5:80", "host": "localhost"}),
+        (
+            {"server_names": ["*.shop.example", "shop.example", "www.shop.example"], "mount": "/a"},
+            "http://shop.example/a/",
+            {"address": "127.0.0.1:80", "host": "shop.example"},
+        ),
+    ],
+)
+@pytest.mark.parametrize("topology", WITH_FRONT)
+def test_where_an_app_answers_follows_from_its_site(topology: str, variables: dict[str, Any], url: str, front: dict[str, str]) -> None:
+    found = planned(topology, **variables)
+    assert (found["url"], found["front"]) == (url, front)
+
+
+def test_an_app_without_a_front_answers_where_its_server_listens_and_says_how_to_get_there() -> None:
+    found = planned("dev_server", dev_server_listen="[::1]:1024")
+    assert (found["url"], found["front"], found["hint"]) == (
+        "http://[::1]:1024/", {}, ". From your machine: ssh -L 1024:[::1]:1024 ubuntu@192.0.2.1"
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("topology", TOPOLOGIES)
+def test_what_is_noted_of_an_app_can_be_read_again(topology: str) -> None:
+    found = planned(topology)["record"]
+    assert Record.from_json(found, "shop").to_json() == found
+
+
+def test_sites_are_shared_by_apps_with_the_same_listens_and_names() -> None:
+    def name(*names: str, listens: tuple[str, ...] = ("80",)) -> str:
+        return site_name([Listen.parse(one) for one in listens], list(names))
+
+    assert name() == "80"
+    assert name("b.example", "a.example") == name("a.example", "b.example") == "80-a.example-b.example"
+    assert name(listens=("80", "8080")) == name(listens=("8080", "80")) == "80-8080"
+    assert len(name(*(f"name-{number}.example" for number in range(50)))) <= 80
+    assert len({name(listens=(one,)) for one in ("80", "[::]:80", "[::1]:80", "127.0.0.1:80", "0.0.0.0:80")}) == 5
+
+
+def test_an_app_moves_between_fronts_with_the_same_variables() -> None:
+    variables = {"server_names": ["shop.example"], "listen": ["80", "8080"], "static": {"/static": "static"}, "max_body": 20, "timeout": 60}
+    seen = [planned(topology, **variables) for topology in WITH_FRONT]
+    for one in seen[1:]:
+        assert [one[key] for key in ("url", "front", "firewall_plan")] == [seen[0][key] for key in ("url", "front", "firewall_plan")]
+
+
+def test_the_port_of_ssh_is_let_in_wherever_it_is() -> None:
+    sockets = [{"address": "0.0.0.0", "port": 2222, "user": "root", "process": "sshd", "unit": "ssh.service"}]
+    assert plan.ssh_ports(a_host(sockets=sockets)) == {2222}
+    assert plan.ssh_ports(a_host(sockets=[])) == {22}
+
+
+@pytest.mark.parametrize(
+    ("name", "needed", "apps", "close"),
+    [
+        ("shop", {80}, [on_port("shop", "80")], []),
+        ("shop", {82}, [on_port("shop", "80")], [80]),
+        ("shop", {82}, [on_port("shop", "80"), on_port("blog", "80")], []),
+        ("shop", {82}, [on_port("shop", "80"), on_port("blog", "127.0.0.1:80")], [80]),
+        ("shop", set(), [on_port("shop", "80", "22")], [80]),
+        ("shop", set(), [on_port("shop", "8081")], []),  # nobody let it in
+        ("shop", set(), [], []),
+    ],
+)
+def test_a_port_is_closed_with_its_last_app(name: str, needed: set[int], apps: list[dict[str, Any]], close: list[int]) -> None:
+    assert firewall(name, needed, *apps)["close"] == close
+
+
+@pytest.mark.parametrize(
+    ("needed", "state", "expected"),
+    [
+        ({80}, {}, {"opens": False, "let_ssh_in": False, "let_in": []}),
+        ({80, 8080}, {}, {"opens": True, "let_ssh_in": False, "let_in": [8080]}),
+        ({80}, {"enabled": False}, {"opens": True, "let_ssh_in": False, "let_in": [0]}),
+        ({80}, {"incoming": "ACCEPT", "ports": []}, {"opens": True, "let_ssh_in": True, "let_in": [80]}),
+        (set(), {"ports": [80]}, {"opens": True, "let_ssh_in": True, "let_in": []}),
+    ],
+)
+def test_the_firewall_is_touched_only_if_it_must_be(needed: set[int], state: dict[str, Any], expected: dict[str, Any]) -> None:
+    found = firewall("shop", needed, **state)
+    assert {name: found[name] for name in expected} == expected
+
+
+@pytest.mark.parametrize(("listen", "ports"), [(["80"], {80}), (["127.0.0.1:8080", "81"], {81}), (["[::1]:80"], set())])
+def test_what_only_the_host_reaches_is_not_let_in(listen: list[str], ports: set[int]) -> None:
+    assert app_of("nginx_gunicorn", listen=listen).open_ports == ports
+
+
+@pytest.mark.parametrize(
+    ("listen", "state", "remote", "addresses", "let_in"),
+    [
+        ("127.0.0.1", "present", False, ["127.0.0.1"], []),
+        ("::1", "present", False, ["127.0.0.1", "::1"], []),
+        ("10.0.0.5", "present", True, ["127.0.0.1", "10.0.0.5"], [3306]),
+        ("0.0.0.0", "present", True, ["0.0.0.0"], [3306]),
+        ("10.0.0.5", "absent", True, ["127.0.0.1", "10.0.0.5"], []),
+    ],
+)
+def test_where_a_database_listens(listen: str, state: str, remote: bool, addresses: list[str], let_in: list[int]) -> None:
+    host = a_host(firewall={**READY, "ports": [22]})
+    found = plan_database({"mysql_webapp_listen": listen, "mysql_webapp_state": state}, host)
+    assert (found["remote"], found["addresses"], found["firewall_plan"]["let_in"]) == (remote, addresses, let_in)
+
+
+def test_an_apache_module_that_was_on_before_is_not_ours() -> None:
+    def links(modules: list[str], owned: list[str]) -> set[str]:
+        host = a_host(apache={"modules": modules, "ports": [80]}, owned_paths=owned)
+        return {entry["link"].rpartition("/")[2] for entry in planned("apache_mod_wsgi", host)["files"] if "mods-enabled" in entry.get("link", "")}
+
+    assert links([], []) == {"wsgi.load", "wsgi.conf", "headers.load"}
+    assert links(["headers", "ssl"], []) == {"wsgi.load", "wsgi.conf"}
+    assert links(["headers", "wsgi"], ["/etc/apache2/mods-enabled/wsgi.load"]) == {"wsgi.load", "wsgi.conf"}
+
+
+def test_an_app_has_its_own_topology_or_its_hosts() -> None:
+    assert topology_of("the app shop", "", "", ["web", "nginx_uwsgi"]).name == "nginx_uwsgi"
+    assert topology_of("the app shop", "apache_mod_wsgi", "", ["nginx_uwsgi", "nginx_gunicorn"]).name == "apache_mod_wsgi"
+    assert topology_of("the app shop", "", "nginx_gunicorn", ["nginx_uwsgi"]).name == "nginx_gunicorn"
+
+
+@pytest.mark.parametrize(
+    ("given", "groups", "sentence"),
+    [
+        ("", ["nginx_gunicorn", "apache_mod_wsgi"], "is in the groups nginx_gunicorn and apache_mod_wsgi, so the app shop must say"),
+        ("", ["web"], "the app shop has none, and its host is in no group that is a topology (nginx_gunicorn, "),
+        ("nginx_unicorn", [], "got 'nginx_unicorn', needs one of nginx_gunicorn, "),
+    ],
+)
+def test_a_topology_that_is_not_clear_is_rejected(given: str, groups: list[str], sentence: str) -> None:
+    with pytest.raises(TopologyError) as raised:
+        topology_of("the app shop", given, "", groups)
+    assert str(raised.value).startswith("flask_app_topology: ") and sentence in str(raised.value)
