@@ -36,18 +36,21 @@ DRAIN_TIMEOUT = 60  # seconds till an instance that gets no new connections has 
 
 def instances_of(release: Release) -> list[Instance]:
     """What runs a release, in the order of its start."""
-    return [MANAGERS[facts.manager](release, facts) for facts in release.facts().instances if facts.manager in MANAGERS]
+    return [_instance(release, facts) for facts in release.facts().instances]
 
 
 def web_of(release: Release) -> Instance:
     """What answers the visitors of a release."""
-    facts = release.facts().web
-    return MANAGERS[facts.manager](release, facts)
+    return _instance(release, release.facts().web)
+
+
+def _instance(release: Release, facts: InstanceFacts) -> Instance:
+    return MANAGERS.get(facts.manager, SystemdInstance)(release, facts)
 
 
 def strategy_of(release: Release) -> str:
-    """``blue_green`` if each release has a socket of its own, ``in_place`` in Apache."""
-    return "blue_green" if release.facts().web.socket else "in_place"
+    """``in_place`` in Apache, which replaces its processes itself; else ``blue_green``, two releases side by side."""
+    return "in_place" if release.facts().web.manager == "apache" else "blue_green"
 
 
 def is_live(release: Release) -> bool:
@@ -233,11 +236,15 @@ def active_instances(tree: Tree) -> list[Instance]:
     return active
 
 
-def stray_instances(tree: Tree, record: Record) -> list[Instance]:
-    """The live release's instances as the app's record has them, whose release somebody has removed by hand."""
-    units = [(one, tree.release(one.unit.partition("@")[2].removesuffix(".service"))) for one in record.instances if one.unit]
-    gone = [SystemdInstance(release, InstanceFacts(name=one.name)) for one, release in units if one.manager == "systemd" and not release.is_complete()]
-    return list(SystemdInstance.active(gone))
+def stray_instances(tree: Tree, record: Record | None) -> list[Instance]:
+    """The instances that the app's record names and that still run, though somebody has removed their release by hand."""
+    found = []
+    for one in record.instances if record else []:
+        release = tree.release(one.unit.partition("@")[2].removesuffix(".service"))
+        instance = _instance(release, InstanceFacts(name=one.name, manager=one.manager))
+        if instance.name == one.unit and not release.is_complete():
+            found += instance.active([instance])
+    return found
 
 
 def instance_log(release: Release) -> str:

@@ -15,6 +15,7 @@ from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree impo
 
 UNITS = Path("/etc/systemd/system")
 WANTS = UNITS / "multi-user.target.wants"
+CONTROL_GROUPS = ("/sys/fs/cgroup", "/sys/fs/cgroup/systemd", "/sys/fs/cgroup/unified")  # version 2, version 1, and both at once
 ALIVE = ("active", "activating", "deactivating", "failed", "reloading")
 
 
@@ -76,7 +77,8 @@ class SystemdInstance:
         run("systemctl", "daemon-reload")
         # systemd made it for the app's units, and would keep it, empty, till the next boot; somebody else's unit may be in it
         prefix = tree.app.replace("-", r"\x2d")
-        if not run("systemctl", "list-units", "--plain", "--no-legend", "--state=active,activating,deactivating", f"{tree.app}@*").stdout.strip():
+        group = unit_properties(f"system-{prefix}.slice", "ControlGroup").get("ControlGroup", "")
+        if group and not any(path.is_dir() for root in CONTROL_GROUPS for path in Path(f"{root}{group}").glob("*")):
             run("systemctl", "stop", f"system-{prefix}.slice")
 
     def log(self) -> str:

@@ -50,15 +50,15 @@ class Owned:
         return bool(self.paths or self.directories)
 
 
-def note_of(owner: str, owners: Path = OWNERS) -> Path:
+def note_of(owner: str) -> Path:
     """The file that says what an owner has."""
-    return owners / f"{owner}.json"
+    return OWNERS / f"{owner}.json"
 
 
-def read_owners(owners: Path = OWNERS, records: Path = RECORDS) -> dict[str, Owned]:
+def read_owners() -> dict[str, Owned]:
     """What each owner has. An app that 0.1.0 has put on the host has what its record says. Never raises."""
-    noted = {path.stem: read_note(Owned, read_json(path)) for path in sorted(owners.glob("*.json"))}
-    before = {path.stem: read_json(path) for path in sorted(records.glob("*.json")) if path.stem not in noted}
+    noted = {path.stem: read_note(Owned, read_json(path)) for path in sorted(OWNERS.glob("*.json"))}
+    before = {path.stem: read_json(path) for path in sorted(RECORDS.glob("*.json")) if path.stem not in noted}
     return {**{app: legacy_owned(app, record) for app, record in before.items() if "format" not in record}, **noted}
 
 
@@ -106,9 +106,10 @@ def legacy_owned(app: str, record: dict[str, Any]) -> Owned:
 
 def _legacy_apache(app: str, site: str, record: dict[str, Any]) -> list[str]:
     port = str(record.get("site_listen") or "").rpartition(":")[2]
-    modules = [module for module in record.get("modules") or [] if isinstance(module, str)]
+    noted = record.get("modules")
+    modules = [module for module in noted if isinstance(module, str)] if isinstance(noted, list) else []
     return [
-        *(str(path) for path in Path(f"{APACHE}/flaskops/{site}").glob(f"??-{app}.conf")),
+        *(str(path) for path in Path(f"{APACHE}/flaskops/{site}").glob(f"[0-9][0-9]-{app}.conf")),
         f"{APACHE}/sites-available/{site}.conf",
         f"{APACHE}/sites-enabled/{site}.conf",
         f"{APACHE}/sites-enabled/0-{site}.conf",

@@ -85,7 +85,7 @@ class Tree:
         """The release that ``current`` names; ``None`` before the first one."""
         try:
             return self.release(Path(os.readlink(self.current)).name)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
 
     @property

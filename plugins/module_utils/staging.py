@@ -187,6 +187,8 @@ def claim_root(plan: Plan) -> None:
     record = Record.read(tree.app, tree.record.parent)
     if record and record.root == str(tree.root):
         return
+    if record and record.root:
+        raise ReleaseError(f"root: got {str(tree.root)!r}, but {tree.app} is in {record.root}; remove it there first, or keep that")
     there = sorted(path.name for path in tree.root.iterdir()) if tree.root.is_dir() else []
     if there:
         shown = ", ".join(there[:10])

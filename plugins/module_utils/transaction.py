@@ -21,6 +21,8 @@ from pathlib import Path
 from typing import Any, Callable, Iterator
 
 JOURNAL = Path("/var/lib/flaskops/transaction")
+SCRATCH = ".flaskops-"  # how the directories begin in which a file is made, beside its place
+MADE = "made"  # in the journal, a directory that a change needs and that is not there
 
 
 class TransactionError(Exception):
@@ -110,7 +112,7 @@ class Change:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         if self.path.is_dir() and not self.path.is_symlink():
             raise TransactionError(f"{self.path} is a directory; a {self.kind} was to be put there")
-        scratch = Path(tempfile.mkdtemp(prefix=".flaskops-", dir=self.path.parent))
+        scratch = Path(tempfile.mkdtemp(prefix=SCRATCH, dir=self.path.parent))
         try:
             new = scratch / "new"
             if self.kind == "link":
@@ -140,10 +142,16 @@ class Transaction:
         """The changes that are not in place yet."""
         return [change for change in self.changes if not change.is_in_place()]
 
-    def commit(self, changes: list[Change], accept: Callable[[], None]) -> None:
-        """Make the changes, then call ``accept``; whatever it raises puts everything back and is raised again."""
-        self._remember(changes)
+    def commit(
+        self, changes: list[Change], accept: Callable[[], None], prepare: Callable[[], None] = lambda: None, note: dict[str, Any] | None = None
+    ) -> None:
+        """Call ``prepare``, make the changes, call ``accept``; whatever these raise puts everything back and is raised again.
+
+        ``note`` is kept with the journal, for ``unfinished``.
+        """
+        self._remember(changes, note or {})
         try:
+            prepare()
             for change in changes:
                 change.apply()
             accept()
@@ -159,37 +167,69 @@ class Transaction:
         fcntl.flock(handle, fcntl.LOCK_EX)
         return handle
 
+    def unfinished(self) -> dict[str, Any] | None:
+        """The ``note`` of a transaction that was killed half-way; ``None`` if there is none to put back."""
+        index = self._index()
+        return index and index["note"]
+
     def recover(self) -> bool:
         """Put back what an unfinished transaction changed; tells whether there was one."""
-        index = self.journal / "index.json"
-        found = index.exists()
-        if found:
-            for path, backup in reversed(json.loads(index.read_text())):
-                _remove(Path(path))
-                if backup:
-                    Path(path).parent.mkdir(parents=True, exist_ok=True)
-                    _copy(self.journal / backup, Path(path))
+        index = self._index()
+        for path, kind, backup in reversed(index["paths"] if index else []):
+            _put_back(Path(path), kind, self.journal / backup if backup else None)
         if self.journal.exists():
             shutil.rmtree(self.journal)
-        return found
+        return index is not None
 
-    def _remember(self, changes: list[Change]) -> None:
+    def _index(self) -> dict[str, Any] | None:
+        path = self.journal / "index.json"
+        index = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+        if isinstance(index, list):  # 0.1.0's
+            return {"note": {}, "paths": [(path, "", backup) for path, backup in index]}
+        return index
+
+    def _remember(self, changes: list[Change], note: dict[str, Any]) -> None:
         self.journal.mkdir(mode=0o700, parents=True)
-        saved: list[tuple[str, str]] = []
+        saved: list[tuple[str, str, str]] = []  # path, kind and backup; none if it was not there
         for number, change in enumerate(changes):
-            saved += [(str(parent), "") for parent in _missing_parents(change)]
+            saved += [(str(parent), MADE, "") for parent in _missing_parents(change)]
             existed = os.path.lexists(change.path)
             if existed:
-                _copy(change.path, self.journal / str(number))
-            saved.append((str(change.path), str(number) if existed else ""))
+                _back_up(change, self.journal / str(number))
+            saved.append((str(change.path), change.kind, str(number) if existed else ""))
         index = self.journal / "index.json.new"
-        index.write_text(json.dumps(saved))
+        index.write_text(json.dumps({"note": note, "paths": saved}), encoding="utf-8")
         os.replace(index, self.journal / "index.json")
 
 
 def _missing_parents(change: Change) -> Iterator[Path]:
     if change.kind in ("file", "link"):
         yield from reversed([parent for parent in change.path.parents if not parent.exists()])
+
+
+def _back_up(change: Change, backup: Path) -> None:
+    if change.kind == "not empty":  # what is in it is none of its business
+        found = change.path.stat()
+        backup.mkdir()
+        os.chown(backup, found.st_uid, found.st_gid)
+        shutil.copystat(change.path, backup)
+    else:
+        _copy(change.path, backup)
+
+
+def _put_back(path: Path, kind: str, backup: Path | None) -> None:
+    if kind == MADE:
+        with contextlib.suppress(OSError):  # somebody else has put something there, or it was never made
+            path.rmdir()
+        return
+    if kind == "not empty" and path.is_dir():
+        return
+    for scratch in filter(Path.is_dir, path.parent.glob(f"{SCRATCH}*")):  # of a run that was killed while it wrote there
+        shutil.rmtree(scratch)
+    _remove(path)
+    if backup:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _copy(backup, path)
 
 
 def _owner_names(found: os.stat_result) -> tuple[str, str]:

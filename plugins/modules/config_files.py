@@ -147,22 +147,23 @@ recovered:
   type: bool
   sample: false
 services:
-  description: What was done with each service that something was done with. One of V(started), V(reloaded), V(restarted), V(stopped).
+  description: What was done with each service that something was done with. One of V(enabled), V(started), V(reloaded), V(restarted), V(stopped).
   returned: always
   type: dict
   sample: {nginx.service: reloaded}
 """
 
+import contextlib
 import shlex
 from pathlib import Path
-from typing import Any
+from typing import Any, Iterable
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.flaskops.hosting.plugins.module_utils import ownership
 from ansible_collections.flaskops.hosting.plugins.module_utils.command import run, unit_properties
 from ansible_collections.flaskops.hosting.plugins.module_utils.ownership import Owned, Service
-from ansible_collections.flaskops.hosting.plugins.module_utils.transaction import Change, Transaction, TransactionError
+from ansible_collections.flaskops.hosting.plugins.module_utils.transaction import JOURNAL, Change, Transaction, TransactionError
 
 UNITS = Path("/etc/systemd/system")
 FILE_OPTIONS: dict[str, Any] = {
@@ -204,7 +205,9 @@ class Work:
         after = ownership.note_after(named, self.services, everyone.values())
         paths, directories = ownership.left_behind(before, after, others)
         self.services += [service for service in before.services if service.name not in self.given]
-        self.changes += [Change(path, "absent") for path in paths]
+        mentioned = {change.path for change in self.changes}
+        # a directory that somebody has put in its place is not ours
+        self.changes += [Change(path, "absent") for path in paths if path not in mentioned and (path.is_symlink() or not path.is_dir())]
         for directory in directories:
             if directory.is_dir() and is_empty_after(directory, self.changes):
                 self.changes.append(Change(directory, "not empty"))
@@ -220,7 +223,7 @@ class Work:
             return service.on_change if concerned else "running"
         if unit_goes(service, pending):
             return "stopped"
-        return "reloaded" if concerned else ""
+        return "reloaded" if concerned and is_active(service.name) else ""
 
 
 def unit_goes(service: Service, pending: list[Change]) -> bool:
@@ -229,21 +232,22 @@ def unit_goes(service: Service, pending: list[Change]) -> bool:
 
 
 class Services:
-    """The services that a run has told something, so that it can be taken back."""
+    """The services that a run has told something. ``before`` is what systemd said of them at its start."""
 
-    def __init__(self) -> None:
+    def __init__(self, names: Iterable[str]) -> None:
+        self.before = {name: unit_properties(name, "ActiveState", "UnitFileState") for name in names}
         self.told: dict[str, str] = {}
-        self._before: dict[str, dict[str, str]] = {}
 
     def tell(self, name: str, wanted: str) -> None:
         """Have a service ``reloaded``, ``restarted``, ``running`` or ``stopped``, and enabled or not. Raises ``TransactionError`` if systemd refuses."""
-        before = self._before.setdefault(name, unit_properties(name, "ActiveState", "UnitFileState"))
+        before = self.before[name]
         if wanted == "stopped":
             if is_up_or_enabled(before):
                 self.told[name] = wanted
                 _systemctl("disable", "--now", name)
             return
         if before.get("UnitFileState") != "enabled":
+            self.told[name] = "enabled"
             _systemctl("enable", name)
         if before.get("ActiveState") != "active":
             self.told[name] = "started"
@@ -252,12 +256,43 @@ class Services:
             self.told[name] = wanted
             _systemctl("reload-or-restart" if wanted == "reloaded" else "restart", name)
 
-    def take_back(self) -> None:
-        """Have each service as it was, with the files that are back."""
-        for name in self.told:
-            before = self._before[name]
-            run("systemctl", "--quiet", "enable" if before.get("UnitFileState") == "enabled" else "disable", name)
-            run("systemctl", "--quiet", "reload-or-restart" if before.get("ActiveState") == "active" else "stop", name)
+    def told_before(self) -> dict[str, dict[str, str]]:
+        """What was said at the start of the services that were told something since."""
+        return {name: self.before[name] for name in self.told}
+
+
+def stop_again(before: dict[str, dict[str, str]]) -> None:
+    """Stop and disable the services that were not up before: first of all, while systemd still has the files of their units."""
+    for name, found in before.items():
+        if found.get("ActiveState") != "active":
+            run("systemctl", "--quiet", "stop", name)
+        if found.get("UnitFileState") != "enabled":
+            run("systemctl", "--quiet", "disable", name)
+
+
+def start_again(before: dict[str, dict[str, str]]) -> None:
+    """Start the services that were up before, or have them read their files again, once these are back."""
+    for name, found in before.items():
+        if found.get("UnitFileState") == "enabled":
+            run("systemctl", "--quiet", "enable", name)
+        if found.get("ActiveState") == "active":
+            run("systemctl", "--quiet", "reload-or-restart", name)
+
+
+def recover(transaction: Transaction) -> bool:
+    """Put back what an earlier run changed that was killed half-way, files and services; tells whether there was one."""
+    before = transaction.unfinished()
+    stop_again(before or {})
+    recovered = transaction.recover()
+    if recovered:
+        run("systemctl", "daemon-reload")
+        start_again(before or {})
+    return recovered
+
+
+def is_active(service: str) -> bool:
+    """Tell whether a unit runs."""
+    return unit_properties(service, "ActiveState").get("ActiveState") == "active"
 
 
 def is_up_or_enabled(found: dict[str, str]) -> bool:
@@ -317,31 +352,51 @@ def put_on_the_host(work: Work, transaction: Transaction, pending: list[Change],
 
     Raises ``TransactionError`` with the server's own message; files and services are as they were before then.
     """
-    services, wanted = Services(), {service.name: work.wanted(service, pending, recovered) for service in work.services}
+    found = {service.name: work.wanted(service, pending, recovered) for service in work.services}
+    wanted = {name: what for name, what in found.items() if what}
+    without_unit = [service.name for service in work.services if unit_goes(service, pending) and wanted.get(service.name) == "stopped"]
+    # what goes makes room for what comes, such as a port
+    others = sorted(wanted.keys() - set(without_unit), key=lambda name: (wanted[name] != "stopped", list(wanted).index(name)))
+    services = Services(wanted)
+
+    def prepare() -> None:
+        for name in without_unit:
+            services.tell(name, "stopped")
 
     def accept() -> None:
-        if recovered:
-            run("systemctl", "daemon-reload")
         reload_units(pending)
         for service in work.services:
-            if wanted[service.name] in ("reloaded", "restarted"):
+            if wanted.get(service.name) in ("reloaded", "restarted"):
                 test(service)
-        # what goes makes room for what comes, such as a port
-        for name in sorted(wanted, key=lambda name: wanted[name] != "stopped"):
-            if wanted[name]:
+        try:
+            for name in others:
                 services.tell(name, wanted[name])
+        except TransactionError:
+            stop_again(services.told_before())
+            raise
 
     try:
-        for service in work.services:
-            if wanted[service.name] == "stopped" and unit_goes(service, pending):
-                services.tell(service.name, "stopped")
-                wanted[service.name] = ""
-        transaction.commit(pending, accept)
+        transaction.commit(pending, accept, prepare, services.before)
     except (TransactionError, OSError):
         reload_units(pending)
-        services.take_back()
+        start_again(services.told_before())
         raise
     return services.told
+
+
+def converge(options: dict[str, Any], transaction: Transaction, check_mode: bool, result: dict[str, Any]) -> None:
+    """Make files and services what they must be, and fill the module's result. Raises ``TransactionError``."""
+    result["recovered"] = not check_mode and recover(transaction)
+    # only now: what an owner has is noted on the host, and may have just been put back
+    work = Work(options["owner"], transaction.changes, [Service(**given) for given in options["services"]])
+    transaction.changes = work.changes
+    pending = transaction.pending()
+    result["paths"] = [str(change.path) for change in pending]
+    result["diff"] = [change.diff() for change in pending]
+    other = any(not is_as_wanted(service.name, work.wanted(service, pending, False)) for service in work.services)
+    result["changed"] = bool(pending or result["recovered"] or other)
+    if result["changed"] and not check_mode:
+        result["services"] = put_on_the_host(work, transaction, pending, result["recovered"])
 
 
 def main() -> None:
@@ -364,19 +419,9 @@ def main() -> None:
     )
     result: dict[str, Any] = {"recovered": False, "services": {}, "paths": []}
     try:
-        transaction = Transaction([Change.from_entry(entry) for entry in module.params["files"]])
-        lock = None if module.check_mode else transaction.lock()
-        result["recovered"] = lock is not None and transaction.recover()
-        # only now: what an owner has is noted on the host, and may have just been put back
-        work = Work(module.params["owner"], transaction.changes, [Service(**given) for given in module.params["services"]])
-        transaction.changes = work.changes
-        pending = transaction.pending()
-        result["paths"] = [str(change.path) for change in pending]
-        result["diff"] = [change.diff() for change in pending]
-        other = any(not is_as_wanted(service.name, work.wanted(service, pending, False)) for service in work.services)
-        result["changed"] = bool(pending or result["recovered"] or other)
-        if result["changed"] and lock is not None:
-            result["services"] = put_on_the_host(work, transaction, pending, result["recovered"])
+        transaction = Transaction([Change.from_entry(entry) for entry in module.params["files"]], JOURNAL)
+        with contextlib.nullcontext() if module.check_mode else transaction.lock():
+            converge(module.params, transaction, module.check_mode, result)
     except TransactionError as error:
         module.fail_json(msg=f"Nothing was changed, because this was rejected: {error}", **{**result, "changed": False})
     module.exit_json(**result)

@@ -424,10 +424,12 @@ def make_live(options: dict[str, Any], tree: Tree, check_mode: bool) -> dict[str
     if back and not activation.suits_front(release):
         raise ReleaseError(f"release: got {release.name!r}, which the web server as it is now does not reach; move the app back by site.yml first")
     with tree.lock():
+        strays = activation.stray_instances(tree, noted)
         if record is not None and not recorded:  # first of all: the front has changed already, and must be found again if the release fails
             tree.note(record)
         if not live:
             result["steps"] = activation.activate(release, options["front"])
+            activation.stop_all(tree, strays)
             if not back:
                 release.mark_live()
             result["removed"] = activation.prune(tree, options["keep"], before if options["keep"] > 1 else None)
@@ -439,7 +441,8 @@ def wanted_record(given: dict[str, Any] | None, noted: Record | None, release: R
     if given is None:
         return None
     record = Record.from_json(given, release.tree.app)
-    units = {facts.name: instance.name for facts, instance in zip(release.facts().instances, activation.instances_of(release))}
+    # in Apache, no process has a name of its own
+    units = {one.facts.name: one.name for one in activation.instances_of(release) if one.facts.manager != "apache"}
     instances = [replace(one, unit=units.get(one.name, "")) for one in record.instances]
     return replace(record, root=str(release.tree.root), instances=instances, made_root=bool(noted and noted.made_root))
 

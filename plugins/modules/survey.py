@@ -357,7 +357,7 @@ def sockets() -> list[dict[str, Any]]:
 def socket_units() -> dict[tuple[str, int], str]:
     """The units of systemd that hold a TCP port, by the port's address and number."""
     found = {}
-    for path in UNITS.glob("*.socket"):
+    for path in filter(Path.is_file, UNITS.glob("*.socket")):
         for address, port in re.findall(r"^ListenStream=(.*):(\d+)$", path.read_text(encoding="utf-8", errors="replace"), re.MULTILINE):
             found[address.strip("[]"), int(port)] = path.name
     return found
@@ -459,12 +459,19 @@ def more_of(record: Record, tree: Tree) -> dict[str, Any]:
         "releases": [_describe(release) for release in tree.kept_releases()],
     }
     if live and live.is_complete():
-        front = record.question() or {"address": record.own_listen(), "host": "localhost"}
-        path = record.mount.rstrip("/") + live.facts().health_path
-        told["health"] = ask(front["address"], front["host"], path, HEALTH_TIMEOUT)
-        told["state"] = activation.web_of(live).state()
+        web = activation.web_of(live)
+        told["health"] = ask_for_health(record, live, f"unix:{activation.socket_of(web)}")
+        told["state"] = web.state()
         told["log"] = activation.instance_log(live).splitlines()[-LOG_LINES:]
     return told
+
+
+def ask_for_health(record: Record, live: Release, socket: str) -> str:
+    """What the health path answers through the web server, else at the app's own port, else at its ``socket``."""
+    question, facts = record.question(), live.facts()
+    address = question.get("address") or record.own_listen() or socket
+    protocol = "http" if address != socket else facts.web.protocol
+    return ask(address, question.get("host", "localhost"), record.mount.rstrip("/") + facts.health_path, HEALTH_TIMEOUT, protocol)
 
 
 def _describe(release: Release) -> dict[str, str]:

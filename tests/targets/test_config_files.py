@@ -43,7 +43,7 @@ echo whole >replaced.conf
 def host(target: Target) -> Target:
     """A target with files of every sort in one place, which a test may write over; the server is not running."""
     target.run("systemctl disable --now --quiet tried", check=False)
-    target.run(f"rm -rf {PLACE} /root/reloads /var/lib/flaskops")
+    target.run(f"rm -rf {PLACE} /root/reloads /var/lib/flaskops /etc/flaskops/owners/tried.*")
     target.run(f"sh -e -c 'mkdir -p {PLACE}/folder/inner; cd {PLACE}; sh -e'", stdin=FILES)
     target.run("cat >/etc/systemd/system/tried.service && systemctl daemon-reload", stdin=UNIT)
     return target
@@ -59,9 +59,19 @@ EVERYTHING = [
 ]
 
 
-def write(host: Target, *arguments: str, files: list[dict[str, Any]] | None = None, **options: Any) -> Play:
-    """Run the module."""
-    return host.play(None, *arguments, playbook=PLAYBOOK, variables={"files": EVERYTHING if files is None else files, **options})
+def write(
+    host: Target,
+    *arguments: str,
+    files: list[dict[str, Any]] | None = None,
+    test: str = "",
+    service: str = "",
+    on_change: str = "reloaded",
+    owner: str = "",
+) -> Play:
+    """Run the module. A test, or a service, is one of the server of no importance."""
+    services = [{"name": "tried.service", "test": test, "on_change": on_change}] if test or service else []
+    variables = {"files": EVERYTHING if files is None else files, "services": services, **({"owner": owner} if owner else {})}
+    return host.play(None, *arguments, playbook=PLAYBOOK, variables=variables)
 
 
 def test_all_is_written_and_a_second_run_finds_it_so(host: Target) -> None:
@@ -104,7 +114,7 @@ def test_all_is_put_back_when_the_test_fails(host: Target) -> None:
     assert host.run("ls /var/lib/flaskops") == "transaction.lock"
 
 
-def test_test_that_is_not_installed_puts_all_back(host: Target) -> None:
+def test_command_that_is_not_installed_puts_all_back(host: Target) -> None:
     """A command that is not there is a failed test."""
     before = host.snapshot(PLACE)
     play = write(host, test="no-such-server -t")
@@ -162,7 +172,7 @@ def test_killed_run_is_put_back_by_the_next(host: Target) -> None:
     assert play.returncode == 2
     assert host.run(f"cat {PLACE}/old.conf") == "new", "the killed run left its files, or this test would show nothing"
     index = json.loads(host.run("cat /var/lib/flaskops/transaction/index.json"))
-    assert [f"{PLACE}/old.conf", "0"] in index
+    assert [f"{PLACE}/old.conf", "file", "0"] in index["paths"]
     assert host.run("stat -c '%a %U' /var/lib/flaskops /var/lib/flaskops/transaction").splitlines() == ["700 root", "700 root"]
     dry = write(host, "--check", files=[])
     assert dry.returncode == 0 and host.succeeds("test -d /var/lib/flaskops/transaction"), "a dry run repairs nothing"
@@ -205,3 +215,53 @@ def test_two_runs_at_once_wait_for_one_another(host: Target) -> None:
     began = float(host.run("date +%s.%N"))
     assert write(host).returncode == 0
     assert float(host.run(f"stat -c %.9Y {PLACE}/old.conf")) - began > 2
+
+
+A, B, SHARED = ({"dest": f"{PLACE}/owned/{name}.conf", "content": name} for name in ("a", "b", "shared"))
+
+
+def owned(host: Target) -> list[str]:
+    """The files that an owner has put there."""
+    return host.run(f"ls {PLACE}/owned 2>/dev/null || true").split()
+
+
+def test_what_an_owner_names_no_more_goes_with_its_last_owner(host: Target) -> None:
+    """Files, and the directory that was made for them; what nobody has noted stays, whatever its name."""
+    assert write(host, files=[A, SHARED], owner="tried.a").returncode == 0
+    assert write(host, files=[B, SHARED], owner="tried.b").returncode == 0
+    assert owned(host) == ["a.conf", "b.conf", "shared.conf"]
+    assert write(host, files=[B, SHARED], owner="tried.b").recap["changed"] == 0
+    assert write(host, files=[A], owner="tried.a").recap["changed"] == 1
+    assert owned(host) == ["a.conf", "b.conf", "shared.conf"], "the other owner names it still"
+    dry = write(host, "--check", "--diff", files=[], owner="tried.b")
+    assert f"{PLACE}/owned/shared.conf" in dry.diffs and f"{PLACE}/owned/b.conf" in dry.diffs and f"{PLACE}/owned/a.conf" not in dry.diffs
+    assert write(host, files=[], owner="tried.b").recap["changed"] == 1
+    assert owned(host) == ["a.conf"]
+    host.run(f"touch {PLACE}/owned/b.conf")  # somebody's own now
+    assert write(host, files=[], owner="tried.a").recap["changed"] == 1
+    assert owned(host) == ["b.conf"]
+    assert write(host, files=[], owner="tried.a").recap["changed"] == 0
+    host.run(f"rm -r {PLACE}/owned")
+    assert write(host, files=[A], owner="tried.a").returncode == 0 and write(host, files=[], owner="tried.a").returncode == 0
+    assert not host.succeeds(f"test -e {PLACE}/owned") and not host.succeeds("ls /etc/flaskops/owners/tried.*")
+
+
+def test_a_rejected_change_leaves_what_is_noted_as_it_was(host: Target) -> None:
+    """Neither the files nor the note of whose they are."""
+    assert write(host, files=[A], owner="tried.a").returncode == 0
+    before = host.snapshot(PLACE, "/etc/flaskops")
+    assert write(host, files=[B], owner="tried.a", test="false").returncode == 2
+    assert differences(before, host.snapshot(PLACE, "/etc/flaskops")) == {}
+    assert write(host, files=[], owner="tried.a").returncode == 0
+
+
+def test_a_service_goes_with_its_last_owner(host: Target) -> None:
+    """It is reloaded as long as another owner has it, and stopped before its unit's file goes."""
+    unit = {"dest": "/etc/systemd/system/tried.service", "content": UNIT}
+    for owner in ("tried.a", "tried.b"):
+        assert write(host, files=[unit], service="tried.service", owner=owner).returncode == 0
+    assert write(host, files=[], owner="tried.a").returncode == 0
+    assert host.run("systemctl is-active tried") == "active"
+    assert write(host, files=[], owner="tried.b").returncode == 0
+    assert host.run("systemctl is-active tried; systemctl is-enabled tried || true", check=False).split()[0] == "inactive"
+    assert not host.succeeds("test -e /etc/systemd/system/tried.service")

@@ -35,7 +35,7 @@ TASKS = [
     "Check the variables, and look at the host",
     "Stage the release, and let it prove itself",
     "Open the app's own port",
-    "Write what nginx reads",
+    "Configure the front and the app's own port",
     "Make the release live, and ask for it through the front",
 ]
 POINTS = [(task, delay) for task in TASKS for delay in (0.0, 0.4)] + [(TASKS[1], 1.5), (TASKS[4], 0.8)]

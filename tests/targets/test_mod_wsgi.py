@@ -347,7 +347,7 @@ def test_release_that_fails_in_apache_alone_goes_back(host: Target, source: Path
 def test_snippet_is_the_apps_alone(host: Target, source: Path) -> None:
     """Lines for the app above do not touch the one below; a changed line reloads Apache, and is no release."""
     play = host.converge([root(source, apache_site_snippet="LimitRequestBody 1000")])
-    assert play.changed == ["Write what Apache reads"]
+    assert play.changed == ["Configure the front and the app's own port"]
     assert host.get("/", method="POST", body=b"x" * 2000).status == 413
     assert host.get("/app/", method="POST", body=b"x" * 2000).status == 200
     host.converge([root(source)])

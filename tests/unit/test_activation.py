@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.flaskops.hosting.plugins.module_utils import activation
+from ansible_collections.flaskops.hosting.plugins.module_utils.instance_apache import ApacheInstance
 from ansible_collections.flaskops.hosting.plugins.module_utils.instance_systemd import SystemdInstance
 from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree import Release, ReleaseError, Tree
 from ansible_collections.flaskops.hosting.plugins.module_utils.instance import Instance
@@ -33,20 +34,21 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setattr(Tree, "point_current_to", point)
     monkeypatch.setattr(Release, "mark_failed", mark_failed)
     monkeypatch.setattr(activation, "start_instances", lambda release: done.append(f"start {release.name}"))
-    monkeypatch.setattr(SystemdInstance, "stop", lambda one: done.append(f"stop {one.release.name}"))
-    monkeypatch.setattr(SystemdInstance, "is_up", lambda _instance: False)
+    for manager in (SystemdInstance, ApacheInstance):
+        monkeypatch.setattr(manager, "stop", lambda one: done.append(f"stop {one.release.name}"))
+        monkeypatch.setattr(manager, "is_up", lambda _instance: False)
     monkeypatch.setattr(activation, "wait_for_health", lambda release, *_more: done.append(f"verify {release.name}"))
     monkeypatch.setattr(activation, "other_instances", lambda _release: [])
     monkeypatch.setattr(activation, "instance_log", lambda _release: "the app's last lines")
     return done
 
 
-def app(tmp_path: Path, socket: str, live: str | None) -> Tree:
+def app(tmp_path: Path, socket: str, live: str | None, manager: str = "systemd") -> Tree:
     """An app with two releases."""
     tree = Tree("shop", tmp_path)
     for name in ("old", "new"):
         tree.release(name).path.mkdir(parents=True)
-        tree.release(name).mark_complete(noted(socket=socket, health_timeout=1))
+        tree.release(name).mark_complete(noted(manager, socket=socket, health_timeout=1))
     if live:
         tree.current.symlink_to(f"releases/{live}")
     return tree
@@ -87,11 +89,11 @@ def test_a_release_that_does_not_start_never_gets_the_switch(tmp_path: Path, ste
     assert tree.release("new").has_failed()
 
 
-@pytest.mark.parametrize("socket", ["run/app.sock", ""])
+@pytest.mark.parametrize(("manager", "socket"), [("systemd", "run/app.sock"), ("apache", "")])
 def test_a_release_that_fails_at_the_front_is_switched_back(
-    tmp_path: Path, steps: list[str], monkeypatch: pytest.MonkeyPatch, socket: str
+    tmp_path: Path, steps: list[str], monkeypatch: pytest.MonkeyPatch, manager: str, socket: str
 ) -> None:
-    tree = app(tmp_path, socket, live="old")
+    tree = app(tmp_path, socket, "old", manager)
 
     def fail(*_arguments: Any) -> None:
         raise ReleaseError("502")
@@ -123,23 +125,23 @@ def test_the_live_release_is_only_started_again(tmp_path: Path, steps: list[str]
 
 
 def test_a_socket_of_its_own_lets_a_release_run_beside_another(tmp_path: Path) -> None:
-    for socket, strategy in (("run/app.sock", "blue_green"), ("", "in_place")):
-        assert activation.strategy_of(app(tmp_path / strategy / socket, socket, live=None).release("new")) == strategy
+    for manager, strategy in (("systemd", "blue_green"), ("supervisord", "blue_green"), ("apache", "in_place")):
+        assert activation.strategy_of(app(tmp_path / manager, "", None, manager).release("new")) == strategy
 
 
 @pytest.mark.parametrize(
-    ("socket", "order"),
+    ("manager", "order"),
     [
-        ("run/app.sock", ["start new", "flip new", "verify new", "stop old", "forget systemd"]),
-        ("", ["flip new", "start new", "verify new", "stop old", "forget systemd"]),
+        ("supervisord", ["start new", "flip new", "verify new", "stop old", "forget systemd"]),
+        ("apache", ["flip new", "start new", "verify new", "stop old", "forget systemd"]),
     ],
 )
 def test_an_app_moves_from_one_manager_to_another(
-    tmp_path: Path, steps: list[str], monkeypatch: pytest.MonkeyPatch, socket: str, order: list[str]
+    tmp_path: Path, steps: list[str], monkeypatch: pytest.MonkeyPatch, manager: str, order: list[str]
 ) -> None:
     """The old instance is stopped by what manages it, which is cleaned up after when nothing of the app is left there."""
-    tree = app(tmp_path, socket, live="old")
-    tree.release("new").mark_complete(noted("supervisord", socket=socket, health_timeout=1))
+    tree = app(tmp_path, "run/app.sock", live="old")
+    tree.release("new").mark_complete(noted(manager, health_timeout=1))
     stopped: list[str] = []
 
     def others(_release: Release) -> list[Instance]:

@@ -14,6 +14,7 @@ import pytest
 from ansible_collections.flaskops.hosting.plugins.module_utils import activation, instance_apache, instance_supervisord, instance_systemd
 from ansible_collections.flaskops.hosting.plugins.module_utils.instance_apache import ApacheInstance
 from ansible_collections.flaskops.hosting.plugins.module_utils.instance_supervisord import SupervisordInstance
+from ansible_collections.flaskops.hosting.plugins.module_utils.instance_systemd import SystemdInstance
 from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree import ReleaseError, Tree
 from ansible_collections.flaskops.hosting.tests.unit.releases import instance, noted
 
@@ -141,6 +142,21 @@ def units(monkeypatch: pytest.MonkeyPatch, wants: Path, running: list[str], enab
 
     monkeypatch.setattr(instance_systemd, "WANTS", wants)
     monkeypatch.setattr(instance_systemd, "run", run)
+
+
+@pytest.mark.parametrize(("inside", "stopped"), [([], True), (["shop@worker1.service"], False)])
+def test_the_slice_of_an_app_stays_while_somebodys_unit_is_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, inside: list[str], stopped: bool
+) -> None:
+    group = "/system.slice/system-my\\x2dshop.slice"
+    for name in inside:
+        (tmp_path / group.lstrip("/") / name).mkdir(parents=True)
+    said: list[str] = []
+    monkeypatch.setattr(instance_systemd, "CONTROL_GROUPS", (str(tmp_path),))
+    monkeypatch.setattr(instance_systemd, "unit_properties", lambda _unit, _name: {"ControlGroup": group})
+    monkeypatch.setattr(instance_systemd, "run", lambda *words: said.append(" ".join(words)))
+    SystemdInstance.forget(Tree("my-shop", tmp_path))
+    assert said == ["systemctl daemon-reload", *(["systemctl stop system-my\\x2dshop.slice"] if stopped else [])]
 
 
 def test_a_unit_that_is_only_named_like_an_apps_is_nobodys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

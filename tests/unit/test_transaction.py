@@ -107,7 +107,7 @@ def test_a_change_that_cannot_be_made_puts_the_others_back(tmp_path: Path, etc: 
 def test_a_killed_run_is_put_back_by_the_next(tmp_path: Path, etc: Path) -> None:
     before = snapshot(etc)
     killed = transaction(tmp_path, *everything(etc))
-    killed._remember(killed.pending())
+    killed._remember(killed.pending(), {})
     for one in killed.changes[:3]:
         one.apply()
     assert snapshot(etc) != before
@@ -183,3 +183,75 @@ def test_a_service_is_needed_as_long_as_its_directory_is_not_empty(tmp_path: Pat
     assert not is_empty_after(sites, []) and is_empty_after(sites, [absent(mine), absent(elsewhere)])
     other.touch()
     assert not is_empty_after(sites, [absent(mine)]) and is_empty_after(sites, [absent(mine), absent(other)])
+
+
+def test_a_directory_goes_if_nothing_is_left_in_it(tmp_path: Path, etc: Path) -> None:
+    """With all that the same transaction removes from it, and never with anything else."""
+    deep = etc / "old.d/deep"
+    empty, parent = Change(deep, "not empty"), Change(etc / "old.d", "not empty")
+    transaction(tmp_path, empty).commit([empty], lambda: None)
+    assert (deep / "kept.conf").exists()
+    writing = transaction(tmp_path, absent(deep / "kept.conf"), empty, parent)
+    before = snapshot(etc)
+
+    def refuse() -> None:
+        assert not (etc / "old.d").exists()
+        raise TransactionError("no")
+
+    with pytest.raises(TransactionError):
+        writing.commit(writing.pending(), refuse)
+    assert snapshot(etc) == before
+    writing.commit(writing.pending(), lambda: None)
+    assert not (etc / "old.d").exists()
+
+
+def test_what_somebody_else_has_put_into_a_directory_meanwhile_stays(tmp_path: Path, etc: Path) -> None:
+    writing = transaction(tmp_path, Change(etc / "old.d/deep", "not empty"), change(etc / "new.d/a/b.conf"))
+
+    def refuse() -> None:
+        (etc / "old.d/deep/theirs.conf").touch()
+        (etc / "new.d/theirs.conf").touch()
+        raise TransactionError("no")
+
+    with pytest.raises(TransactionError):
+        writing.commit(writing.pending(), refuse)
+    assert sorted(path.name for path in (etc / "old.d/deep").iterdir()) == ["kept.conf", "theirs.conf"]
+    assert [path.name for path in (etc / "new.d").iterdir()] == ["theirs.conf"]
+
+
+def test_half_a_file_of_a_killed_run_goes(tmp_path: Path, etc: Path) -> None:
+    before = snapshot(etc)
+    killed = transaction(tmp_path, change(etc / "new.d" / "a.conf"), change(etc / "site.conf"))
+    killed._remember(killed.pending(), {"nginx.service": {"ActiveState": "active"}})
+    for directory in (etc, etc / "new.d"):
+        (directory / ".flaskops-abcd1234").mkdir(parents=True)
+        (directory / ".flaskops-abcd1234" / "new").write_text("hal")
+    next_run = transaction(tmp_path)
+    assert next_run.unfinished() == {"nginx.service": {"ActiveState": "active"}}
+    assert next_run.recover() is True
+    assert snapshot(etc) == before and next_run.unfinished() is None
+
+
+def test_a_run_of_the_first_version_that_was_killed_is_put_back(tmp_path: Path, etc: Path) -> None:
+    """It noted pairs: a path, and the backup of what was there."""
+    journal = tmp_path / "var/transaction"
+    journal.mkdir(parents=True)
+    (journal / "0").write_text("older\n")
+    (etc / "new.conf").touch()
+    (journal / "index.json").write_text(f'[["{etc}/site.conf", "0"], ["{etc}/new.conf", ""]]')
+    next_run = transaction(tmp_path)
+    assert next_run.unfinished() == {} and next_run.recover() is True
+    assert (etc / "site.conf").read_text() == "older\n" and not (etc / "new.conf").exists()
+
+
+def test_nothing_is_changed_if_what_comes_first_fails(tmp_path: Path, etc: Path) -> None:
+    before = snapshot(etc)
+    writing = transaction(tmp_path, *everything(etc))
+
+    def refuse() -> None:
+        assert snapshot(etc) == before and writing.unfinished() == {"a": 1}
+        raise TransactionError("no")
+
+    with pytest.raises(TransactionError):
+        writing.commit(writing.pending(), lambda: None, refuse, {"a": 1})
+    assert snapshot(etc) == before and not writing.journal.exists()

@@ -1,0 +1,82 @@
+"""What survey tells of a host's apps, directories and ports."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.flaskops.hosting.plugins.module_utils import activation
+from ansible_collections.flaskops.hosting.plugins.module_utils.instance_systemd import SystemdInstance
+from ansible_collections.flaskops.hosting.plugins.module_utils.record import Listen, NotedInstance, Record, Site
+from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree import Tree
+from ansible_collections.flaskops.hosting.plugins.modules import survey
+from ansible_collections.flaskops.hosting.tests.unit.releases import noted
+
+
+def test_a_directory_that_is_on_no_record_holds_somebody_elses_files(tmp_path: Path) -> None:
+    for name in [f"{number:02}" for number in range(12)]:
+        (tmp_path / name).touch()
+    root = str(tmp_path)
+    assert survey.look_at_root(root, {}) == {"exists": True, "foreign": [f"{number:02}" for number in range(10)]}
+    assert survey.look_at_root(root, {"shop": Record("shop", root)}) == {"exists": True, "foreign": []}
+    assert survey.look_at_root(f"{root}/none", {}) == survey.look_at_root("", {}) == {"exists": False, "foreign": []}
+
+
+def test_a_port_is_its_address_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    listens = {"a-port-8080": "127.0.0.1:8080", "b-port-8080": "127.0.0.2:8080", "c": "[::1]:8080", "d": "/run/d.sock"}
+    for name, listen in listens.items():
+        (tmp_path / f"{name}.socket").write_text(f"[Socket]\nListenStream={listen}\nNoDelay=yes\n")
+    (tmp_path / "dangling.socket").symlink_to(tmp_path / "none")
+    monkeypatch.setattr(survey, "UNITS", tmp_path)
+    assert survey.socket_units() == {
+        ("127.0.0.1", 8080): "a-port-8080.socket",
+        ("127.0.0.2", 8080): "b-port-8080.socket",
+        ("::1", 8080): "c.socket",
+    }
+
+
+@pytest.fixture
+def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tree:
+    """An app with a live release."""
+    found = Tree("shop", tmp_path)
+    found.release("one").path.mkdir(parents=True)
+    found.release("one").mark_complete(noted(protocol="uwsgi", health_path="/healthz"))
+    found.point_current_to(found.release("one"))
+    monkeypatch.setattr(SystemdInstance, "state", lambda _instance: "active")
+    monkeypatch.setattr(activation, "instance_log", lambda _release: "a\nb")
+    return found
+
+
+def test_an_app_is_told_as_it_is_on_record(tree: Tree) -> None:
+    record = Record("shop", str(tree.root), topology="nginx_uwsgi", sites=[Site("nginx", "80", ["shop.example"], [Listen()])])
+    told = survey.apps({"shop": record}, False)["shop"]
+    assert told == {**record.to_json(), "front": {"address": "127.0.0.1:80", "host": "shop.example"}, "live": "one"}
+    assert Record.from_json(json.loads(json.dumps(told)), "shop") == record, "the controller reads it again"
+
+
+@pytest.mark.parametrize("status", [True, False])
+def test_an_app_of_which_little_is_known_stops_nobody(tmp_path: Path, status: bool) -> None:
+    (tmp_path / "file").touch()
+    records = {"shop": Record("shop"), "blog": Record("blog", str(tmp_path / "none")), "wiki": Record("wiki", str(tmp_path / "file"))}
+    assert {name: told["live"] for name, told in survey.apps(records, status).items()} == {"shop": "", "blog": "", "wiki": ""}
+
+
+@pytest.mark.parametrize(
+    ("record", "asked"),
+    [
+        ({"sites": [Site("nginx", "80", [], [Listen()])], "mount": "/shop"}, ("127.0.0.1:80", "localhost", "/shop/healthz", "http")),
+        ({"instances": [NotedInstance(listen="127.0.0.1:5000")]}, ("127.0.0.1:5000", "localhost", "/healthz", "http")),
+        ({}, ("unix:{root}/releases/one/run/app.sock", "localhost", "/healthz", "uwsgi")),
+    ],
+)
+def test_health_is_asked_for_where_visitors_ask_if_there_are_any(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch, record: dict[str, Any], asked: tuple[str, ...]
+) -> None:
+    questions: list[tuple[Any, ...]] = []
+    monkeypatch.setattr(survey, "ask", lambda *given: questions.append(given) or "200 OK")
+    told = survey.tell_app(Record("shop", str(tree.root), **record), True)
+    address, host, path, protocol = asked
+    assert questions == [(address.format(root=tree.root), host, path, survey.HEALTH_TIMEOUT, protocol)]
+    assert (told["health"], told["state"], told["log"]) == ("200 OK", "active", ["a", "b"])
