@@ -70,6 +70,7 @@ load:
 	@LOAD=all dev/test tests/load
 
 clean:
+	@[ ! -x .venv/bin/molecule ] || PATH=$(CURDIR)/.venv/bin:$$PATH molecule destroy >/dev/null 2>&1 || true
 	@dev/fleet down --all
 	@images=$$(dev/docker images --filter 'reference=flaskops-*' --format '{{.Repository}}:{{.Tag}}' 2>/dev/null); \
 	  [ -z "$$images" ] || dev/docker rmi $$images >/dev/null || true
