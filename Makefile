@@ -10,7 +10,7 @@ help:
 	@echo 'make demo-down    remove the fleet: containers, network, key'
 	@echo 'make test         the whole suite: lint, unit tests, molecule scenarios'
 	@echo 'make unit         the unit tests alone (seconds)'
-	@echo "make lint         ansible-lint (profile production), yamllint, ansible-test sanity, galaxy-importer, and the site's links"
+	@echo "make lint         ruff, mypy, ansible-lint (profile production), yamllint, ansible-test sanity, galaxy-importer, the site's links"
 	@echo 'make molecule-X   one scenario, kept: converge and verify (molecule/X)'
 	@echo 'make build        the tarball for Galaxy, in build/'
 	@echo 'make docs         the documentation as a site, in build/docs; and docs/topologies, made of docs/facts.yml'

@@ -52,8 +52,8 @@ def prepare_home() -> None:
 def search_path() -> str:
     """Where commands are found: an interpreter itself, not a version manager's shim, for that may have none behind it."""
     managed = sorted(Path.home().glob(".pyenv/versions/*/bin"))
-    found = [VENV, *os.environ["PATH"].split(os.pathsep), *managed]
-    return os.pathsep.join(str(directory) for directory in found if "shims" not in Path(directory).parts)
+    found = [str(VENV), *os.environ["PATH"].split(os.pathsep), *map(str, managed)]
+    return os.pathsep.join(directory for directory in found if "shims" not in Path(directory).parts)
 
 
 @pytest.mark.lint
@@ -63,7 +63,7 @@ def test_ansible_test_finds_nothing(tmp_path: Path) -> None:
     copy_checkout(collection)
     prepare_home()
     env = {**os.environ, "HOME": str(HOME), "PATH": search_path()}
-    command = [VENV / "ansible-test", "sanity", "--local", "--allow-disabled", "--color", "no", "--truncate", "0"]
+    command: list[str | Path] = [VENV / "ansible-test", "sanity", "--local", "--allow-disabled", "--color", "no", "--truncate", "0"]
     done = subprocess.run(command, cwd=collection, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     assert done.returncode == 0, done.stdout
     skipped = [line for line in done.stdout.splitlines() if "Skipping" in line or "Required program" in line]

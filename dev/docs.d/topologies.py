@@ -55,9 +55,7 @@ def page(name: str, facts: dict[str, Any]) -> Iterator[str]:
 
     yield f"{MADE}\n# {name}\n\n{facts['chain']}\n\n{facts['summary'].strip()}"
     yield f"\n![{facts['chain']}: what listens where, as whom, and the files, as in the tables below]({name}.svg)\n\n{READING}"
-    rows = [
-        [code(app), code(of["root"]), code(of["account"]), code(of["module"]), codes(of["mounts"])] for app, of in facts["apps"].items()
-    ]
+    rows = [[code(app), code(of["root"]), code(of["account"]), code(of["module"]), codes(of["mounts"])] for app, of in facts["apps"].items()]
     yield from table("Apps", ["app", "tree", "account", "callable", "mounts"], rows)
     rows = [
         [port(line), code(f"{line.get('method', 'GET')} {line['path']}"), line.get("status", 200), line["type"], answer(line)]
@@ -66,14 +64,9 @@ def page(name: str, facts: dict[str, Any]) -> Iterator[str]:
     yield from table("What it answers", ["port", "request", "status", "content type", "body"], rows)
     rows = [[port(line), codes(line["paths"])] for line in facts["refused"]]
     yield from table("What it refuses", ["port", "paths"], rows)
-    rows = [
-        [code(line["at"]), code(line["unit"]), "other machines" if line["at"].startswith("*:") else "the host"] for line in facts["listens"]
-    ]
+    rows = [[code(line["at"]), code(line["unit"]), "other machines" if line["at"].startswith("*:") else "the host"] for line in facts["listens"]]
     yield from table("What listens", ["at", "unit", "for whom"], rows)
-    rows = [
-        [code(line["unit"]), line["what"], code(line["account"]), line["parent"], line.get("count", "1 or more")]
-        for line in facts["processes"]
-    ]
+    rows = [[code(line["unit"]), line["what"], code(line["account"]), line["parent"], line.get("count", "1 or more")] for line in facts["processes"]]
     yield from table("Processes", ["unit", "process", "account", "parent", "how many"], rows)
     rows = [[code(account), codes(of["groups"])] for account, of in facts["accounts"].items()]
     yield from table("Accounts, without a login shell or a home", ["account", "groups"], rows)

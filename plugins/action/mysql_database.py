@@ -37,6 +37,4 @@ class ActionModule(ActionBase):
         packed = [{"name": name, "text": base64.b64encode(text).decode()} for name, text in files.items()]
         # base64, so that Ansible's masking of hidden values meets one long string and not each short secret in it
         payload = base64.b64encode(json.dumps({"accounts": accounts, "schema": packed}).encode()).decode()
-        return self._execute_module(
-            "flaskops.hosting.mysql_database", module_args={**options, "payload": payload}, task_vars=task_vars or {}
-        )
+        return self._execute_module("flaskops.hosting.mysql_database", module_args={**options, "payload": payload}, task_vars=task_vars or {})

@@ -137,7 +137,7 @@ def secure(plan: Plan, state: State, flavor: str) -> None:
 def wanted(
     plan: Plan, record: Record, state: State,
     accounts: list[Account], grants: dict[str, list[str]], files: list[SchemaFile], applied: dict[str, str],
-) -> None:
+) -> None:  # fmt: skip
     """Plan the database with its accounts and its schema. Raises ``PlanError``."""
     database = quote_name(record.database)
     charset = state.databases.get(record.database)

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 # pylint: disable=ansible-bad-function  # run_command is an AnsibleModule's, and none is at hand here
-
 import contextlib
 import os
 import secrets
@@ -170,7 +169,7 @@ class Server:
         if done.returncode:
             told = done.stderr.decode("utf-8", "replace").strip()
             # MariaDB's client shows the statement first, which may hold a password
-            raise ServerError(told[told.find("ERROR "):] if "ERROR " in told else told or f"{words[0]}: exit code {done.returncode}")
+            raise ServerError(told[told.find("ERROR ") :] if "ERROR " in told else told or f"{words[0]}: exit code {done.returncode}")
         return done.stdout
 
 

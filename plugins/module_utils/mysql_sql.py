@@ -5,8 +5,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Iterator
+from typing import Any
 
 SCRATCH = "flaskops_rehearsal"  # the database that schema files are tried on
 TRIAL = "flaskops_trial"  # the account that tries them

@@ -60,9 +60,8 @@ def test_how_hosts_are_reached(ec2: Ec2) -> None:
     private = ec2.client.create_subnet(VpcId=vpc["VpcId"], CidrBlock="172.31.200.0/24")["Subnet"]["SubnetId"]
     tags = [{"Key": key, "Value": value} for key, value in {"flaskops_project": "flaskops", "flaskops_topology": "nginx_gunicorn"}.items()]
     specifications = [{"ResourceType": "instance", "Tags": tags}]
-    made = ec2.client.run_instances(
-        ImageId="ami-00000000000000001", MinCount=1, MaxCount=1, SubnetId=private, TagSpecifications=specifications
-    )["Instances"][0]
+    reserved = ec2.client.run_instances(ImageId="ami-00000000000000001", MinCount=1, MaxCount=1, SubnetId=private, TagSpecifications=specifications)
+    made = reserved["Instances"][0]
 
     message = json.dumps({"msg": "{{ ansible_host }} {{ ansible_ssh_common_args }}"})
     shown = ec2.run("ansible", made["InstanceId"], "-i", INVENTORY, "-m", "debug", "-a", message)

@@ -23,7 +23,7 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 def tarball(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What `make build` makes."""
     out = tmp_path_factory.mktemp("tarball")
-    command = [ROOT / ".venv/bin/ansible-galaxy", "collection", "build", "--output-path", out, ROOT]
+    command: list[str | Path] = [ROOT / ".venv/bin/ansible-galaxy", "collection", "build", "--output-path", out, ROOT]
     subprocess.run(command, check=True, capture_output=True)
     (path,) = out.glob("*.tar.gz")
     return path

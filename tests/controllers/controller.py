@@ -89,7 +89,7 @@ class Controller:
         return done
 
     def _execute(self, *words: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-        command = [ROOT / "dev/docker", "exec", "--interactive", "--user=me", f"--workdir={HOME}", f"--env=HOME={HOME}", "--env=ANSIBLE_NOCOLOR=1"]
+        command = [f"{ROOT}/dev/docker", "exec", "--interactive", "--user=me", f"--workdir={HOME}", f"--env=HOME={HOME}", "--env=ANSIBLE_NOCOLOR=1"]
         return subprocess.run(
             [*command, self.container, *words], input=stdin, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=COMMAND_SECONDS, check=False
         )

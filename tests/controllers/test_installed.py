@@ -56,7 +56,7 @@ def installed(controller: Controller, hosts: dict[str, str], tarball: Path) -> C
 
 def inventory_of_apps(directory: str) -> dict[str, Any]:
     """The fleet's apps, out of the installed collection."""
-    inventory = yaml.safe_load((ROOT / "inventories/docker/apps.yml").read_text())
+    inventory: dict[str, Any] = yaml.safe_load((ROOT / "inventories/docker/apps.yml").read_text())
     inventory["fleet"]["vars"] = {"ansible_user": "ubuntu", "apps_directory": directory}
     return inventory
 
@@ -83,7 +83,7 @@ def test_site_by_its_name_gives_the_facts(installed: Controller, hosts: dict[str
     play = installed.succeed("ansible-playbook flaskops.hosting.site -i hosts")
     told = play.shown_by("Tell what is live, and where it answers")
     assert not missing(told, ["live release", *(topology.replace("_", "-") for topology in hosts), f"http://{hosts['nginx_gunicorn']}/"])
-    inventory = yaml.safe_load((ROOT / "inventories/docker/apps.yml").read_text())
+    inventory: dict[str, Any] = yaml.safe_load((ROOT / "inventories/docker/apps.yml").read_text())
     for topology in inventory["fleet"]["children"]:
         address = hosts.get(topology)
         inventory[topology]["hosts"] = {topology.replace("_", "-"): {"ansible_host": address}} if address else {}

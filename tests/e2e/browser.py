@@ -61,7 +61,7 @@ class Browser:
     @property
     def status(self) -> int:
         """The HTTP status that the open page came with."""
-        return self.evaluate("performance.getEntriesByType('navigation')[0].responseStatus")
+        return int(self.evaluate("performance.getEntriesByType('navigation')[0].responseStatus"))
 
     @property
     def complaints(self) -> list[str]:

@@ -32,7 +32,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def base_url(request: pytest.FixtureRequest, host: Host) -> str:
     """The host's address, without a slash at its end; hosts of another group than the module's GROUP are skipped."""
     if given := request.config.getoption("--base-url"):
-        return given.rstrip("/")
+        return str(given).rstrip("/")
     variables = host.ansible.get_variables()
     if request.module.GROUP not in variables["group_names"]:
         pytest.skip("a host of another topology")

@@ -45,7 +45,7 @@ REFUSED = {
 def listed(browser: Browser, base_url: str) -> tuple[str, dict[int, dict[str, Any]]]:
     """The JSON at /flask/ as the browser shows it, and its rows by their id."""
     browser.open(f"{base_url}/flask/")
-    text = browser.find("pre").get_property("textContent")
+    text = str(browser.find("pre").get_property("textContent"))
     return text, {row["id"]: row for row in json.loads(text)}
 
 
@@ -176,7 +176,7 @@ def test_the_form_of_another_site_is_refused(browser: Browser, base_url: str) ->
     """Even one that knows the visitor's token: the browser keeps the cookie back."""
     unique = str(uuid.uuid4())
     browser.open(f"{base_url}/")
-    fields = {"name": unique, "price": "1", "token": browser.find("[name=token]").get_property("value")}
+    fields = {"name": unique, "price": "1", "token": str(browser.find("[name=token]").get_property("value"))}
     inputs = "".join(f'<input name="{name}" value="{escape(value)}">' for name, value in fields.items())
     form = f'<form method="post" action="{base_url}/">{inputs}<button>A prize</button></form>'
     browser.open("data:text/html," + urllib.parse.quote(form))

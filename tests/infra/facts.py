@@ -67,7 +67,7 @@ def open_ports(topology: str) -> set[int]:
 
 def address(host: Host) -> str:
     """Where other machines reach the host: the inventory says it, or the host, if Ansible does not come over the network."""
-    return host.ansible.get_variables().get("ansible_host") or host.check_output("hostname --all-ip-addresses").split()[0]
+    return str(host.ansible.get_variables().get("ansible_host") or host.check_output("hostname --all-ip-addresses").split()[0])
 
 
 def ask(host: Host, topology: str, port: int, path: str, method: str = "GET") -> tuple[int, dict[str, str], str]:
@@ -87,7 +87,7 @@ def live_unit(host: Host, pattern: str) -> str:
     """The one unit that a pattern stands for: the release's that runs."""
     listed = host.check_output("systemctl list-units --plain --no-legend %s", pattern).splitlines()
     assert len(listed) == 1, f"{pattern} is not one unit: {listed}"
-    return listed[0].split()[0]
+    return str(listed[0].split()[0])
 
 
 def properties(host: Host, unit: str, *names: str) -> dict[str, str]:

@@ -19,6 +19,7 @@ def test_what_is_entered_is_shown(host: Host, fact: Fact) -> None:
     before = json.loads(ask(host, fact.topology, 80, "/flask/")[2])
     _status, headers, page = ask(host, fact.topology, 80, "/")
     token = re.search(r'name="token" value="(\w+)"', page)
+    assert token, page
     connection = http.client.HTTPConnection(address(host), 80, timeout=10)
     form = {"Content-Type": "application/x-www-form-urlencoded", "Cookie": headers["Set-Cookie"].partition(";")[0]}
     connection.request("POST", "/", urlencode({**entered, "token": token[1]}), form)

@@ -22,7 +22,7 @@ SSH = 22
 
 def may(host: Host, account: str, command: str) -> bool:
     """Tell whether a command succeeds as an account."""
-    return host.run(f"setpriv --reuid={account} --regid={account} --init-groups {command}").rc == 0
+    return bool(host.run(f"setpriv --reuid={account} --regid={account} --init-groups {command}").rc == 0)
 
 
 @each("accounts")
@@ -35,7 +35,8 @@ def test_account(host: Host, fact: Fact) -> None:
     found = [process for process in processes(host) if user.uid in process.uids]
     assert {process.unit for process in found} == units
     for process in found:
-        assert (process.uids, process.gids) == ({user.uid}, {user.gid})
+        assert process.uids == {user.uid}
+        assert process.gids == {user.gid}
         assert process.groups <= set(user.gids)
 
 

@@ -32,10 +32,7 @@ UNITS_WITH_PROCESSES = [
     for unit in dict.fromkeys(line["unit"] for line in facts["processes"])
 ]
 REFUSED = [
-    Fact(topology, {"port": line["port"], "path": path})
-    for topology, facts in FACTS.items()
-    for line in facts["refused"]
-    for path in line["paths"]
+    Fact(topology, {"port": line["port"], "path": path}) for topology, facts in FACTS.items() for line in facts["refused"] for path in line["paths"]
 ]
 
 
@@ -121,9 +118,7 @@ def test_processes(host: Host, fact: Fact) -> None:
         names[int(shown["UID"])] = shown["User"]
     parents = {1: "systemd", int(shown["MainPID"]): fact.what["lines"][0]["what"]}
     found = Counter(
-        ("+".join(sorted(names[uid] for uid in one.uids)), parents.get(one.parent, "another process"))
-        for one in processes(host)
-        if one.unit == unit
+        ("+".join(sorted(names[uid] for uid in one.uids)), parents.get(one.parent, "another process")) for one in processes(host) if one.unit == unit
     )
     wanted = {(line["account"], line["parent"]): line.get("count") for line in fact.what["lines"]}
     assert found == {key: count or found[key] for key, count in wanted.items() if count or found[key]}

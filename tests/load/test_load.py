@@ -38,18 +38,18 @@ class Topology:
 
 
 # As many workers as 43 clients need; requests of 8 s hold three of them.
-GUNICORN = {
+GUNICORN: dict[str, dict[str, Any]] = {
     "sync": {"nginx_gunicorn_workers": 8},
     "gthread": {"nginx_gunicorn_worker_class": "gthread", "nginx_gunicorn_threads": 20},
     "gevent": {"nginx_gunicorn_worker_class": "gevent"},
 }
-GUNICORN_LISTEN = {"unix": {}, "tcp": {"nginx_gunicorn_listen": "127.0.0.1:8080"}}
-UWSGI = {
+GUNICORN_LISTEN: dict[str, dict[str, Any]] = {"unix": {}, "tcp": {"nginx_gunicorn_listen": "127.0.0.1:8080"}}
+UWSGI: dict[str, dict[str, Any]] = {
     "sync": {"uwsgi_app_processes": 8, "uwsgi_app_threads": 1},
     "threads": {"uwsgi_app_threads": 20},
     "gevent": {"uwsgi_app_worker_class": "gevent", "uwsgi_app_threads": 50},
 }
-UWSGI_LISTEN = {
+UWSGI_LISTEN: dict[str, dict[str, Any]] = {
     "unix": {},
     "tcp": {"uwsgi_app_listen": "127.0.0.1:8930"},
     "http": {"uwsgi_app_listen": "127.0.0.1:1024", "uwsgi_app_protocol": "http"},

@@ -48,5 +48,5 @@ def as_given(secrets: dict[str, str]) -> dict[str, str]:
 
 def leaks(text: str) -> list[str]:
     """The forms in which a text shows a secret: plain, and in base64 at each of its three offsets."""
-    encoded = [base64.b64encode(b" " * shift + MARK.encode()).decode()[4 if shift else 0:-4] for shift in range(3)]
+    encoded = [base64.b64encode(b" " * shift + MARK.encode()).decode()[4 if shift else 0 : -4] for shift in range(3)]
     return [form for form in [MARK, *encoded] if form in text]

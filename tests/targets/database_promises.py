@@ -43,7 +43,7 @@ PROGRAMS_TO_WATCH = "/usr/sbin/mariadb /usr/sbin/mariadb-dump /usr/sbin/mysql /u
 
 def leaks(text: str, secret: str) -> list[str]:
     """The forms in which a text shows a secret: plain, and in base64 at each of its three offsets."""
-    encoded = [base64.b64encode(b" " * shift + secret.encode()).decode()[4 if shift else 0:-4] for shift in range(3)]
+    encoded = [base64.b64encode(b" " * shift + secret.encode()).decode()[4 if shift else 0 : -4] for shift in range(3)]
     return [form for form in [secret, *encoded] if form in text]
 
 
@@ -246,7 +246,7 @@ class DatabasePromises:
         for account in ("reader", "writer"):
             assert host.login(account, "SELECT CURRENT_USER()") == f"{account}@localhost"
             assert host.login(account, "SELECT CURRENT_USER()", "-S$DATABASE_SOCKET") == f"{account}@localhost"
-        assert f"DATABASE_PASSWORD=\"{MARK} " in host.environment("writer")
+        assert f'DATABASE_PASSWORD="{MARK} ' in host.environment("writer")
         generated = re.search(r'^DATABASE_PASSWORD="(.{30,})"$', host.environment("reader"), re.MULTILINE)
         assert generated and not host.target.succeeds(f"setpriv --reuid=nobody --clear-groups cat {ENVIRONMENTS}/reader.env")
 
@@ -424,7 +424,7 @@ class DatabasePromises:
         """A scratch database, a scratch account and an account without a record are put right by the next run."""
         host.sql("CREATE DATABASE flaskops_rehearsal; CREATE USER flaskops_trial@localhost")
         host.sql("CREATE TABLE product (a INT)", "flaskops_rehearsal")
-        host.target.run(f"sed -i 's/\"fingerprint\": \".*\"/\"fingerprint\": \"\"/' {ENVIRONMENTS}.json")
+        host.target.run(f'sed -i \'s/"fingerprint": ".*"/"fingerprint": ""/\' {ENVIRONMENTS}.json')
         (host.schema / "006-last.sql").write_text("CREATE TABLE last_one (a INT);\n")
         host.converge()
         assert not host.has_scratch() and host.login("reader", "SELECT COUNT(*) FROM last_one") == "0"

@@ -11,7 +11,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -132,7 +132,7 @@ class Target:
 
     def run(self, command: str, check: bool = True, stdin: str = "") -> str:
         """Run a shell command as root; returns what it printed."""
-        words = [ROOT / "dev/docker", "exec", "--interactive", f"flaskops-{self.name}", "sh", "-c", command]
+        words: list[str | Path] = [ROOT / "dev/docker", "exec", "--interactive", f"flaskops-{self.name}", "sh", "-c", command]
         done = subprocess.run(words, capture_output=True, text=True, input=stdin, errors="replace", check=False)
         assert not check or done.returncode == 0, f"{command}: exit code {done.returncode}\n{done.stdout}{done.stderr}"
         return done.stdout.strip()
@@ -234,7 +234,7 @@ class Target:
         listed = self.run(f"find {where} ! -name transaction.lock {told} 2>/dev/null", check=False)
         paths = dict(line.split("\t", 1) for line in listed.splitlines())
         units = self.run("systemctl list-units --all --plain --no-legend --type=service,socket --state=active | awk '{print $1, $4}'")
-        return {**paths, **{line: "unit" for line in units.splitlines()}}
+        return {**paths, **dict.fromkeys(units.splitlines(), "unit")}
 
 
 NewTarget = Callable[..., Target]  # the fixture: an address, and a variant
@@ -252,7 +252,7 @@ def differences(before: dict[str, str], after: dict[str, str]) -> dict[str, tupl
     return {name: (before.get(name), after.get(name)) for name in sorted(names) if before.get(name) != after.get(name)}
 
 
-def write_source(directory: Path, files: dict[str, str | bytes]) -> Path:
+def write_source(directory: Path, files: Mapping[str, str | bytes]) -> Path:
     """Write an app's files; returns their directory."""
     for name, content in files.items():
         path = directory / name

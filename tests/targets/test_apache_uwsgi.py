@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
 import socket
 import threading
 from collections.abc import Callable
@@ -31,7 +32,7 @@ from ansible_collections.flaskops.hosting.tests.targets.test_dry_run import buil
 ADDRESS = "198.18.2.170"
 TOPOLOGY = "apache_uwsgi_mysql"
 ENVIRONMENT_FILE = "/etc/qz-page.env"
-PAGE_SECRET = "only \"the\" page's $ecret ペン"
+PAGE_SECRET = 'only "the" page\'s $ecret ペン'
 # The names are in no other file of the system.
 UNIX, TCP, HTTP = "qzunix", "qztcp", "qzhttp"
 PORTS = {UNIX: 80, TCP: 8081, HTTP: 8082}
@@ -111,7 +112,7 @@ def apps(source: Path, *names: str) -> list[dict[str, Any]]:
 @pytest.fixture(scope="module")
 def dry(target: Target, source: Path) -> Play:
     """The dry run on the bare target, which has touched nothing."""
-    escaped = PAGE_SECRET.translate(str.maketrans({one: f"\\{one}" for one in '"\\`$'}))
+    escaped = re.sub(r'["\\`$]', r"\\\g<0>", PAGE_SECRET)
     target.run(f"umask 077 && cat >{ENVIRONMENT_FILE}", stdin=f'PAGE_SECRET="{escaped}"\n')
     return target.foretell(apps(source))
 
@@ -132,14 +133,15 @@ def host(target: Target, real: Play) -> Target:
 def client(host: Target) -> str:
     """The controller's address, as the target sees it."""
     with closing(socket.create_connection((ADDRESS, 22))) as connection:
-        return connection.getsockname()[0]
+        return str(connection.getsockname()[0])
 
 
 def page(host: Target, path: str = "/", port: int = 80, **query: str) -> dict[str, Any]:
     """What the page tells."""
     answer = host.get(path + "".join(f"?{name}={value}" for name, value in query.items()), port=port)
     assert answer.status == 200, answer
-    return answer.json()
+    content: dict[str, Any] = answer.json()
+    return content
 
 
 def test_run_does_what_was_foretold(host: Target, dry: Play, real: Play) -> None:

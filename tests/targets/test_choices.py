@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ansible_collections.flaskops.hosting.tests.targets.harness import Target, app
 
 ADDRESS = "198.18.2.130"
@@ -11,7 +13,7 @@ ROOT = "/opt/shops/shop"
 def test_other_places_versions_and_times(target: Target) -> None:
     """Root, group, Python, Gunicorn's version and timeout, and the health path, all other than by default."""
     python = target.run("readlink -f /usr/bin/python3")
-    choices = {
+    choices: dict[str, Any] = {
         "root": ROOT,
         "group": "shopkeepers",
         "python": python,

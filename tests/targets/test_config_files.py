@@ -152,7 +152,7 @@ def test_service_is_started_then_reloaded_then_left_alone(host: Target) -> None:
 
 def test_dry_run_shows_all_and_touches_nothing(host: Target) -> None:
     """The diff of the dry run is the diff of the run; a secret's text is in neither."""
-    files = [*EVERYTHING, {"dest": f"{PLACE}/token", "content": "hush-hush\n", "secret": True, "mode": "0600"}]
+    files: list[dict[str, Any]] = [*EVERYTHING, {"dest": f"{PLACE}/token", "content": "hush-hush\n", "secret": True, "mode": "0600"}]
     before = host.snapshot()
     dry = write(host, "--check", "--diff", files=files)
     assert (dry.returncode, dry.recap["changed"]) == (0, 1)

@@ -10,6 +10,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -65,7 +66,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_source(tmp_path_factory.mktemp("source"), {"main.py": MAIN, "requirements.txt": "flask==3.1.3\n"})
 
 
-def apps(source: Path) -> list[dict]:
+def apps(source: Path) -> list[dict[str, Any]]:
     """Two apps on the documented ports, one of them by a factory."""
     second = app(SECOND, source, requirements="requirements.txt", module="main:create_app()", dev_server_listen="127.0.0.1:1024")
     return [app(FIRST, source, requirements="requirements.txt"), second]
@@ -165,11 +166,11 @@ def test_edited_code_is_reloaded(target: Target, real: Play, source: Path) -> No
     """A developer edits the live release's code on the host; the next run of the same source leaves that alone."""
     code = f"/srv/{FIRST}/current/code/main.py"
     main = target.run(f"systemctl show --property=MainPID --value {FIRST}@{target.live(FIRST)}")
-    target.run(f"sed -i 's/\"one\"/\"edited\"/' {code}")
+    target.run(f'sed -i \'s/"one"/"edited"/\' {code}')
     assert eventually(lambda: ask(target, 5000) == "200 edited", 15)
     assert target.run(f"systemctl show --property=MainPID --value {FIRST}@{target.live(FIRST)}") == main
     assert ask(target, 1024) == "200 one"
-    target.run(f"sed -i 's/\"edited\"/\"one\"/' {code}")
+    target.run(f'sed -i \'s/"edited"/"one"/\' {code}')
     assert eventually(lambda: ask(target, 5000) == "200 one", 15)
 
 

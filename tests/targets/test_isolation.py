@@ -15,7 +15,12 @@ DENIED = {"PermissionError", "OSError", "FileNotFoundError"}  # OSError: a read-
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The probe with a static file, and a directory for uploads."""
-    files = {"main.py": (APPS / "probe/main.py").read_bytes(), "static/style.css": "", "uploads/.keep": "", "private.txt": "mine"}
+    files: dict[str, str | bytes] = {
+        "main.py": (APPS / "probe/main.py").read_bytes(),
+        "static/style.css": "",
+        "uploads/.keep": "",
+        "private.txt": "mine",
+    }
     return str(write_source(tmp_path_factory.mktemp("source"), files))
 
 

@@ -124,7 +124,7 @@ def while_asked(host: Target, work: Callable[[], Any], *paths: str) -> dict[str,
     over = threading.Event()
 
     def client(path: str) -> list[Answer]:
-        answers = []
+        answers: list[Answer] = []
         connection = http.client.HTTPConnection(host.address, timeout=10)
         while not over.is_set():
             connection.request("POST" if len(answers) % 2 else "GET", path, body=b"body" if len(answers) % 2 else None)

@@ -31,7 +31,8 @@ TOPOLOGY = "apache_mod_wsgi"
 OUTAGE = 2.0  # seconds that a reload of Apache may take on a busy machine
 ACTIVATE = "Make the release live, and ask for it through the front"
 # The probe, with what only a server shows: its process, a slow answer, and three ways to name the callable.
-MAIN = (APPS / "probe/main.py").read_text() + """
+MAIN = (APPS / "probe/main.py").read_text()
+MAIN += """
 
 def process(_argument):
     with open("/proc/self/status") as status:
@@ -125,7 +126,7 @@ def parent(host: Target) -> int:
 
 def version(host: Target) -> str:
     """What the shop answers."""
-    return host.get("/app/").json()["version"]
+    return str(host.get("/app/").json()["version"])
 
 
 def begin_slow(host: Target, pool: ThreadPoolExecutor, seconds: int) -> Any:

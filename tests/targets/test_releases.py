@@ -16,7 +16,7 @@ from ansible_collections.flaskops.hosting.tests.targets.harness import APPS, Tar
 
 ADDRESS = "198.18.2.80"
 PROBE = (APPS / "probe/main.py").read_text()
-NAMES = {
+NAMES: dict[str, str | bytes] = {
     "ペン/りんご.txt": "日本語\n",
     "данные/файл.txt": "привет",
     "🐙.bin": b"\x00\xff\n\r\n",
@@ -54,7 +54,7 @@ def shop(source: Path | str, **settings: Any) -> list[dict[str, Any]]:
 
 def build(release: str) -> str:
     """The part of a release's name that names its code."""
-    return release.split("-")[0]
+    return release.partition("-")[0]
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +81,7 @@ def listing(directory: Path) -> dict[str, str]:
         inside = str(path.relative_to(directory))
         if inside.startswith(("__pycache__", ".git", "venv")) or path.is_dir():
             continue
-        found[inside] = os.readlink(path) if path.is_symlink() else hashlib.sha256(path.read_bytes()).hexdigest()
+        found[inside] = str(path.readlink()) if path.is_symlink() else hashlib.sha256(path.read_bytes()).hexdigest()
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -117,7 +118,7 @@ def test_release_name_is_keyed_by_the_host(target: Target, deployed: Play) -> No
     assert after.split("-")[0] == before.split("-")[0] and after != before
 
 
-def test_app_that_prints_its_secret_when_it_fails(target: Target, deployed: Play, tmp_path) -> None:
+def test_app_that_prints_its_secret_when_it_fails(target: Target, deployed: Play, tmp_path: Path) -> None:
     """The message of a failed pre-flight shows the secret's name in its place, and so does the mark on disk."""
     (tmp_path / "main.py").write_text("import os\napp = None\nraise RuntimeError('cannot log in with ' + os.environ['TOKEN'])\n")
     play = target.play([{**other(), "flask_app_source": str(tmp_path)}], "-vvv")

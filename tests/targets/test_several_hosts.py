@@ -23,7 +23,7 @@ if os.path.exists("/etc/refuse-" + ("gunicorn" if "gunicorn" in sys.modules else
     raise RuntimeError("this host refuses")
 """
 NOTE = "sh -c 'echo {} $(basename $(dirname $PWD)) $(basename $(readlink ../../../current)) >>../../../shared/hooks'"
-HOOKS = {"before_activation": [NOTE.format("before")], "after_activation": [NOTE.format("after")]}
+HOOKS: dict[str, Any] = {"before_activation": [NOTE.format("before")], "after_activation": [NOTE.format("after")]}
 SERIAL = ("-e", "deploy_serial=1")
 EACH_FOR_ITSELF = ("-e", "deploy_any_errors_fatal=false")
 

@@ -29,7 +29,7 @@ SERVERS: dict[str, dict[str, Any]] = {
         "flask_app_listen": "84", "uwsgi_app_protocol": "http", "uwsgi_app_worker_class": "gevent", **SUPERVISORD,
         **VENV, "uwsgi_app_requirement": "pyuwsgi==2.0.29",
     },
-}
+}  # fmt: skip
 VERSIONS = {"tcp": "2.0.30", "other": "2.0.29"}  # of those from the venv
 PROCESSES = {"plain": 2, "tcp": 3, "http": 2, "green": 1, "other": 2}
 SYSTEMD = [name for name in SERVERS if "uwsgi_app_manager" not in SERVERS[name]]
@@ -110,7 +110,8 @@ def told(host: Target, name: str) -> dict[str, Any]:
     """What the app tells through the front."""
     answer = host.get("/", port=port(name))
     assert answer.status == 200, answer
-    return answer.json()
+    content: dict[str, Any] = answer.json()
+    return content
 
 
 def instances(host: Target, name: str) -> list[str]:
@@ -141,7 +142,9 @@ def test_systemd_knows_when_it_is_ready_and_shuts_it_in(host: Target, source: Pa
     unit = f"{name}@{host.live(name)}.service"
     assert host.run(f"systemctl show --property=Type --value {unit}") == "notify"
     verdict = host.run(f"systemd-analyze security {unit} --no-pager | tail -1")
-    assert float(re.search(r"exposure level for \S+: ([\d.]+)", verdict)[1]) <= SANDBOX_SCORE, verdict
+    score = re.search(r"exposure level for \S+: ([\d.]+)", verdict)
+    assert score, verdict
+    assert float(score[1]) <= SANDBOX_SCORE, verdict
 
 
 @pytest.mark.parametrize("name", SERVERS)
@@ -157,8 +160,8 @@ def test_recommended_options_are_on(host: Target, name: str) -> None:
 
 def test_origin_is_as_chosen(host: Target) -> None:
     """The distribution's binary, or the venv's own in the version that was chosen."""
-    for name in SERVERS:
-        in_venv = SERVERS[name].get("uwsgi_app_origin") == "venv"
+    for name, settings in SERVERS.items():
+        in_venv = settings.get("uwsgi_app_origin") == "venv"
         assert told(host, name)["binary"].startswith("/usr/bin/python3" if in_venv else "/usr/bin/uwsgi")
         assert told(host, name)["uwsgi"].startswith(VERSIONS.get(name, "2.0."))
     assert host.run("dpkg-query --show --showformat='${Status}' uwsgi 2>/dev/null || true") != "install ok installed", "it brings a service"

@@ -158,7 +158,7 @@ def test_bad_input_is_refused(target: Target, real: Play, tmp_path: Path) -> Non
     """Each mistake with its variable, what was given and what would be right; nothing is touched."""
     target.run("printf '#!/bin/sh\\necho 3.9\\n' >/usr/local/bin/python3.9 && chmod +x /usr/local/bin/python3.9")
     before = target.snapshot()
-    mistakes = {
+    mistakes: dict[str, Any] = {
         "uwsgi_app_mounts": {"your/path": "main:app"}, "uwsgi_app_manager": "runit", "uwsgi_app_protocol": "fastcgi",
         "uwsgi_app_listen": "8930", "uwsgi_app_process": 2,
     }  # fmt: skip
@@ -170,7 +170,7 @@ def test_bad_input_is_refused(target: Target, real: Play, tmp_path: Path) -> Non
     ]  # fmt: skip
     play = target.play([app("new", listen="8082", **mistakes)])
     assert (play.returncode, play.recap["changed"], missing(play.output, words)) == (2, 0, []), play.output
-    conflicts = {"flask_app_listen": "8081", "mount": "/new", "uwsgi_app_mounts": {"/": "main:app"}, **TCP}
+    conflicts: dict[str, Any] = {"flask_app_listen": "8081", "mount": "/new", "uwsgi_app_mounts": {"/": "main:app"}, **TCP}
     words = [
         f"flask_app_mount: / on port 8081 is the app {TWO}'s", f"uwsgi_app_listen: 127.0.0.1:8930 is the app {TWO}'s",
         "flask_app_python: got '/usr/local/bin/python3.9', which is Python 3.9, but the distribution's uWSGI is built for Python 3.11",

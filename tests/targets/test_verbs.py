@@ -42,7 +42,7 @@ def host(target: Target, apps: list[dict[str, object]]) -> Target:
 
 def served(host: Target) -> str:
     """The version that the shop's visitors get."""
-    return host.get("/").json()["version"]
+    return str(host.get("/").json()["version"])
 
 
 def test_deploy_ships_one_app_and_touches_nothing_else(host: Target, apps: list[dict[str, object]], source: Path) -> None:
@@ -107,10 +107,11 @@ def test_status_tells_what_runs_and_what_failed(host: Target, apps: list[dict[st
     assert host.play(apps, playbook="deploy", variables={"flask_app_name": "shop"}).returncode
     play = host.converge(apps, playbook="status")
     live = host.live("shop")
-    assert not missing(play.output, [
+    words = [
         f"live: {live} since 20", "health 200 OK", "state: active", f"{live}, live 20",
         "failed: importing main raised ModuleNotFoundError", "http://198.18.2.200:81/",
-    ])
+    ]  # fmt: skip
+    assert missing(play.output, words) == []
     failed = next(name for name in host.releases("shop") if host.succeeds(f"test -e /srv/shop/releases/{name}/failed.json"))
     play = host.play(apps, playbook="rollback", variables={"flask_app_name": "shop", "flask_app_release": failed})
     assert play.returncode and host.live("shop") == live

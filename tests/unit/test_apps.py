@@ -48,7 +48,8 @@ class Cursor:
 
     def __init__(self, rows: list[dict[str, Any]]) -> None:
         """Keep the rows, and what is asked."""
-        self.rows, self.queries = rows, []
+        self.rows = rows
+        self.queries: list[Any] = []
 
     def __enter__(self) -> Cursor:
         """As PyMySQL's."""
@@ -95,6 +96,7 @@ def test_flaskapp_greets() -> None:
 
 def test_flaskapp_tells_its_process() -> None:
     told = client("flaskapp", "flaskapp").get("/process").json
+    assert told
     me = pwd.getpwuid(os.getuid()).pw_name
     assert told["login"] == me
     assert (told["getpid"], told["getppid"]) == (os.getpid(), os.getppid())

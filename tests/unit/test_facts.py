@@ -28,7 +28,8 @@ TOPOLOGIES = pytest.mark.parametrize("topology", FACTS)
 
 def inventory(name: str) -> dict[str, Any]:
     """A file of the fleet's inventory."""
-    return yaml.safe_load((ROOT / "inventories/docker" / name).read_text())
+    content: dict[str, Any] = yaml.safe_load((ROOT / "inventories/docker" / name).read_text())
+    return content
 
 
 def test_the_pages_are_what_the_facts_are(tmp_path: Path) -> None:

@@ -7,10 +7,12 @@ import http.server
 import socket
 import struct
 import threading
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Iterator
+from typing import Any
 
 import pytest
+
 from ansible_collections.flaskops.hosting.plugins.module_utils.health import ask
 
 
@@ -39,9 +41,9 @@ def answering(tmp_path: Path) -> Iterator[tuple[str, list[tuple[str, str]]]]:
         address_family = socket.AF_UNIX
 
         def server_bind(self) -> None:
-            self.socket.bind(self.server_address)
+            self.socket.bind(str(tmp_path / "app.sock"))
 
-    server = Server(str(tmp_path / "app.sock"), Handler)
+    server = Server(("", 0), Handler)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     yield f"unix:{tmp_path / 'app.sock'}", asked
@@ -78,8 +80,8 @@ def read_uwsgi(connection: socket.socket) -> dict[str, str]:
     body, words = read_exactly(connection, size), [f"{modifier1}.{modifier2}", ""]
     while body:
         length = int.from_bytes(body[:2], "little")
-        words.append(body[2:2 + length].decode())
-        body = body[2 + length:]
+        words.append(body[2 : 2 + length].decode())
+        body = body[2 + length :]
     return dict(zip(words[::2], words[1::2], strict=True))
 
 

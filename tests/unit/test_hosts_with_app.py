@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from ansible.errors import AnsibleFilterError
+
 from ansible_collections.flaskops.hosting.plugins.filter import app_named, hosts_with_app
 
 SHOP, BLOG = {"flask_app_name": "shop"}, {"flask_app_name": "blog"}
-HOSTS = {
+HOSTS: dict[str, dict[str, Any]] = {
     "both": {"flask_apps": [BLOG, SHOP]},
     "other": {"flask_apps": [BLOG]},
     "gone": {"flask_apps": [{**SHOP, "flask_app_state": "absent"}]},

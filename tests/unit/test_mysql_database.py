@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from ansible_collections.flaskops.hosting.plugins.module_utils import mysql_plan
 from ansible_collections.flaskops.hosting.plugins.module_utils.mysql_plan import (
     Plan,
@@ -127,7 +128,10 @@ def test_accounts_of_one_name() -> None:
 
 
 def test_good_input_has_no_problems() -> None:
-    accounts = [{"name": "a", "privileges": ["select", "create  view"], "host": None}, {"name": "b-2", "host": "10.0.0.%", "password": "p"}]
+    accounts: list[dict[str, Any]] = [
+        {"name": "a", "privileges": ["select", "create  view"], "host": None},
+        {"name": "b-2", "host": "10.0.0.%", "password": "p"},
+    ]
     accounts += [{"name": "c", "host": "10.0.0.0/255.255.255.0"}, {"name": "d", "host": "::1"}, {"name": "e", "host": "%"}]
     assert list(problems_of("web_app-2", accounts)) == []
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
+
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.settings import Settings
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.topologies import TOPOLOGIES
 from ansible_collections.flaskops.hosting.tests.documents import sections_of

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from ansible_collections.flaskops.hosting.plugins.module_utils import release_commands
 from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree import Release, ReleaseError, Tree, environment_file
 from ansible_collections.flaskops.hosting.tests.unit.releases import noted
@@ -42,9 +43,7 @@ def test_the_venv_comes_first_and_secrets_are_hidden(release: Release, monkeypat
 
 
 @pytest.mark.parametrize(("end", "words"), [((3, "no hunter2"), "ended with code 3"), ((None, "no hunter2"), "took longer than 900 s")])
-def test_the_first_that_fails_ends_the_release(
-    release: Release, monkeypatch: pytest.MonkeyPatch, end: tuple[int | None, str], words: str
-) -> None:
+def test_the_first_that_fails_ends_the_release(release: Release, monkeypatch: pytest.MonkeyPatch, end: tuple[int | None, str], words: str) -> None:
     calls = answers(monkeypatch, (0, "fine"), end)
     with pytest.raises(ReleaseError, match=f"^the command 'two' {words}$") as raised:
         release_commands.run_commands(release, ["one", "two", "three"])

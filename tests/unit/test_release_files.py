@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -22,7 +23,8 @@ VERSION = yaml.safe_load((ROOT / "galaxy.yml").read_text())["version"]
 
 def jobs(workflow: Path) -> dict[str, dict[str, Any]]:
     """A workflow's jobs by name."""
-    return yaml.safe_load(workflow.read_text())["jobs"]
+    found: dict[str, dict[str, Any]] = yaml.safe_load(workflow.read_text())["jobs"]
+    return found
 
 
 def steps(workflow: Path) -> list[dict[str, Any]]:
@@ -60,6 +62,28 @@ def test_a_workflow_may_only_read_and_pins_what_it_uses(workflow: Path) -> None:
         assert "uses" not in step or re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40}", step["uses"])
         # what others can choose, such as a branch's name, is never part of a script
         assert "${{" not in step.get("run", "")
+
+
+def test_ci_runs_every_test() -> None:
+    """Each test file is one that a job names, or in a directory that one names; `make lint`, `make unit` and the scenarios have the rest."""
+    ci = ROOT / ".github/workflows/ci.yml"
+    named = set(re.findall(r"(?<!\w)tests/\w+", "\n".join(step.get("run", "") for step in steps(ci))))
+    recipes = re.findall(r"pytest (tests/.*)", (ROOT / "Makefile").read_text())
+    named |= {path for recipe in recipes for path in recipe.split()} | {"tests/test_molecule.py", "tests/infra", "tests/e2e"}
+    found = [str(path.relative_to(ROOT)) for path in ROOT.glob("tests/**/test_*.py")]
+    assert [path for path in found if path not in named and str(Path(path).parent) not in named] == []
+
+
+def test_cis_shards_are_all_of_the_target_tests() -> None:
+    job = jobs(ROOT / ".github/workflows/ci.yml")["targets"]
+    assert job["strategy"]["matrix"]["shard"] == list(range(1, job["env"]["SHARDS"] + 1))
+    (script,) = [step["run"] for step in job["steps"] if "SHARDS" in step.get("run", "")]
+    choose = script.splitlines()[0].removesuffix(" >shard")
+    found: list[str] = []
+    for shard in job["strategy"]["matrix"]["shard"]:
+        env = {**os.environ, "SHARD": str(shard), "SHARDS": str(job["env"]["SHARDS"])}
+        found += subprocess.run(["bash", "-c", choose], cwd=ROOT, env=env, check=True, capture_output=True, text=True).stdout.split()
+    assert sorted(found) == sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("tests/targets/test_*.py"))
 
 
 def test_ci_runs_every_scenario_on_every_distribution() -> None:

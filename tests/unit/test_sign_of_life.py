@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
+
 from ansible_collections.flaskops.hosting.plugins.plugin_utils import sign_of_life
 
 

@@ -40,7 +40,7 @@ def members(tmp_path_factory: pytest.TempPathFactory) -> list[tarfile.TarInfo]:
         (checkout / name).parent.mkdir(parents=True, exist_ok=True)
         (checkout / name).touch()
     (checkout / ".venv/collections").symlink_to(checkout)
-    command = ["ansible-galaxy", "collection", "build", "--output-path", out, checkout]
+    command: list[str | Path] = ["ansible-galaxy", "collection", "build", "--output-path", out, checkout]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     version = yaml.safe_load((ROOT / "galaxy.yml").read_text())["version"]
