@@ -345,7 +345,7 @@ class DatabasePromises:
         host.refuse("mysql_webapp_schema: got", "a name of its own", schema=[str(product), *host.files()])
         host.refuse("mysql_webapp_listen: got 'everywhere'", listen="everywhere")
         host.refuse("mysql_webapp_flavor: got 'postgres'", flavor="postgres")
-        host.refuse("mysql_webapp_acounts: there is no such variable; did you mean mysql_webapp_accounts?", acounts=[])
+        host.refuse("mysql_webapp_acounts: unknown variable; did you mean mysql_webapp_accounts?", acounts=[])
         assert (differences(before, host.target.snapshot()), host.inside()) == ({}, inside)
 
     # -- the schema

@@ -55,11 +55,11 @@ REFUSED: dict[str, tuple[dict[str, Any], list[str]]] = {
     "site port of SSH": ({"flask_app_listen": "22"}, ["flask_app_listen: port 22 is in use by", "sshd", "another port"]),
     "typo in an app's variable": (
         {"flask_app_moduel": "main:app"},
-        ["flask_app_moduel: there is no such variable", "did you mean flask_app_module?"],
+        ["flask_app_moduel: unknown variable", "did you mean flask_app_module?"],
     ),
     "typo in a server's variable": (
         {"nginx_gunicorn_worker": 2},
-        ["nginx_gunicorn_worker: there is no such variable", "did you mean nginx_gunicorn_worker"],
+        ["nginx_gunicorn_worker: unknown variable", "did you mean nginx_gunicorn_worker"],
     ),
     "secret that is a number": (
         {"flask_app_secrets": {"PASSWORD": 71077345}},
@@ -159,7 +159,7 @@ def test_refused_before_anything_is_touched(untouched: Target, mistake: str) -> 
 def test_refused_with_plain_variables(untouched: Target) -> None:
     """A host's own variables are checked like those of a list of apps, and nothing is there when it is missing."""
     play = untouched.play(None, variables={**app("new"), "nginx_gunicorn_wrkers": 2})
-    assert_refused(play, ["nginx_gunicorn_wrkers: there is no such variable", "did you mean nginx_gunicorn_workers?"])
+    assert_refused(play, ["nginx_gunicorn_wrkers: unknown variable", "did you mean nginx_gunicorn_workers?"])
     play = untouched.play([{"flask_app_name": "new"}])
     assert_refused(play, ["flask_app_source: is not given", "flask_app_source: /home/me/shop"])
 

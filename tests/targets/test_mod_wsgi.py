@@ -374,7 +374,7 @@ def test_bad_input_is_refused(host: Target, source: Path) -> None:
     words = [
         "flask_app_mount: got 'new'", "a URL path with a leading slash", "apache_wsgi_threads: got 0, needs a whole number of at least 1",
         "flask_app_listen: got 'http', needs a port", "apache_site_php: got {'page': '../page'}, needs URL paths and directories",
-        "apache_wsgi_process: there is no such variable; did you mean apache_wsgi_processes?", "Nothing was changed.",
+        "apache_wsgi_process: unknown variable; did you mean apache_wsgi_processes?", "Nothing was changed.",
     ]  # fmt: skip
     conflicts = {"python": "/usr/local/bin/python3.9", "mount": "/app"}
     conflicting = [

@@ -166,7 +166,7 @@ def test_bad_input_is_refused(target: Target, real: Play, tmp_path: Path) -> Non
         "uwsgi_app_mounts: got {'your/path': 'main:app'}, needs URL paths with a leading slash", "uwsgi_app_mounts: {/your/path: main:app}",
         "uwsgi_app_manager: got 'runit', needs one of systemd, supervisord", "uwsgi_app_protocol: got 'fastcgi', needs one of uwsgi, http",
         "uwsgi_app_listen: got '8930', needs unix:run/app.sock, or an IP address and a port",
-        "uwsgi_app_process: there is no such variable; did you mean uwsgi_app_processes?", "Nothing was changed.",
+        "uwsgi_app_process: unknown variable; did you mean uwsgi_app_processes?", "Nothing was changed.",
     ]  # fmt: skip
     play = target.play([app("new", listen="8082", **mistakes)])
     assert (play.returncode, play.recap["changed"], missing(play.output, words)) == (2, 0, []), play.output
