@@ -66,7 +66,7 @@ def chosen_apps(
 
 
 class FilterModule:
-    """What Ansible asks for."""
+    """Ansible's entry point."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """The filters of this file."""
