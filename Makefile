@@ -1,22 +1,22 @@
-# Everything a developer does here, by name. `make` alone says what there is.
+# Everything a developer does here, by name. `make` without a target lists all targets.
 .DEFAULT_GOAL := help
 .PHONY: help venv demo urls demo-down test unit lint build docs bench load clean
 SHELL := bash
 
 help:
 	@echo 'make venv         the Python environment with ansible-playbook, in .venv'
-	@echo 'make demo         from nothing to served apps on a local fleet, in one command'
-	@echo 'make urls         topology, app and URL of all that the demo serves, one per line'
+	@echo 'make demo         start a local fleet and host the documented apps on it, in one command'
+	@echo 'make urls         topology, app and URL of all apps of the demo, one per line'
 	@echo 'make demo-down    remove the fleet: containers, network, key'
 	@echo 'make test         the whole suite: lint, unit tests, molecule scenarios'
 	@echo 'make unit         the unit tests alone (seconds)'
 	@echo "make lint         ruff, mypy, ansible-lint (profile production), yamllint, ansible-test sanity, galaxy-importer, the site's links"
 	@echo 'make molecule-X   one scenario, kept: converge and verify (molecule/X)'
 	@echo 'make build        the tarball for Galaxy, in build/'
-	@echo 'make docs         the documentation as a site, in build/docs; and docs/topologies, made of docs/facts.yml'
+	@echo 'make docs         the documentation as a site, in build/docs; and docs/topologies, generated from docs/facts.yml'
 	@echo 'make bench        our runs measured against a bare shell script'
 	@echo 'make load         ten releases under load on every topology, kind of socket and kind of worker (an hour)'
-	@echo 'make clean        demo-down, and all that was made: .venv, .cache, images'
+	@echo 'make clean        demo-down, and remove everything that was made: .venv, .cache, images'
 
 venv:
 	@dev/venv
@@ -76,4 +76,4 @@ clean:
 	  [ -z "$$images" ] || dev/docker rmi $$images >/dev/null || true
 	@dev/engine stop
 	@rm -rf .venv .cache .ansible build
-	@echo 'clean: everything that was made here is gone'
+	@echo 'clean: removed everything that was made here'

@@ -11,7 +11,7 @@ from sphinx.application import Sphinx
 
 GALAXY = yaml.safe_load((Path(__file__).resolve().parents[2] / "galaxy.yml").read_text(encoding="utf-8"))
 ANSIBLE = "https://docs.ansible.com/ansible/latest"
-# Where the labels are that antsibull-docs links to in Ansible's own documentation: the build asks no other machine.
+# The pages of the labels to which antsibull-docs links in Ansible's own documentation: the build fetches nothing.
 ANSIBLE_PAGES = {
     "action_plugins": "plugins/action.html",
     "common_return_values": "reference_appendices/common_return_values.html",
@@ -23,7 +23,7 @@ version = release = GALAXY["version"]
 html_title = f"{project} {version}"
 extensions = ["myst_parser", "sphinx_antsibull_ext"]
 root_doc = "index"
-# Lists that the first page's own one stands for.
+# These lists are left out, because the first page has a list of its own.
 exclude_patterns = ["reference/index.rst", "reference/environment_variables.rst"]
 # A heading's anchor is the one that GitHub gives it, so a link between files works in both places.
 myst_heading_anchors = 3
@@ -37,7 +37,7 @@ html_theme_options = {"footer_icons": [{"name": "Repository", "url": GALAXY["rep
 html_static_path = ["static"]
 html_css_files = ["site.css"]
 html_copy_source = False
-# The colors of antsibull-docs follow the machine, and not the reader's choice of light or dark: site.css has some that do.
+# The colors of antsibull-docs follow the machine's setting, not the reader's choice of light or dark. Those in site.css follow the choice.
 antsibull_ext_color_scheme = "none"
 
 

@@ -1,4 +1,4 @@
-"""Draw a topology as SVG: a box for each part of its chain, from the visitors down to the database, made of docs/facts.yml."""
+"""Draw a topology as SVG, from docs/facts.yml: a box for each part of its chain, from the visitors down to the database."""
 
 from __future__ import annotations
 
@@ -58,8 +58,8 @@ class Box:
         """As high as its title and its lines."""
         return 2 * PADDING + TITLE + (len(self.rows) * LINE + 2 if self.rows else 0)
 
-    def told(self) -> str:
-        """The box in words, for who cannot see it."""
+    def in_words(self) -> str:
+        """The box in words, for readers who cannot see it."""
         return ", ".join([self.title, *(f"{label} {' and '.join(values)}" for label, values in self.lines)])
 
     def draw(self, x: float, y: float, width: float) -> Iterator[str]:
@@ -74,7 +74,7 @@ class Box:
 
 
 def draw(name: str, facts: dict[str, Any]) -> str:
-    """A topology's diagram: apps, and PHP pages beside an app, have a lane each; what they share is as wide as all lanes."""
+    """A topology's diagram: each app has a lane, and so have PHP pages beside an app; what they share is as wide as all lanes."""
     top, lanes, bottom = first_boxes(facts), lanes_of(facts), last_boxes(facts)
     widths = [max(box.width for box in lane) for lane in lanes]
     total = max(sum(widths) + GAP * (len(lanes) - 1), *(box.width for box in top + bottom))
@@ -93,12 +93,12 @@ def draw(name: str, facts: dict[str, Any]) -> str:
         drawn += box.draw(GAP, y, total)
         ends = [y + box.height]
     width, height = total + 2 * GAP, max(ends) + GAP
-    told = ". Then ".join(box.told() for box in [*top, *(box for lane in lanes for box in lane), *bottom])
+    described = ". Then ".join(box.in_words() for box in [*top, *(box for lane in lanes for box in lane), *bottom])
     return "\n".join([
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:g} {height:g}" width="{width:g}" height="{height:g}"'
         ' role="img" aria-labelledby="title description">',
         f'<title id="title">The topology {name}: {escape(facts["chain"])}</title>',
-        f'<desc id="description">{escape(told)}.</desc>',
+        f'<desc id="description">{escape(described)}.</desc>',
         f"<style>{STYLE}\n</style>",
         f'<rect class="page" width="{width:g}" height="{height:g}" rx="12"/>',
         *drawn,
@@ -107,7 +107,7 @@ def draw(name: str, facts: dict[str, Any]) -> str:
 
 
 def stack(boxes: list[Box], x: float, y: float, width: float, arrow_first: bool = False) -> tuple[list[str], float]:
-    """Boxes below each other with arrows between, and where the last one ends."""
+    """Boxes below each other with arrows between them, and the y position at which the last one ends."""
     drawn: list[str] = []
     for number, box in enumerate(boxes):
         if number or arrow_first:
@@ -128,13 +128,13 @@ def arrow(left: float, start: float, end: float, note: str = "") -> Iterator[str
 
 
 def names(facts: dict[str, Any]) -> list[str]:
-    """What the chain calls its front (empty where it has none), its application server, its app and its database, where it has one."""
+    """The chain's names for its front (empty if it has none), its application server, its app and, if it has one, its database."""
     found = facts["chain"].split(" → ")
     return found if front_unit(facts) else ["", *found]
 
 
 def front_unit(facts: dict[str, Any]) -> str:
-    """The unit that listens for other machines, beside SSH's; empty where there is none."""
+    """The unit that listens for other machines, besides SSH's; empty if there is none."""
     return next((line["unit"] for line in facts["listens"] if line["at"].startswith("*:") and not line["unit"].startswith("ssh.")), "")
 
 
@@ -145,12 +145,12 @@ def runs(facts: dict[str, Any], unit: str, account: str = "") -> list[str]:
 
 
 def listens(facts: dict[str, Any], unit: str) -> list[str]:
-    """Where a unit listens."""
+    """The addresses on which a unit listens."""
     return [line["at"] for line in facts["listens"] if line["unit"] == unit]
 
 
 def first_boxes(facts: dict[str, Any]) -> list[Box]:
-    """The visitors, and the front where there is one."""
+    """The visitors, and the front, if there is one."""
     unit = front_unit(facts)
     if not unit:
         return [Box("You", [("reach", ["the host's loopback address, by an SSH tunnel"])], "visitors")]
@@ -167,7 +167,7 @@ def first_boxes(facts: dict[str, Any]) -> list[Box]:
 
 
 def lanes_of(facts: dict[str, Any]) -> list[list[Box]]:
-    """For each app its own port, where it has one, its application server and itself; PHP pages beside it come after it."""
+    """For each app its own port (if it has one), its application server and the app itself; PHP pages beside an app come after it."""
     _front, server, framework, *_database = names(facts)
     lanes = []
     for app, of in facts["apps"].items():
@@ -199,7 +199,7 @@ def lanes_of(facts: dict[str, Any]) -> list[list[Box]]:
 
 
 def own_files(facts: dict[str, Any], root: str) -> list[tuple[str, list[str]]]:
-    """The files in an app's tree that are not for everybody to read, in the live release and beside it."""
+    """The files in an app's tree that not everybody can read, in the live release and beside it."""
     found: dict[str, list[str]] = {}
     for line in facts["files"]:
         inside = line["path"].removeprefix(f"{root}/")
@@ -210,7 +210,7 @@ def own_files(facts: dict[str, Any], root: str) -> list[tuple[str, list[str]]]:
 
 
 def last_boxes(facts: dict[str, Any]) -> list[Box]:
-    """The database, where there is one."""
+    """The database, if there is one."""
     if "database" not in facts:
         return []
     database = facts["database"]

@@ -1,6 +1,6 @@
 # Copyright: flaskops contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The controller's part of mysql_database: read the schema files, and keep given passwords out of sight."""
+"""The controller's part of mysql_database: read the schema files, and hide the given passwords."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ PRIVATE_OPTIONS = ("accounts", "schema")
 
 
 class ActionModule(ActionBase):
-    """Check all that can be checked without the host, then hand everything over in one round trip."""
+    """Check what can be checked without the host, then send everything in one round trip."""
 
     TRANSFERS_FILES = False
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Return the module's result. Raises ``AnsibleActionFail`` for options that no server may be told."""
+        """Return the module's result. Raises ``AnsibleActionFail`` if an option is wrong."""
         super().run(tmp, task_vars)
         options = {name: value for name, value in self._task.args.items() if name not in PRIVATE_OPTIONS}
         accounts = [dict(one) for one in self._task.args.get("accounts") or []]
@@ -35,6 +35,6 @@ class ActionModule(ActionBase):
         if problems:
             raise AnsibleActionFail("\n".join([*problems, "Nothing was changed."]))
         packed = [{"name": name, "text": base64.b64encode(text).decode()} for name, text in files.items()]
-        # base64, so that Ansible's masking of hidden values meets one long string and not each short secret in it
+        # base64, so that Ansible masks one long string, and not each short secret in it
         payload = base64.b64encode(json.dumps({"accounts": accounts, "schema": packed}).encode()).decode()
         return self._execute_module("flaskops.hosting.mysql_database", module_args={**options, "payload": payload}, task_vars=task_vars or {})

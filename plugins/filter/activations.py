@@ -1,6 +1,6 @@
 # Copyright: flaskops contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Filter for what all hosts of an app do together."""
+"""Collect how the activation of an app went on each host."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ name: activations
 short_description: Collect how the activation of an app went on each host
 version_added: 0.1.0
 description:
-  - Of a list of hosts, takes those that have come to the activation of an app in this run, and returns what each of them has noted of it.
+  - Selects the hosts of a list that have reached the activation of an app in this run, and returns what each of them has noted about it.
 positional: _input, hostvars, name
 author: flaskops contributors (@flaskops)
 options:
@@ -31,7 +31,7 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Say where the shop could not go live
+- name: Show the hosts on which the app shop could not go live
   ansible.builtin.debug:
     msg: "{{ ansible_play_hosts_all | flaskops.hosting.activations(hostvars, 'shop') | selectattr('failure') | map(attribute='host') }}"
 """
@@ -46,13 +46,13 @@ _value:
 
 
 def activations(hosts: Iterable[str], hostvars: Mapping[str, Mapping[str, Any]], name: str) -> list[dict[str, Any]]:
-    """What the hosts have noted of the app's activation, in their order."""
+    """What the hosts have noted about the app's activation, in the order of the hosts."""
     noted = [hostvars[host].get("__flask_app_activations", {}) for host in hosts]
     return [activation[name] for activation in noted if name in activation]
 
 
 class FilterModule:
-    """What Ansible asks for."""
+    """Ansible's entry point."""
 
     def filters(self) -> dict[str, Callable[..., list[dict[str, Any]]]]:
         """The filters of this file."""

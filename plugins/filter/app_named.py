@@ -13,8 +13,8 @@ name: app_named
 short_description: Take one of a host's apps by its name
 version_added: 0.1.0
 description:
-  - Takes an app out of a list of apps by its name, so that a loop can go over the names. Hosts whose apps have the same names then do
-    each step together, whatever else differs between them. In a loop over the apps themselves, Ansible takes such hosts one after the other.
+  - Takes an app from a list of apps by its name, so that a loop can go over the names. Hosts whose apps have the same names then do
+    each step together, even if other values differ. In a loop over the apps themselves, Ansible would run such hosts one after the other.
 positional: _input, name
 author: flaskops contributors (@flaskops)
 options:
@@ -24,7 +24,7 @@ options:
     elements: dict
     required: true
   name:
-    description: The app's C(flask_app_name). Empty for the app that has none. Exactly one app of the list must have it.
+    description: The app's C(flask_app_name). Empty for the app without a name. Exactly one app of the list must have it.
     type: str
     required: true
 """
@@ -48,7 +48,7 @@ _value:
 
 
 def app_named(apps: list[dict[str, Any]], name: str) -> dict[str, Any]:
-    """The app of this name. Raises ``AnsibleFilterError`` where none or two have it."""
+    """The app of this name. Raises ``AnsibleFilterError`` if no app or several apps have it."""
     found = [app for app in apps if app.get("flask_app_name", "") == name]
     if len(found) > 1:
         raise AnsibleFilterError(f"flask_apps: {len(found)} apps have the flask_app_name {name!r}; each needs one of its own")
@@ -58,7 +58,7 @@ def app_named(apps: list[dict[str, Any]], name: str) -> dict[str, Any]:
 
 
 class FilterModule:
-    """What Ansible asks for."""
+    """Ansible's entry point."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """The filters of this file."""

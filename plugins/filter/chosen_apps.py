@@ -1,6 +1,6 @@
 # Copyright: flaskops contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Choose one of a host's apps."""
+"""Choose some of a host's apps."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ name: chosen_apps
 short_description: Choose some of a host's apps
 version_added: 0.1.0
 description:
-  - Of a list of apps, keeps the one that was chosen, with what was given for this run laid over it. Without a choice, keeps all.
-    A host without the chosen app has none left, so a loop does nothing there.
-  - With a topology, leaves out the apps that say that they belong to another one.
+  - Keeps the chosen app of a list of apps, with the values given for this run in place of its own. Without a choice, it keeps all.
+    On a host without the chosen app the list is empty, so a loop does nothing there.
+  - With a topology, it leaves out the apps that belong to another one.
 positional: _input, chosen, topology, of_host
 author: flaskops contributors (@flaskops)
 options:
@@ -23,7 +23,7 @@ options:
     elements: dict
     required: true
   chosen:
-    description: The chosen app's C(flask_app_name), and variables that win over its own. Empty for no choice.
+    description: The chosen app's C(flask_app_name), and variables that replace its own. Empty for no choice.
     type: dict
     default: {}
   topology:
@@ -31,7 +31,7 @@ options:
     type: str
     default: ""
   of_host:
-    description: The host's C(flask_app_topology), for apps that have none of their own.
+    description: The host's C(flask_app_topology), for apps without one of their own.
     type: str
     default: ""
 """
@@ -56,17 +56,17 @@ _value:
 def chosen_apps(
     apps: list[dict[str, Any]], chosen: dict[str, Any] | None = None, topology: str = "", of_host: str = ""
 ) -> list[dict[str, Any]]:
-    """The apps of that name with the other variables laid over them, all if none is chosen; without those of another topology."""
+    """The apps with the chosen name, with the given variables; all apps if none is chosen; without those of another topology."""
     if topology:
         apps = [app for app in apps if app.get("flask_app_topology", of_host) in ("", topology)]
     if not chosen:
         return apps
-    # a host with one app may have its variables plainly, and then an empty dictionary stands for it
+    # if a host's variables describe a single app directly, an empty dictionary stands for that app
     return [{**app, **chosen} for app in apps if app.get("flask_app_name", chosen["flask_app_name"]) == chosen["flask_app_name"]]
 
 
 class FilterModule:
-    """What Ansible asks for."""
+    """Ansible's entry point."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """The filters of this file."""

@@ -1,6 +1,6 @@
 # Copyright: flaskops contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Filter for what all hosts of an app do together."""
+"""Find the hosts that a play has lost."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ name: hosts_lost
 short_description: Find the hosts that a play has lost
 version_added: 0.1.0
 description:
-  - Of a list of hosts, keeps those that are not in the play any more, because a task failed there or they cannot be reached, in their order.
+  - Keeps the hosts of a list that are no longer in the play, because a task failed there or they are unreachable, in the same order.
 positional: _input, left
 author: flaskops contributors (@flaskops)
 options:
@@ -28,7 +28,7 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Say which hosts failed
+- name: Show the hosts that failed
   ansible.builtin.debug:
     msg: "{{ ansible_play_hosts_all | flaskops.hosting.hosts_lost(ansible_play_hosts) }}"
 """
@@ -43,13 +43,13 @@ _value:
 
 
 def hosts_lost(hosts: Iterable[str], left: Iterable[str]) -> list[str]:
-    """Those of the hosts that are not among those that are left."""
+    """The hosts that are not left in the play."""
     remaining = set(left)
     return [host for host in hosts if host not in remaining]
 
 
 class FilterModule:
-    """What Ansible asks for."""
+    """Ansible's entry point."""
 
     def filters(self) -> dict[str, Callable[..., list[str]]]:
         """The filters of this file."""

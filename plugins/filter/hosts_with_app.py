@@ -12,7 +12,7 @@ name: hosts_with_app
 short_description: Find the hosts that have an app
 version_added: 0.1.0
 description:
-  - Of a list of hosts, keeps those whose variables give them the app, in their order. What is done once for all hosts of an app, such as
+  - Keeps the hosts of a list whose variables give them the app, in the same order. Work that is done once for all hosts of an app, such as
     a migration, is done on the first or on the last of them.
   - A host without C(flask_apps) has one app, which is this one unless its C(flask_app_name) says otherwise.
 positional: _input, hostvars, name
@@ -34,7 +34,7 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Tell where the shop is
+- name: Show the hosts of the app shop
   ansible.builtin.debug:
     msg: "{{ ansible_play_hosts_all | flaskops.hosting.hosts_with_app(hostvars, 'shop') }}"
 """
@@ -49,7 +49,7 @@ _value:
 
 
 def hosts_with_app(hosts: Iterable[str], hostvars: Mapping[str, Mapping[str, Any]], name: str) -> list[str]:
-    """Those of the hosts that are to have the app."""
+    """The hosts that must have the app."""
     return [host for host in hosts if _has(hostvars[host], name)]
 
 
@@ -60,7 +60,7 @@ def _has(variables: Mapping[str, Any], name: str) -> bool:
 
 
 class FilterModule:
-    """What Ansible asks for."""
+    """Ansible's entry point."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """The filters of this file."""

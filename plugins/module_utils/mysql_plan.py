@@ -1,6 +1,6 @@
 # Copyright: flaskops contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What must happen to a server so that it has one database as it is wanted: told first, then done."""
+"""What must change on a server so that one of its databases is as wanted: planned first, then done."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PORT = "3306"
 
 
 class PlanError(Exception):
-    """What is wanted cannot be, and nothing was touched; the message says what would be right."""
+    """The wanted state is impossible, and nothing was changed; the message says what would be right."""
 
 
 @dataclass(frozen=True)
@@ -31,18 +31,18 @@ class SchemaFile:
 
     @classmethod
     def from_payload(cls, given: dict[str, str]) -> SchemaFile:
-        """Read what the controller has packed."""
+        """Unpack a file that the controller sent."""
         return cls(given["name"], base64.b64decode(given["text"]))
 
     @property
     def digest(self) -> str:
-        """The hash that tells whether it is the file that was applied."""
+        """The hash that shows whether this is the file that was applied."""
         return hashlib.sha256(self.text).hexdigest()
 
 
 @dataclass
 class Record:
-    """What a host has noted of one database: that it is ours, its accounts, and their passwords in files of their own."""
+    """What a host has noted about one database: that it is ours, and its accounts. Their passwords are in separate files."""
 
     database: str
     state: str = ""  # present, or kept: a database that outlived its accounts; empty: not ours
@@ -51,7 +51,7 @@ class Record:
 
     @classmethod
     def read(cls, database: str) -> Record:
-        """The record of this database; an empty one where there is none."""
+        """The record of this database; an empty one if there is none."""
         path = RECORDS / f"{database}.json"
         return cls(**json.loads(path.read_text(encoding="utf-8"))) if path.exists() else cls(database)
 
@@ -62,7 +62,7 @@ class Record:
 
     @property
     def directory(self) -> Path:
-        """Where the accounts' environment files are."""
+        """The directory of the accounts' environment files."""
         return RECORDS / self.database
 
     def environment(self, account: str) -> Path:
@@ -70,7 +70,7 @@ class Record:
         return self.directory / f"{account}.env"
 
     def password(self, account: str) -> str | None:
-        """The account's password on this host; ``None`` where there is none."""
+        """The account's password on this host; ``None`` if there is none."""
         path = self.environment(account)
         return read_environment_file(path.read_bytes().decode()).get("DATABASE_PASSWORD") if path.exists() else None
 
@@ -82,7 +82,7 @@ class Record:
 
 @dataclass
 class Plan:
-    """Statements and files, and the same as people read it. What changes nothing has no line in it."""
+    """Statements and files, with a line for people about each change. What changes nothing has no line."""
 
     before: list[str] = field(default_factory=list)
     after: list[str] = field(default_factory=list)
@@ -120,7 +120,7 @@ def pending_files(files: list[SchemaFile], applied: dict[str, str]) -> list[Sche
 
 
 def secure(plan: Plan, state: State, flavor: str) -> None:
-    """Plan what no server may have. Raises ``PlanError`` where that would lose data."""
+    """Plan to remove what no server may have. Raises ``PlanError`` if that would lose data."""
     for account in [*state.anonymous, *state.remote_roots]:
         plan.change(f"account {account.label}", "", f"DROP USER {account.quoted};\n")
     if not state.root_by_socket:
@@ -186,7 +186,7 @@ def environment_of(database: str, account: str, password: str) -> str:
     return environment_file({
         "DATABASE_HOST": "127.0.0.1",
         "DATABASE_PORT": PORT,
-        # the way in that needs neither TLS nor the client's RSA
+        # a login over the socket needs neither TLS nor the client's RSA
         "DATABASE_SOCKET": SOCKET,
         "DATABASE_NAME": database,
         "DATABASE_USER": account,

@@ -32,12 +32,12 @@ QUOTED_SCRATCH = quote_name(SCRATCH)
 
 
 class ServerError(Exception):
-    """The server refused, or does not answer; the message is its own."""
+    """The server rejected a statement, or does not answer; the message is its own."""
 
 
 @dataclass
 class State:
-    """What a server has, as far as this collection cares."""
+    """What a server has, as far as this collection needs to know."""
 
     databases: dict[str, str] = field(default_factory=dict)  # their character sets
     fingerprints: dict[tuple[str, str], str] = field(default_factory=dict)  # of each account's plugin and password
@@ -62,7 +62,7 @@ class Server:
         return f"{self.flavor}.service"
 
     def answers(self) -> bool:
-        """Tell whether it is installed and runs. Raises ``ServerError`` where it does and does not let root in."""
+        """Return whether it is installed and runs. Raises ``ServerError`` if it runs and rejects root."""
         try:
             return bool(self.flavor) and self.query("SELECT 1") == [["1"]]
         except ServerError as error:
@@ -76,7 +76,7 @@ class Server:
         return [line.split("\t") for line in shown.decode("utf-8", "replace").splitlines()]
 
     def load(self, database: str, sql: bytes) -> None:
-        """Run a schema file as root. Raises ``ServerError`` with the line that the server refused."""
+        """Run a schema file as root. Raises ``ServerError`` with the line that the server rejected."""
         self._run([*self._client("--no-defaults", "--user=root"), database], sql)
 
     def read(self) -> State:
@@ -136,7 +136,7 @@ class Server:
     def rehearsal(self, database: str | None) -> Iterator[Rehearsal]:
         """A scratch copy of a database (an empty one for ``None``), with an account that can touch nothing else."""
         account = Account(TRIAL, privileges=frozenset({"ALL PRIVILEGES"}), password=new_password())
-        # to keep out of the binary log, and to make functions and triggers where there is one; neither reaches other databases
+        # to keep out of the binary log, and to make functions and triggers if there is one; neither affects other databases
         session = "SUPER, BINLOG ADMIN" if self.flavor == "mariadb" else "SUPER"
         self.clear_rehearsal()
         self.query(
@@ -153,7 +153,7 @@ class Server:
             self.clear_rehearsal()
 
     def clear_rehearsal(self) -> None:
-        """Drop what a rehearsal has made, also one that was killed."""
+        """Drop what a rehearsal has made, even if it was killed."""
         self.query(f"{NOT_TO_BINLOG}DROP DATABASE IF EXISTS {QUOTED_SCRATCH}; DROP USER IF EXISTS {Account(TRIAL).quoted};")
 
     def _client(self, *first: str) -> list[str]:
@@ -174,14 +174,14 @@ class Server:
 
 
 class Rehearsal:
-    """The scratch database, while there is one."""
+    """The scratch database, while it exists."""
 
     def __init__(self, server: Server, account: Account) -> None:
         self._server = server
         self._account = account
 
     def run(self, sql: bytes) -> None:
-        """Run a schema file on the copy. Raises ``ServerError``, and then nothing of the real database was touched."""
+        """Run a schema file on the copy. Raises ``ServerError``; the real database is never changed."""
         own = b"".join(map(without_definers, sql.splitlines(keepends=True)))
         with self._client() as (words, descriptor):
             self._server._run(words, own, descriptor)
@@ -203,7 +203,7 @@ class Rehearsal:
         self._stub_events(database)
 
     def _stub_events(self, database: str) -> None:
-        # as names that a file can alter or drop: a real copy of an event would run
+        # only the names, which a file can alter or drop, because a real copy of an event would run
         events = self._server.query(f"SELECT EVENT_NAME FROM information_schema.EVENTS WHERE EVENT_SCHEMA = {quote_text(database)}")
         self.run("".join(f"CREATE EVENT {quote_name(name)} ON SCHEDULE EVERY 1 YEAR DISABLE DO DO 0;\n" for (name,) in events).encode())
 
@@ -225,7 +225,7 @@ def new_password() -> str:
 
 
 def _pump(lines: Iterable[bytes], writer: subprocess.Popen[bytes]) -> None:
-    with contextlib.suppress(BrokenPipeError):  # it has ended early, and its exit code tells why
+    with contextlib.suppress(BrokenPipeError):  # it has ended early, and its exit code says why
         for line in lines:
             writer.stdin.write(line)  # type: ignore[union-attr]
 
@@ -247,7 +247,7 @@ _ACCOUNTS = "SELECT 'account', User, Host, SHA2(CONCAT(plugin, ':', authenticati
 MYSQL_STATE = f"{_ACCOUNTS};\nSELECT 'root', plugin = 'auth_socket' FROM mysql.user WHERE User = 'root' AND Host = 'localhost';\n"
 MARIADB_STATE = (
     f"{_ACCOUNTS} WHERE is_role = 'N';\n"
-    # auth_or lists the ways in; the one that Priv itself tells is among them
+    # auth_or lists all login methods, the one in Priv itself included
     "SELECT 'root', JSON_VALUE(Priv, '$.plugin') = 'unix_socket' AND COALESCE(JSON_LENGTH(Priv, '$.auth_or'), 1) = 1"
     " FROM mysql.global_priv WHERE User = 'root' AND Host = 'localhost';\n"
 )

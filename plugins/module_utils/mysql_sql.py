@@ -1,6 +1,6 @@
 # Copyright: flaskops contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What is written to a MySQL or MariaDB server, and read from it, as text: names, literals, grants."""
+"""Text that is sent to a MySQL or MariaDB server, or read from it: names, literals, grants."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PRIVILEGES = {
 DATABASE_NAME = r"[A-Za-z0-9_][A-Za-z0-9_-]{0,63}"
 ACCOUNT_NAME = r"[A-Za-z0-9_][A-Za-z0-9_-]{0,31}"
 HOST = r"localhost|[A-Za-z0-9%:](?:[A-Za-z0-9.:%_/-]{0,253}[A-Za-z0-9%:])?"
-PASSWORD_BYTES = 255  # caching_sha2_password takes no more
+PASSWORD_BYTES = 255  # the limit of caching_sha2_password
 
 
 def quote_name(name: str) -> str:
@@ -31,7 +31,7 @@ def quote_name(name: str) -> str:
 
 
 def quote_pattern(database: str) -> str:
-    """A database's name as GRANT takes it, where ``_`` and ``%`` would stand for other characters."""
+    """A database's name as GRANT takes it: there ``_`` and ``%`` would match other characters."""
     return quote_name(re.sub(r"([\\_%])", r"\\\1", database))
 
 
@@ -42,7 +42,7 @@ def quote_text(text: str) -> str:
 
 
 def option_file(**options: str) -> str:
-    """A client's option file, for what must not be among its arguments."""
+    """A client's option file, for options that must not be among its arguments."""
     escapes = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"})
     return "[client]\n" + "".join(f'{name}="{value.translate(escapes)}"\n' for name, value in options.items())
 
@@ -56,7 +56,7 @@ def without_definers(line: bytes) -> bytes:
 
 @dataclass(frozen=True)
 class Account:
-    """An account of a server. ``privileges`` are those on the one database it is for."""
+    """An account of a server. ``privileges`` are those on its one database."""
 
     name: str
     host: str = "localhost"
@@ -86,16 +86,16 @@ class Account:
         return self.host != "localhost"
 
     def grant(self, database: str) -> str:
-        """The statement that gives it its privileges; empty where it has none."""
+        """The statement that grants its privileges; empty if it has none."""
         if not self.privileges:
             return ""
         return f"GRANT {', '.join(sorted(self.privileges))} ON {quote_pattern(database)}.* TO {self.quoted};\n"
 
 
 def problems_of(database: str, accounts: list[dict[str, Any]]) -> Iterator[str]:
-    """What no server may be told, each as a sentence that shows what would be right."""
+    """What is wrong in the options: one sentence for each problem, which says what would be right."""
     if not re.fullmatch(DATABASE_NAME, database) or database in SYSTEM_DATABASES | {SCRATCH, "test"}:
-        yield f"database: got {database!r}, needs 1 to 64 letters, digits, _ and -, and no name of the server's own, such as webapp"
+        yield f"database: got {database!r}, needs 1 to 64 letters, digits, _ and -, and no name of the server itself. For example: webapp"
     names = [str(one.get("name")) for one in accounts]
     for name in sorted({name for name in names if names.count(name) > 1}):
         yield f"accounts: {name!r} is given {names.count(name)} times; give each account a name of its own"
@@ -106,9 +106,9 @@ def problems_of(database: str, accounts: list[dict[str, Any]]) -> Iterator[str]:
 def _problems_of_account(given: dict[str, Any]) -> Iterator[str]:
     name, host, password = str(given.get("name")), str(given.get("host") or "localhost"), given.get("password")
     if not re.fullmatch(ACCOUNT_NAME, name) or name in SYSTEM_ACCOUNTS:
-        yield f"accounts: got the name {name!r}, needs 1 to 32 letters, digits, _ and -, and no name of the server's own, such as reader"
+        yield f"accounts: got the name {name!r}, needs 1 to 32 letters, digits, _ and -, and no name of the server itself. For example: reader"
     if not re.fullmatch(HOST, host):
-        yield f"accounts: {name} has the host {host!r}, needs localhost, an address or a pattern of addresses, such as 10.0.0.%"
+        yield f"accounts: {name} has the host {host!r}, needs localhost, an address or a pattern of addresses. For example: 10.0.0.%"
     unknown = sorted(Account.from_option({**given, "name": name}).privileges - PRIVILEGES - {ALL})
     if unknown:
         yield f"accounts: {name} has the privileges {unknown}, needs ALL or some of {', '.join(sorted(PRIVILEGES))}"
@@ -117,7 +117,7 @@ def _problems_of_account(given: dict[str, Any]) -> Iterator[str]:
 
 
 def is_granted(grants: list[str], account: Account, database: str) -> bool:
-    """Tell whether these lines of SHOW GRANTS give the account its privileges on the database, and nothing else."""
+    """Return whether these lines of SHOW GRANTS give the account its privileges on the database, and nothing else."""
     wanted = {(privilege, f"{quote_pattern(database)}.*") for privilege in account.privileges}
     found = set()
     for line in grants:
@@ -129,7 +129,7 @@ def is_granted(grants: list[str], account: Account, database: str) -> bool:
 
 
 def revoke(grants: list[str], account: Account) -> str:
-    """The statements that take from an account all that these lines of SHOW GRANTS give it, roles included."""
+    """The statements that revoke everything that these lines of SHOW GRANTS give an account, roles included."""
     roles = [re.match(r"GRANT ([`'].+?) TO ", line) for line in grants]
     taken = [f"REVOKE {role[1]} FROM {account.quoted};\n" for role in roles if role]
     return "".join([f"REVOKE ALL PRIVILEGES, GRANT OPTION FROM {account.quoted};\n", *taken])

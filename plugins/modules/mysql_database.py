@@ -1,22 +1,22 @@
 #!/usr/bin/python
 # Copyright: flaskops contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""See to one database of a MySQL or MariaDB server, with its accounts and its schema."""
+"""Manage one database of a MySQL or MariaDB server, with its accounts and its schema."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: mysql_database
-short_description: See to one database of a MySQL or MariaDB server, with its accounts and its schema
+short_description: Manage one database of a MySQL or MariaDB server, with its accounts and its schema
 version_added: 0.1.0
 description:
-  - Sees to a database in utf8mb4, to accounts with exactly the privileges that are given, on that database and nowhere else, and
-    to schema files, each applied once. All of it takes one round trip.
+  - Manages a database in utf8mb4, accounts with exactly the given privileges on that database and nowhere else, and schema files,
+    each applied once. All of it takes one round trip.
   - It works as root over the server's unix socket, with the distribution's own client. The SQL goes to the client's standard
     input, so that no password is ever among a process's arguments.
-  - It leaves the server without anonymous accounts, without an empty database C(test), with root by the socket alone.
+  - It removes anonymous accounts and an empty database C(test) from the server, and lets root log in over the socket only.
   - Schema files that the database has not seen are first tried together on a scratch copy of it, by an account that can touch nothing else.
-    An error there is shown with the file and the server's message, and nothing was touched.
+    An error there is shown with the file and the server's message, and the database is not changed.
 author: flaskops contributors (@flaskops)
 options:
   database:
@@ -24,7 +24,7 @@ options:
     type: str
     required: true
   accounts:
-    description: The accounts that use the database. One that was in the list before, and is not any more, is dropped.
+    description: The accounts that use the database. An account that was in the list before, and no longer is, is dropped.
     type: list
     elements: dict
     default: []
@@ -34,32 +34,32 @@ options:
         type: str
         required: true
       privileges:
-        description: What it may do in the database, such as V(SELECT). V(ALL) stands for everything. It may do nothing else anywhere.
+        description: What it may do in the database, such as V(SELECT). V(ALL) stands for everything. It has no other privileges.
         type: list
         elements: str
         default: []
       host:
         description:
-          - Where it may come from. V(localhost), an address, or a pattern such as C(10.0.0.%).
+          - From where it may connect. V(localhost), an address, or a pattern such as C(10.0.0.%).
           - From anywhere but V(localhost) it must use TLS.
         type: str
         default: localhost
       password:
-        description: Its password. Without one, the host generates one and keeps it for itself.
+        description: Its password. If it is left out, the host generates one, and the password never leaves the host.
         type: str
   schema:
     description:
       - Files of SQL on the controller, in UTF-8, in the order in which they are applied. The database keeps their names and
         hashes in its table C(flaskops_schema).
-      - A file that was applied and has changed since is refused.
+      - A file that was applied and has changed since is rejected.
     type: list
     elements: path
     default: []
   state:
     description:
-      - V(present) makes the database, its accounts and its schema what is given here. The server is installed already.
-      - V(absent) drops the accounts and, where no other database needs the server, stops and disables it. The database itself stays,
-        unless O(remove_data) says otherwise.
+      - V(present) brings the database, its accounts and its schema to what is given here. The server must be installed.
+      - V(absent) drops the accounts and, if no other database needs the server, stops and disables it. The database itself stays,
+        unless O(remove_data=true).
     type: str
     choices: [present, absent]
     default: present
@@ -68,26 +68,26 @@ options:
     type: bool
     default: false
   payload:
-    description: Internal. What the controller moves here from O(accounts) and O(schema).
+    description: Internal. The controller moves O(accounts) and O(schema) here.
     type: str
 notes:
   - It needs root on the host, and MySQL or MariaDB with its client from the distribution.
-  - M(community.mysql.mysql_user) and its like make a password on the controller, take a round trip for each task, and write a
-    password anew in each run where the server keeps it by C(caching_sha2_password).
+  - M(community.mysql.mysql_user) and similar modules take the password from the controller, need a round trip for each task, and set the
+    password again in each run if the server keeps it by C(caching_sha2_password).
 seealso:
   - module: community.mysql.mysql_db
   - module: community.mysql.mysql_user
 attributes:
   check_mode:
     support: full
-    description: Foretells everything. Where no server answers, from what the host has noted, or for a server that has nothing.
+    description: Shows every change. If no server answers, it uses what the host has noted, or assumes an empty server.
   diff_mode:
     support: full
-    description: Shows each database, account, password and file that changes. Never a password itself.
+    description: Shows each database, account, password and file that changes, but never a password itself.
 """
 
 EXAMPLES = r"""
-- name: A database with an account that can only read it
+- name: Make a database with an account that can only read it
   flaskops.hosting.mysql_database:
     database: webapp
     accounts:
@@ -97,11 +97,11 @@ EXAMPLES = r"""
       - "{{ playbook_dir }}/schema/001-product.sql"
   register: database
 
-- name: The file that tells an app how to reach it
+- name: Show the file that tells an app how to reach it
   ansible.builtin.debug:
     msg: "{{ database.environment_files.reader }}"
 
-- name: Take the accounts away, and keep the data
+- name: Remove the accounts, and keep the data
   flaskops.hosting.mysql_database:
     database: webapp
     state: absent
@@ -109,7 +109,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 environment_files:
-  description: For each account, the file for root alone that has C(DATABASE_HOST), C(DATABASE_PORT), C(DATABASE_SOCKET), C(DATABASE_NAME),
+  description: For each account, the file, readable by root only, with C(DATABASE_HOST), C(DATABASE_PORT), C(DATABASE_SOCKET), C(DATABASE_NAME),
     C(DATABASE_USER) and C(DATABASE_PASSWORD), in the syntax of systemd's C(EnvironmentFile=).
   returned: when O(state=present)
   type: dict
@@ -126,7 +126,7 @@ kept:
   type: bool
   sample: true
 others:
-  description: The other databases on the host that this module sees to.
+  description: The other databases on the host that this module manages.
   returned: always
   type: list
   elements: str
@@ -185,12 +185,12 @@ ARGUMENTS: dict[str, Any] = {
 
 
 def present(options: dict[str, Any], server: Server, check_mode: bool) -> dict[str, Any]:
-    """See to the database and return the module's result. Raises ``PlanError`` and ``ServerError``."""
+    """Set up the database and return the module's result. Raises ``PlanError`` and ``ServerError``."""
     payload = json.loads(base64.b64decode(options["payload"]))
     accounts = [Account.from_option(one) for one in payload["accounts"]]
     files = [SchemaFile.from_payload(one) for one in payload["schema"]]
     record, others = Record.read(options["database"]), Record.others(options["database"])
-    refuse_shared(accounts, others)
+    reject_shared(accounts, others)
     plan = make_plan(record, accounts, files, server, check_mode)
     result = {
         "changed": plan.changes,
@@ -207,8 +207,8 @@ def present(options: dict[str, Any], server: Server, check_mode: bool) -> dict[s
     return result
 
 
-def refuse_shared(accounts: list[Account], others: list[Record]) -> None:
-    """Refuse an account that another database has: each must have exactly its own privileges. Raises ``PlanError``."""
+def reject_shared(accounts: list[Account], others: list[Record]) -> None:
+    """Reject an account that another database has: each must have exactly its own privileges. Raises ``PlanError``."""
     for other in others:
         for account in accounts:
             if other.accounts.get(account.name, {}).get("host") == account.host:
@@ -216,7 +216,7 @@ def refuse_shared(accounts: list[Account], others: list[Record]) -> None:
 
 
 def make_plan(record: Record, accounts: list[Account], files: list[SchemaFile], server: Server, check_mode: bool) -> Plan:
-    """What is to do. Raises ``PlanError``, and ``ServerError`` where no server answers, unless this is a dry run."""
+    """What there is to do. Raises ``PlanError``, and ``ServerError`` if no server answers and this is no dry run."""
     plan = Plan()
     if check_mode and not server.answers():
         wanted(plan, record, noted_state(record), accounts, {}, files, record.schema)
@@ -232,19 +232,19 @@ def make_plan(record: Record, accounts: list[Account], files: list[SchemaFile], 
 
 
 def noted_state(record: Record) -> State:
-    """What a server that is stopped has, as far as the host has noted it."""
+    """The state of a stopped server, as far as the host has noted it."""
     found = {(name, noted["host"]): noted["fingerprint"] for name, noted in record.accounts.items()}
     return State(databases={record.database: "utf8mb4"} if record.state else {}, fingerprints=found)
 
 
 def carry_out(plan: Plan, record: Record, accounts: list[Account], files: list[SchemaFile], server: Server) -> None:
-    """Do what was planned: try the schema, write the files, tell the server. Raises ``ServerError``."""
+    """Do what was planned: try the schema, write the files, run the statements. Raises ``ServerError``."""
     database = record.database
     if plan.pending:
         rehearse(plan, database, server)
     hosts = {one.name: one.host for one in accounts}
     leaving = [name for name in record.accounts if name not in hosts]
-    # the password first: a run that is killed after this finds it here, and sets it
+    # the password first: if this run is killed now, the next one finds the password here, and sets it
     record.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     for name, text in plan.environments.items():
         write_private(record.environment(name), text)
@@ -260,7 +260,7 @@ def carry_out(plan: Plan, record: Record, accounts: list[Account], files: list[S
             server.load(database, one.text)
         except ServerError as error:
             raise ServerError(
-                f"{one.name}: {error}. On a copy of the database it went well, so something changed in between; what comes "
+                f"{one.name}: {error}. On a copy of the database it succeeded, so something has changed in between; what comes "
                 "before that line is done, and cannot be undone"
             ) from error
         server.record(database, one.name, one.digest)
@@ -275,9 +275,8 @@ def rehearse(plan: Plan, database: str, server: Server) -> None:
             try:
                 copy.run(one.text)
             except ServerError as error:
-                told = str(error).replace(SCRATCH, database)
-                where = f"This was on a copy, with an account for nothing else; the database {database} was not touched"
-                raise ServerError(f"{one.name}: {told}\n{where}") from error
+                said = str(error).replace(SCRATCH, database)
+                raise ServerError(f"{one.name}: {said}\nThis was a test on a copy; the database {database} was not touched") from error
 
 
 def absent(options: dict[str, Any], server: Server, check_mode: bool) -> dict[str, Any]:
@@ -309,7 +308,7 @@ def foreign_databases(server: Server, record: Record, others: list[Record]) -> s
 
 
 def take_away(plan: Plan, record: Record, server: Server, *, drops: bool, stops: bool) -> None:
-    """Tell the server, which may have to be started for that, and remove the files. Raises ``ServerError``."""
+    """Run the statements, for which the server may have to be started, and remove the files. Raises ``ServerError``."""
     if server.flavor:
         systemctl("start", server.unit)
         server.clear_rehearsal()
@@ -329,7 +328,7 @@ def take_away(plan: Plan, record: Record, server: Server, *, drops: bool, stops:
 
 
 def systemctl(verb: str, unit: str) -> None:
-    """Start, stop or disable the server. Raises ``ServerError`` where systemd refuses."""
+    """Start, stop or disable the server. Raises ``ServerError`` if systemd cannot."""
     if verb == "disable" and unit_properties(unit, "UnitFileState").get("UnitFileState") != "enabled":
         return
     done = run("systemctl", "--quiet", verb, unit)
@@ -339,7 +338,7 @@ def systemctl(verb: str, unit: str) -> None:
 
 @contextlib.contextmanager
 def lock() -> Iterator[None]:
-    """Keep another run on this host waiting: there is one scratch database."""
+    """Make another run on this host wait, because there is only one scratch database."""
     LOCKS.mkdir(mode=0o700, parents=True, exist_ok=True)
     with open(LOCKS / ".databases", "w", encoding="utf-8") as handle:  # no app has such a name
         fcntl.flock(handle, fcntl.LOCK_EX)

@@ -1,4 +1,4 @@
-"""inventories/aws against an EC2 API: which instances it has, in which groups, and how they are reached."""
+"""inventories/aws against an EC2 API: its instances, their groups and their connections."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ansible_collections.flaskops.hosting.tests.targets.harness import ROOT, TOP
 
 
 def test_groups_are_topologies(ec2: Ec2) -> None:
-    """Running instances of the project are in, however they were made, each in the group of its topology; no other instance is."""
+    """It has the project's running instances, no matter how they were made, each in the group of its topology, and no other instance."""
     ours = {"flaskops_project": "flaskops"}
     named = [ec2.launch(Name="web", **ours, flaskops_topology=topology) for topology in TOPOLOGIES]
     second = ec2.launch(Name="web", **ours, flaskops_topology="nginx_gunicorn")
@@ -38,7 +38,7 @@ def test_groups_are_topologies(ec2: Ec2) -> None:
 
 
 def test_from_provision_to_removal(ec2: Ec2) -> None:
-    """What the playbook made is in, by its names and in its groups; once that is removed, the inventory is empty and no error."""
+    """It has the playbook's instances with their names and groups. When they are removed, the inventory is empty, without an error."""
     ec2.provisioned("-e", json.dumps({"provision_topologies": {"nginx_gunicorn": {"count": 2}, "dev_server": {}}}))
     made: dict[str, list[str]] = {"nginx_gunicorn": [], "dev_server": []}
     for instance in ec2.instances():
@@ -55,7 +55,7 @@ def test_from_provision_to_removal(ec2: Ec2) -> None:
 
 
 def test_how_hosts_are_reached(ec2: Ec2) -> None:
-    """By the public address where there is one, else by the private one, with a host key that is kept by instance."""
+    """The address is the public one if there is one, else the private one; the host key is stored per instance."""
     [vpc] = ec2.client.describe_vpcs()["Vpcs"]
     private = ec2.client.create_subnet(VpcId=vpc["VpcId"], CidrBlock="172.31.200.0/24")["Subnet"]["SubnetId"]
     tags = [{"Key": key, "Value": value} for key, value in {"flaskops_project": "flaskops", "flaskops_topology": "nginx_gunicorn"}.items()]
@@ -70,7 +70,7 @@ def test_how_hosts_are_reached(ec2: Ec2) -> None:
 
 
 def test_no_secret_is_in_it() -> None:
-    """What looks like a key to AWS, or like a secret of an app, is a lookup or a comment."""
+    """Anything that looks like an AWS key or an app's secret is a lookup or a comment."""
     for path in (path for path in INVENTORY.rglob("*") if path.is_file()):
         for line in path.read_text().splitlines():
             code = line.partition("#")[0].lower()

@@ -1,4 +1,4 @@
-"""playbooks/provision_ec2.yml against an EC2 API: what it makes, foretells, refuses and removes."""
+"""playbooks/provision_ec2.yml against an EC2 API: what it makes, shows in a dry run, rejects and removes."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import yaml
 from ansible_collections.flaskops.hosting.tests.aws.conftest import INVENTORY, OFFICE, Ec2, new_key
 from ansible_collections.flaskops.hosting.tests.targets.harness import ROOT, missing
 
-KEY_PAIR, GROUPS, INSTANCES = "Make the key pair", "Make a security group for each topology", "Make the instances, and wait till they let SSH in"
-REMOVED = ["Remove the instances, and wait till they are gone", "Remove the security groups", "Remove the key pairs"]
+KEY_PAIR, GROUPS, INSTANCES = "Make the key pair", "Make a security group for each topology", "Make the instances, and wait until SSH answers"
+REMOVED = ["Remove the instances, and wait until they are gone", "Remove the security groups", "Remove the key pairs"]
 
 
 def topologies(**given: object) -> tuple[str, str]:
@@ -30,12 +30,12 @@ def rules(group: dict[str, Any]) -> set[tuple[int, int, str]]:
 
 
 def test_one_host_as_the_inventory_has_it(ec2: Ec2) -> None:
-    """A dry run tells what the run then makes; a second run makes nothing."""
-    foretold = ec2.provisioned("--check")
+    """A dry run shows what the real run then makes; a second run makes nothing."""
+    dry = ec2.provisioned("--check")
     assert ec2.made() == []
 
     made = ec2.provisioned()
-    assert foretold.changed == made.changed == [KEY_PAIR, GROUPS, INSTANCES]
+    assert dry.changed == made.changed == [KEY_PAIR, GROUPS, INSTANCES]
     [instance] = ec2.instances()
     assert instance["ImageId"] == "ami-00000000000000002", "Canonical's newest for x86"
     assert (instance["InstanceType"], instance["MetadataOptions"]["HttpTokens"]) == ("t3.micro", "required")
@@ -53,15 +53,15 @@ def test_one_host_as_the_inventory_has_it(ec2: Ec2) -> None:
     groups = ec2.groups()
     assert [group["GroupName"] for group in instance["SecurityGroups"]] == list(groups) == ["flaskops-nginx_gunicorn"]
     assert rules(groups["flaskops-nginx_gunicorn"]) == {(22, 22, OFFICE), (80, 80, "0.0.0.0/0"), (80, 80, "::/0")}
-    told = f"flaskops-nginx_gunicorn-{instance['InstanceId']}: {instance['PublicIpAddress']}, t3.micro, running"
-    assert missing(made.shown_by("Tell which instances there are, and what comes next"), [told, "ansible-playbook site.yml -i inventories/aws"]) == []
+    shown = f"flaskops-nginx_gunicorn-{instance['InstanceId']}: {instance['PublicIpAddress']}, t3.micro, running"
+    assert missing(made.shown_by("Show the instances and the next step"), [shown, "ansible-playbook flaskops.hosting.site -i inventories/aws"]) == []
 
     assert ec2.provisioned().recap["changed"] == 0
     assert ec2.provisioned("--check").recap["changed"] == 0
 
 
 def test_several_topologies_and_changes(ec2: Ec2) -> None:
-    """Each topology has its instances and ports; a changed entry changes what is there, and no more of it."""
+    """Each topology has its instances and ports; a changed entry changes only what it names."""
     ec2.provisioned(
         *topologies(nginx_gunicorn={"count": 2, "ports": [80, 81], "volume_size": 20}, dev_server={"instance_type": "t3.nano", "ports": []}),
     )
@@ -74,8 +74,8 @@ def test_several_topologies_and_changes(ec2: Ec2) -> None:
 
     larger = {"count": 3, "ports": [443], "instance_type": "t3.small"}
     changed = [*topologies(nginx_gunicorn=larger), "-e", '{"provision_ssh_cidrs": ["198.51.100.0/24", "2001:db8::/48"]}']
-    foretold = ec2.provisioned(*changed, "--check")
-    assert foretold.changed == ec2.provisioned(*changed).changed == [GROUPS, INSTANCES]
+    dry = ec2.provisioned(*changed, "--check")
+    assert dry.changed == ec2.provisioned(*changed).changed == [GROUPS, INSTANCES]
     after = {instance["InstanceId"]: instance["InstanceType"] for instance in ec2.instances()}
     assert before.keys() < after.keys() and sorted(after.values()) == ["t3.nano", "t3.small", "t3.small", "t3.small"]
     ssh = {(22, 22, "198.51.100.0/24"), (22, 22, "2001:db8::/48")}
@@ -83,7 +83,7 @@ def test_several_topologies_and_changes(ec2: Ec2) -> None:
 
 
 def test_another_key_never_overwrites_one(ec2: Ec2) -> None:
-    """A changed public key is a key pair of its own; instances keep theirs."""
+    """A changed public key makes a new key pair; existing instances keep theirs."""
     ec2.provisioned()
     [before] = ec2.keys()
     new_key(ec2.public_key.with_suffix(""))
@@ -95,7 +95,7 @@ def test_another_key_never_overwrites_one(ec2: Ec2) -> None:
 
 
 def test_absent_removes_what_was_made_and_nothing_else(ec2: Ec2) -> None:
-    """Other projects' things stay, and what somebody gave the project's tag by hand."""
+    """It keeps what other projects have, and what somebody tagged with the project by hand."""
     by_hand = ec2.launch(Name="hand", flaskops_project="flaskops", flaskops_topology="nginx_gunicorn")
     ec2.client.create_key_pair(KeyName="flaskops")
     ec2.client.create_security_group(GroupName="flaskops", Description="somebody's")
@@ -104,34 +104,34 @@ def test_absent_removes_what_was_made_and_nothing_else(ec2: Ec2) -> None:
     ec2.provisioned()
     everything = ec2.made()
 
-    foretold = ec2.provisioned("-e", "provision_state=absent", "--check")
+    dry = ec2.provisioned("-e", "provision_state=absent", "--check")
     assert ec2.made() == everything
     removed = ec2.provision("-e", "provision_state=absent", ssh_cidrs="")  # needs no more than the project
     assert removed.returncode == 0, removed.output
-    assert foretold.changed == removed.changed == REMOVED
+    assert dry.changed == removed.changed == REMOVED
     assert by_hand in others and sorted(ec2.made()) == sorted(others)
     assert ec2.provisioned("-e", "provision_state=absent").recap["changed"] == 0
 
 
-def test_bad_input_is_refused_before_anything_is_made(ec2: Ec2) -> None:
-    """Each fault is told: the variable, what was given, and what would be right."""
+def test_bad_input_is_rejected_before_anything_is_made(ec2: Ec2) -> None:
+    """Each message has the variable, what was given, and what would be right."""
     bad = ["-e", "provision_state=gone", "-e", "provision_project=My_Shop", "-e", "provision_keyname=x", "-e", "provision_topologies=nginx"]
     refused = {
         tuple(bad): [
-            "provision_keyname: no such variable. Those of this playbook are: provision_image_name, ",
+            "provision_keyname: unknown variable. The variables of this playbook are: provision_image_name, ",
             "provision_state: got gone, needs present or absent",
             "provision_project: got My_Shop, needs at most 40 small letters",
             "provision_topologies: got nginx, needs topologies with their settings. For example: {nginx_gunicorn: {count: 1}}",
         ],
         topologies(nginx={}, nginx_uwsgi=None): [
-            "provision_topologies: got nginx, and the topologies are: nginx_gunicorn, nginx_uwsgi, ",
+            "provision_topologies: got nginx, needs some of: nginx_gunicorn, nginx_uwsgi, ",
             "provision_topologies: nginx_uwsgi needs settings. For example: {nginx_uwsgi: {count: 1}}",
         ],
-        topologies(nginx_uwsgi={"size": 1}): ["provision_topologies: got size, and the settings are: count, instance_type, volume_size, ports"],
+        topologies(nginx_uwsgi={"size": 1}): ["provision_topologies: got size, needs some of: count, instance_type, volume_size, ports"],
         topologies(nginx_uwsgi={"ports": [80, 22]}): ["and ports from 1 to 65535 without SSH, 22"],
         topologies(nginx_uwsgi={"count": 0}): ['provision_topologies: got nginx_uwsgi: {"count": 0}, needs a count of 1 or more'],
         ("-e", "provision_public_key_file=/nowhere/id.pub", "-e", '{"provision_ssh_cidrs": ["203.0.113.7", "0.0.0.0/0", "::/0", "192.0.2.0/24"]}'): [
-            "provision_ssh_cidrs: got 203.0.113.7, 0.0.0.0/0, ::/0, needs the networks that SSH is let in from, and not everywhere",
+            "provision_ssh_cidrs: got 203.0.113.7, 0.0.0.0/0, ::/0, needs the networks from which SSH is allowed, and not everywhere",
             "provision_public_key_file: got /nowhere/id.pub, needs a file with an ed25519 or RSA public key. To make one: ssh-keygen -t ed25519",
         ],
         ("-e", "provision_image_name=ubuntu-plucky-*"): ["provision_image_name: got ubuntu-plucky-*, and Canonical has no image of such a name"],
@@ -144,8 +144,8 @@ def test_bad_input_is_refused_before_anything_is_made(ec2: Ec2) -> None:
     assert ec2.made() == []
 
 
-def test_what_it_did_not_make_is_not_taken_over(ec2: Ec2) -> None:
-    """A security group of the same name, and a region without a network for instances, are refused."""
+def test_it_does_not_take_over_what_it_did_not_make(ec2: Ec2) -> None:
+    """It rejects a security group of the same name that it did not make, and a region without a network for instances."""
     ec2.client.create_security_group(GroupName="flaskops-nginx_gunicorn", Description="somebody's")
     [vpc] = ec2.client.describe_vpcs()["Vpcs"]
     refused = ec2.provision()
@@ -158,16 +158,16 @@ def test_what_it_did_not_make_is_not_taken_over(ec2: Ec2) -> None:
     ec2.client.delete_vpc(VpcId=vpc["VpcId"])
     refused = ec2.provision()
     assert refused.returncode != 0
-    assert "AWS_REGION: eu-central-1 has no default VPC, which instances go to. To make one: aws ec2 create-default-vpc" in refused.output
+    assert "AWS_REGION: eu-central-1 has no default VPC for the instances. To make one: aws ec2 create-default-vpc" in refused.output
     assert ec2.made() == []
 
 
 def test_the_region_is_needed(ec2: Ec2) -> None:
-    """Without a region, no playbook ends well: not the inventory's readers, and not this one without that inventory."""
+    """Without a region every playbook fails: those that read the inventory, and this one without that inventory."""
     inventory = ec2.run("ansible-inventory", "-i", INVENTORY, "--graph", AWS_REGION="")
     assert inventory.returncode != 0 and "AWS_REGION: not set, needs a region. For example: eu-central-1" in " ".join(inventory.output.split())
     alone = ec2.run("ansible-playbook", "playbooks/provision_ec2.yml", "-e", f"provision_ssh_cidrs={OFFICE}", AWS_REGION="")
-    assert alone.returncode != 0 and "AWS_REGION: the environment has none, needs a region" in alone.output
+    assert alone.returncode != 0 and "AWS_REGION: not set, needs a region. For example: export" in alone.output
 
 
 def test_the_defaults_are_what_the_inventory_says() -> None:

@@ -1,6 +1,6 @@
-"""From an account that has nothing to served apps, as a user goes: provision, `site.yml -i inventories/aws`, deploy.
+"""From an account that has nothing to served apps, as a user does it: provision, `site.yml -i inventories/aws`, deploy.
 
-Each instance is a container of the local fleet, at the private address that the EC2 API gave it: the inventory is the committed one, whole.
+Each instance is a container of the local fleet, at the private address that the EC2 API gave it: the inventory is exactly the committed one.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from ansible_collections.flaskops.hosting.tests.aws.conftest import Ec2, new_acc
 from ansible_collections.flaskops.hosting.tests.infra.facts import ASK, FACTS, open_ports
 from ansible_collections.flaskops.hosting.tests.targets.harness import ROOT, TOPOLOGIES, Answer, Play, Target, missing
 
-# Whose first addresses are AWS's own: instances have those from 198.18.2.244 on.
+# AWS reserves the first addresses, so instances get those from 198.18.2.244 on.
 SUBNET = "198.18.2.240/28"
-# Ubuntu's MySQL is in no package of Debian, which the target that is like Ubuntu is made of.
+# The ubuntu-like target is made of Debian's packages, which do not include MySQL.
 VARIANTS = {"apache_uwsgi_mysql": "debian13"}
 URLS = {
     "nginx_gunicorn": ("blueoctopus", "http://{}/"),
@@ -44,7 +44,7 @@ class Site:
     known_hosts: Path
 
     def play(self, playbook: str, *arguments: str) -> Play:
-        """Run a playbook on the inventory with the user's key, away from the developer's own known hosts and connections."""
+        """Run a playbook on the inventory with the user's key, without the developer's own known hosts and connections."""
         environment = {
             "ANSIBLE_SSH_EXTRA_ARGS": f"-o UserKnownHostsFile={self.known_hosts}",
             "ANSIBLE_SSH_CONTROL_PATH_DIR": str(self.instances[TOPOLOGIES[0]].control),
@@ -61,7 +61,7 @@ class Site:
 
 @pytest.fixture(scope="module")
 def site(server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """Instances that the playbook made, each a container that lets in the key of its key pair."""
+    """Instances that the playbook made. Each is a container that accepts the key of its key pair."""
     ec2 = new_account(server, tmp_path_factory.mktemp("user"))
     [vpc] = ec2.client.describe_vpcs()["Vpcs"]
     for subnet in ec2.client.describe_subnets()["Subnets"]:
@@ -95,14 +95,14 @@ def converged(site: Site) -> Play:
 
 
 def changes(play: Play) -> dict[str, int]:
-    """How many tasks changed something, for each host of the recap; no host was lost, and none failed."""
+    """The number of changed tasks for each host of the recap, after a check that no host was unreachable or failed."""
     lines = re.findall(r"^(\S+) +: ok=\d+ +changed=(\d+) +unreachable=(\d+) +failed=(\d+)", play.output, re.MULTILINE)
     assert {(unreachable, failed) for _name, _changed, unreachable, failed in lines} == {("0", "0")}
     return {name: int(changed) for name, changed, _unreachable, _failed in lines}
 
 
 def ask(site: Site, topology: str, port: int, path: str, method: str = "GET") -> Answer:
-    """Ask from outside of the host; at a port that only the host reaches, on the host."""
+    """Send a request from outside of the host, or on the host, if only the host reaches the port."""
     if port in open_ports(topology):
         return site.instances[topology].get(path, port, method=method)
     status, headers, body = json.loads(site.instances[topology].run(f"python3 - {port} {method} {path}", stdin=ASK))
@@ -110,18 +110,18 @@ def ask(site: Site, topology: str, port: int, path: str, method: str = "GET") ->
 
 
 def test_every_instance_gets_its_app(site: Site, converged: Play) -> None:
-    """The run ends by telling where each app answers, and which release."""
+    """The run ends with the URL and the release of each app."""
     assert changes(converged).keys() == set(site.names.values())
-    told = []
+    expected = []
     for topology, release in site.live().items():
         app, url = URLS[topology]
-        told.append(f"{app} answers at {url.format(site.instances[topology].address)} (release {release})")
-    assert missing(" ".join(converged.output.split()), told) == []  # long lines are folded
+        expected.append(f"{app} answers at {url.format(site.instances[topology].address)} (release {release})")
+    assert missing(" ".join(converged.output.split()), expected) == []  # long lines are folded
 
 
 @pytest.mark.parametrize("topology", TOPOLOGIES)
 def test_apps_answer(site: Site, converged: Play, topology: str) -> None:
-    """As docs/facts.yml says, but for what the local fleet has alone: a second app on a host, and a second mount."""
+    """As docs/facts.yml says, except what only the local fleet has: a second app on a host, and a second mount."""
     port = 5000 if topology == "dev_server" else 80
     answers = [line for line in FACTS[topology]["answers"] if line["port"] == port and not line["path"].startswith("/your/path")]
     assert answers
@@ -133,13 +133,13 @@ def test_apps_answer(site: Site, converged: Play, topology: str) -> None:
 
 
 def test_the_development_server_is_for_its_host_alone(site: Site, converged: Play) -> None:
-    """It answers there, and nobody outside."""
+    """It answers on the host, and not to other machines."""
     with pytest.raises(OSError):
         socket.create_connection((site.instances["dev_server"].address, 5000), timeout=1).close()
 
 
 def test_host_keys_are_kept_by_instance(site: Site, converged: Play) -> None:
-    """The first visit took each, under the instance's id and no address."""
+    """The first login stored each host key under the instance's id, and none under an address."""
     ids = [instance["InstanceId"] for instance in site.ec2.instances()]
     for name, expected in [*((one, True) for one in ids), *((one.address, False) for one in site.instances.values())]:
         found = subprocess.run(["ssh-keygen", "-F", name, "-f", site.known_hosts], capture_output=True, check=False)
@@ -154,7 +154,7 @@ def test_second_run_changes_nothing(site: Site, converged: Play) -> None:
 
 
 def test_deploy_ships_one_app_to_all_its_hosts(site: Site, converged: Play, tmp_path: Path) -> None:
-    """By its name, from another source than the group's; the other apps keep their releases."""
+    """It deploys one app by its name, from another source than the group's; the other apps keep their releases."""
     changed = Path(shutil.copytree(ROOT / "playbooks/apps/blueoctopus", tmp_path / "blueoctopus"))
     main = changed / "main.py"
     main.write_text(main.read_text().replace("Hello from python", "Hello from a release"))

@@ -14,14 +14,14 @@ from ansible_collections.flaskops.hosting.tests.targets.harness import ROOT, New
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """Keep the tests of one controller in one worker, and those of documents too: there is one host at the address that they show."""
+    """Keep the tests of one controller in one worker, and those of documents too, because only one host can have the documents' address."""
     kind = item.callspec.params.get("kind") if hasattr(item, "callspec") else None
     item.add_marker(pytest.mark.xdist_group(f"installed-{kind}" if kind else "documents"))
 
 
 @pytest.fixture(scope="session")
 def tarball(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What `make build` makes."""
+    """The tarball that `make build` makes."""
     out = tmp_path_factory.mktemp("tarball")
     command: list[str | Path] = [ROOT / ".venv/bin/ansible-galaxy", "collection", "build", "--output-path", out, ROOT]
     subprocess.run(command, check=True, capture_output=True)
@@ -37,7 +37,7 @@ def controller(new_target: NewTarget, request: pytest.FixtureRequest) -> Control
 
 @pytest.fixture(scope="module")
 def host(new_target: NewTarget, controller: Controller, request: pytest.FixtureRequest) -> Iterator[Target]:
-    """A fresh host at the address that documents show, which the controller's user can log in to; its own is the module's HOST."""
+    """A fresh host at the documents' address, to which the controller's user can log in; its own address is the module's HOST."""
     target = new_target(request.module.HOST, "debian13")
     with at_the_documents_address(target, controller.target):
         controller.prepare(f"ubuntu@{DOCUMENTED}")

@@ -1,4 +1,4 @@
-"""A machine that somebody runs Ansible on: the collection is installed there from its tarball, and no checkout is near."""
+"""A machine on which a user runs Ansible: the collection is installed there from its tarball, without a checkout."""
 
 from __future__ import annotations
 
@@ -30,31 +30,31 @@ class Controller:
 
     @property
     def log(self) -> Path:
-        """What the user has typed and seen."""
+        """The log of the user's commands and their output."""
         path = ROOT / f".cache/logs/{self.target.name}.log"
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
 
     def prepare(self, *hosts: str) -> None:
-        """Give the user an SSH key that the hosts at these addresses know, and have it visit them once."""
+        """Give the user an SSH key that the hosts at these addresses accept, and log in to each once."""
         self.write(".ssh/id_ed25519", (ROOT / ".cache/ssh/id_ed25519").read_bytes(), 0o600)
         self.write(".ssh/id_ed25519.pub", (ROOT / ".cache/ssh/id_ed25519.pub").read_bytes())
         for host in hosts:
             self.succeed(f"ssh -o StrictHostKeyChecking=accept-new {host} true")
 
     def install(self, tarball: Path) -> Play:
-        """Install the collection where there is none yet."""
+        """Install the collection if it is missing."""
         self.write(tarball.name, tarball.read_bytes())
         assert not self.target.succeeds(f"test -e {HOME}/.ansible/collections")
-        # offline: what it depends on came with the package `ansible`
+        # offline, because its dependencies came with the package `ansible`
         return self.succeed(f"ansible-galaxy collection install --offline {tarball.name}")
 
     def write(self, path: Path | str, content: bytes, mode: int = 0o644) -> None:
-        """Write a file of the user's; a relative path is one below its home."""
+        """Write a file of the user; a relative path is below the user's home."""
         self.unpack(HOME, {str(path): (content, mode)})
 
     def unpack(self, directory: Path, files: dict[str, tuple[bytes, int]]) -> None:
-        """Write many files of the user's below a directory, each with its mode."""
+        """Write several files of the user below a directory, each with its mode."""
         packed = io.BytesIO()
         with tarfile.open(fileobj=packed, mode="w") as archive:
             for name, (content, mode) in files.items():
@@ -64,23 +64,23 @@ class Controller:
         self._execute("tar", "--extract", f"--directory={directory}", stdin=packed.getvalue())
 
     def type(self, command: str) -> Play:
-        """Run a command line in the user's home; it may not warn that what this collection does is deprecated."""
+        """Run a command line in the user's home; fails if it warns that something in this collection is deprecated."""
         done = self._execute("bash", "-c", command)
         output = done.stdout.decode(errors="replace")
         with self.log.open("a") as log:
             log.write(f"$ {command}\n{output}\n")
-        # amazon.aws warns of names of its own that nobody uses here
+        # amazon.aws warns about names of its own that are not used here
         assert all(text.startswith("amazon.aws.") for text in re.findall(r"\[DEPRECATION WARNING\]: *(.*)", output)), output
         return Play(done.returncode, output)
 
     def succeed(self, command: str) -> Play:
-        """Run a command line and insist that it ends well."""
+        """Run a command line and check that it succeeds."""
         play = self.type(command)
         assert play.returncode == 0, f"{command}\n{play.output}"
         return play
 
     def follow(self, blocks: list[Block]) -> list[Play]:
-        """Do what a document says, as it stands: write its files, type its commands, all of which shall end well."""
+        """Follow a document exactly: write its files and type its commands, which must all succeed."""
         done = []
         for block in blocks:
             if block.file:

@@ -1,4 +1,4 @@
-"""The world that documents speak of: a host at 192.0.2.10, and a private git repository at git.example.com."""
+"""The machines in the documents' examples: a host at 192.0.2.10, and a private git repository at git.example.com."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from pathlib import Path
 from ansible_collections.flaskops.hosting.tests.controllers.controller import HOME, Controller
 from ansible_collections.flaskops.hosting.tests.targets.harness import ROOT, Target
 
-# RFC 5737 sets this range aside for documents, so nobody's network is in the way.
+# RFC 5737 reserves this range for documents, so it conflicts with nobody's network.
 NETWORK, SUBNET, DOCUMENTED = "flaskops-documents", "192.0.2.0/24", "192.0.2.10"
 
 
 @contextlib.contextmanager
 def at_the_documents_address(host: Target, controller: Target) -> Iterator[None]:
-    """Have the controller reach the host at 192.0.2.10."""
-    docker("network", "rm", NETWORK, check=False)  # of a run that was killed
+    """Make the host reachable for the controller at 192.0.2.10."""
+    docker("network", "rm", NETWORK, check=False)  # left by a killed run
     docker("network", "create", f"--subnet={SUBNET}", NETWORK)
     try:
         docker("network", "connect", f"--ip={DOCUMENTED}", NETWORK, f"flaskops-{host.name}")
@@ -30,7 +30,7 @@ def at_the_documents_address(host: Target, controller: Target) -> Iterator[None]
 
 
 def serve_git(controller: Controller, repository: str, files: dict[str, str], branch: str) -> None:
-    """Serve a repository with these files at git@git.example.com, to who has the controller's user's key; the first directory is not part of it."""
+    """Serve a repository with these files at git@git.example.com to the controller's user; the first directory is not part of the paths."""
     machine = controller.target
     machine.run("useradd --create-home --shell /usr/bin/git-shell git && echo 127.0.0.1 git.example.com >>/etc/hosts")
     machine.run(f"install -d -o git /home/git/.ssh && ssh-keygen -y -f {HOME}/.ssh/id_ed25519 >/home/git/.ssh/authorized_keys")

@@ -1,4 +1,4 @@
-"""docs/getting-started.md, followed by somebody who reads nothing else: all it shows is written and typed as it stands."""
+"""A user follows docs/getting-started.md and nothing else: every file is written and every command typed exactly as shown."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ INSTALL = "ansible-galaxy collection install flaskops.hosting"
 
 @pytest.fixture(scope="module")
 def reader(controller: Controller, host: Target, tarball: Path) -> Controller:
-    """Somebody who has done the first section. The tarball stands for Galaxy, the machine's Ansible for the one that pip gets."""
+    """A user who has finished the first section. The tarball replaces Galaxy, the machine's Ansible the one from pip."""
     commands = [command for block in PAGE["Install"] for command in block.commands]
     assert commands.pop() == INSTALL and all("ansible" in command for command in commands)
     controller.install(tarball)
@@ -28,7 +28,7 @@ def reader(controller: Controller, host: Target, tarball: Path) -> Controller:
 
 
 def test_host_it(reader: Controller) -> None:
-    """The dry run touches nothing, the run ends with the address and the release, the app answers."""
+    """The dry run changes nothing, the real run ends with the address and the release, and the app answers."""
     dry, real, answer = reader.follow(PAGE["Host it"])
     assert "shop would answer at http://192.0.2.10/" in dry.output and "failed=0" in dry.output
     assert re.search(r"host  app   answers at          live release\n *- web1  shop  http://192.0.2.10/  [0-9a-f]{12}-[0-9a-f]{8}\n", real.output)
@@ -37,7 +37,7 @@ def test_host_it(reader: Controller) -> None:
 
 
 def test_release_it_again_and_break_it(reader: Controller, host: Target) -> None:
-    """A good release serves, a bad one does not, and says why."""
+    """A good release goes live. A bad one does not, and the message says why."""
     _edit, deploy, changed, _break, broken, still, _mend = reader.follow(PAGE["Release it again"])
     assert "shop answers at" in deploy.output and "Hello, ペン!" in changed.output
     assert not missing(broken.output, ["No module named 'nowhere'", "keeps serving"])
@@ -45,14 +45,14 @@ def test_release_it_again_and_break_it(reader: Controller, host: Target) -> None
 
 
 def test_go_back(reader: Controller, host: Target) -> None:
-    """The release before serves again, and the status names all three."""
+    """The release before is live again, and the status lists all three."""
     back, status = reader.follow(PAGE["Go back"])
     assert "shop answers at" in back.output and host.get("/").text == "Hello, world!"
     assert not missing(status.output, ["health 200 OK", "failed: importing main raised ModuleNotFoundError", "live 20"])
 
 
 def test_give_it_a_secret(reader: Controller, host: Target) -> None:
-    """The app has it, and neither the files nor what was said show it."""
+    """The app gets the secret, and neither the files nor the output show it."""
     *_rest, deploy, answer = reader.follow(PAGE["Give it a secret"])
     assert "Hello, with a key of 32 characters!" in answer.output
     secret = host.run("grep ^SHOP_API_KEY /srv/shop/current/environment").split('"')[1]
@@ -61,7 +61,7 @@ def test_give_it_a_secret(reader: Controller, host: Target) -> None:
 
 
 def test_a_second_app_from_git_with_a_database(reader: Controller, host: Target) -> None:
-    """Only the reader's key opens the repository; the database keeps what visitors wrote; the first app keeps serving."""
+    """Only the user's key opens the repository, the database keeps the visitors' entries, and the first app keeps serving."""
     blocks = PAGE["A second app, from git, with a database"]
     serve_git(reader, "me/guestbook.git", {block.file: block.text for block in blocks if block.file.startswith("guestbook/")}, "main")
     *_files, site, _signed, entries = reader.follow([block for block in blocks if not block.file.startswith("guestbook/")])
@@ -78,7 +78,7 @@ def test_remove_what_you_tried(reader: Controller, host: Target) -> None:
 
 
 def test_no_section_is_left_out() -> None:
-    """Each that shows something is followed above."""
+    """The tests above follow each section that has code."""
     followed = {
         "Install", "An app", "Host it", "Release it again", "Go back", "Give it a secret", "A second app, from git, with a database",
         "Remove what you tried",

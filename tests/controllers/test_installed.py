@@ -1,4 +1,4 @@
-"""The collection from its tarball, under the oldest and the newest ansible-core: every playbook runs by its name, and all unit tests pass."""
+"""The collection from its tarball, with the oldest and the newest ansible-core: every playbook runs by its name, and all unit tests pass."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ HOSTS = {
     "oldest": {"nginx_gunicorn": "198.18.3.11"},
     "newest": {topology: f"198.18.3.{number}" for number, topology in enumerate(TOPOLOGIES, 21)},
 }
-GATEWAY = "198.18.0.1"  # this machine, as the containers see it
+GATEWAY = "198.18.0.1"  # this machine's address for the containers
 DAY_TWO = ["deploy", "rollback", "status", "maintenance", "remove"]
 APP = "-e flask_app_name=blueoctopus --limit nginx_gunicorn"
 
 
 @pytest.fixture(scope="module")
 def controller(new_target: NewTarget, kind: str) -> Controller:
-    """A machine with one of the two."""
+    """A machine with one of the two versions."""
     return Controller(new_target(CONTROLLER[kind], f"controller-{kind}"))
 
 
@@ -63,13 +63,13 @@ def inventory_of_apps(directory: str) -> dict[str, Any]:
 
 @KINDS
 def test_it_is_the_ansible_that_is_meant(controller: Controller, kind: str) -> None:
-    """The oldest that is let in, and the newest that there is."""
+    """The oldest supported version, and the newest that exists."""
     assert f"[core {CORE[kind]}" in controller.succeed("ansible --version").output
 
 
 @KINDS
 def test_it_installs_with_its_dependencies(installed: Controller, kind: str) -> None:
-    """Into an empty path; what it needs is declared, and there."""
+    """It installs into an empty path; its dependencies are declared, and installed."""
     assert "flaskops.hosting" in installed.succeed("ansible-galaxy collection list").output
     for page in ("flaskops.hosting.release", "-t role flaskops.hosting.nginx_gunicorn"):
         assert "release" in installed.succeed(f"ansible-doc {page}").output
@@ -98,7 +98,7 @@ def test_site_by_its_name_gives_the_facts(installed: Controller, hosts: dict[str
 
 @KINDS
 def test_each_topology_by_its_name_changes_nothing_then(installed: Controller, hosts: dict[str, str], kind: str) -> None:
-    """A topology's playbook does what site does for its group."""
+    """A topology's playbook does the same as site for its group."""
     play = installed.succeed(f"ansible-playbook -i hosts {' '.join(f'flaskops.hosting.{topology}' for topology in hosts)}")
     assert set(re.findall(r"changed=(\d+)", play.output)) == {"0"}, play.output
 
@@ -119,7 +119,7 @@ def test_day_two_by_name(installed: Controller, hosts: dict[str, str], kind: str
 
 @KINDS
 def test_provisioning_by_name(installed: Controller, tmp_path: Path, kind: str) -> None:
-    """Against moto's EC2 API, with the amazon.aws that came with this Ansible: an instance comes, a second run makes none, and it goes."""
+    """On moto's EC2 API, with this Ansible's own amazon.aws: it makes an instance, no other in a second run, and removes it."""
     with moto(tmp_path, GATEWAY) as url:
         account = f"AWS_ENDPOINT_URL={url} AWS_REGION=eu-central-1 AWS_ACCESS_KEY_ID=moto AWS_SECRET_ACCESS_KEY=moto NO_PROXY={GATEWAY}"
         provision = f"{account} ansible-playbook flaskops.hosting.provision_ec2 -i hosts"
@@ -131,7 +131,7 @@ def test_provisioning_by_name(installed: Controller, tmp_path: Path, kind: str) 
 
 @KINDS
 def test_no_playbook_is_left_out(installed: Controller, kind: str) -> None:
-    """All that the tarball has are run above."""
+    """The tests above run every playbook in the tarball."""
     there = installed.succeed(f"ls {COLLECTION}/playbooks").output.split()
     assert {Path(name).stem for name in there if name.endswith(".yml")} == {"site", *TOPOLOGIES, *DAY_TWO, "provision_ec2"}
 

@@ -1,4 +1,4 @@
-"""What the README shows is written and typed as it stands, by somebody who has the apps and the hosts that it speaks of."""
+"""A user who has the README's apps and hosts writes and types its examples exactly as shown."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ansible_collections.flaskops.hosting.tests.targets.harness import ROOT, Tar
 
 CONTROLLER, HOST = "198.18.3.40", "198.18.3.41"
 README = sections_of(ROOT / "README.md")
-# What is run elsewhere: by CI itself, and by tests/aws.
+# These sections are tested elsewhere: by CI itself, and by tests/aws.
 ELSEWHERE = {"See it work", "On AWS"}
 CODE = """\
 import os
@@ -68,7 +68,7 @@ SHOP = {
 
 @pytest.fixture(scope="module")
 def reader(controller: Controller, host: Target, tarball: Path) -> Controller:
-    """Somebody with the apps that the README names, and with the collection."""
+    """A user with the README's apps, and with the collection."""
     for app in ("shop", "blog"):
         controller.write(f"{app}/main.py", CODE.encode())
         controller.write(f"{app}/requirements.txt", b"flask==3.1.3\n")
@@ -87,7 +87,7 @@ def test_host_your_own_app(reader: Controller, host: Target) -> None:
 
 
 def test_more_of_it(reader: Controller, host: Target) -> None:
-    """Every variable that is shown does what its comment says."""
+    """The variables in the example do what their comments say."""
     serve_git(reader, "me/shop.git", SHOP, "v1.4")
     reader.write("group_vars/all.yml", b"vaulted_database_password: secret\n")
     reader.follow(README["More of it"])
@@ -96,7 +96,7 @@ def test_more_of_it(reader: Controller, host: Target) -> None:
     assert host.get("/shop/", host="www.example.com").text == "/shop/ migrated"
     assert host.get("/shop/static/style.css", host="www.example.com").status == 200
     assert host.get("/", host="blog.example.com").text == "shop as nobody"
-    # for the next section, whose app is another
+    # for the next section, which has another app
     reader.succeed("rm -r group_vars")
 
 
@@ -108,14 +108,14 @@ def test_with_a_database(reader: Controller, host: Target) -> None:
 
 
 def test_day_two(reader: Controller, host: Target) -> None:
-    """The three verbs of every day."""
+    """The three playbooks for day two."""
     deploy, rollback, status = reader.follow(README["Day two"])
     assert "shop answers at" in deploy.output and "before" in rollback.output
     assert not missing(status.output, ["health 200 OK", "blog"])
 
 
 def test_the_page_of_day_two(reader: Controller, host: Target) -> None:
-    """Every command of it; what was in the backup is there again after a restore, and what came later is not."""
+    """Every command of the page works. A restore brings back what was in the backup, and nothing that came later."""
     sections = sections_of(ROOT / "docs/day-two.md")
     host.run("echo kept | install --owner=shop /dev/stdin /srv/shop/shared/uploads/file && mariadb shop -e 'INSERT INTO orders VALUES (1)'")
     *_copies, end = reader.follow(sections.pop("Back up"))
@@ -136,5 +136,5 @@ def test_the_page_of_day_two(reader: Controller, host: Target) -> None:
 
 
 def test_no_example_is_left_out() -> None:
-    """Each section that shows something is followed above, or elsewhere."""
+    """Each section with code is tested above, or elsewhere."""
     assert set(README) == {"Host your own app", "More of it", "With a database", "Day two", *ELSEWHERE}

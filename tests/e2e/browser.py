@@ -34,20 +34,20 @@ class Browser:
         return self.driver.execute_script(f"return {expression}")
 
     def insert(self, text: str) -> None:
-        """Type into the focused field as an input method does: the driver's own keys know no emoji."""
+        """Type into the focused field as an input method does, because the driver's own keys have no emoji."""
         self.driver.execute_cdp_cmd("Input.insertText", {"text": text})
 
     def press(self, key: str) -> None:
-        """Press a key, whatever has the focus."""
+        """Press a key in the element that has the focus."""
         ActionChains(self.driver).send_keys(key).perform()
 
     def click(self, selector: str) -> None:
-        """Click on what leads to another page, and wait for that."""
+        """Click on something that opens another page, and wait for that page."""
         self.leaving(self.find(selector).click)
 
     def leaving(self, action: Callable[[], object]) -> None:
-        """Do what leads to another page, and wait till that has loaded."""
-        # A mark that the next page lacks: to ask for an element of a page that is going away makes the driver stumble.
+        """Do something that opens another page, and wait until it has loaded."""
+        # A mark that the next page does not have, because the driver fails when it is asked for an element of a page that is being left.
         self.driver.execute_script("window.leaving = true")
         action()
         arrived = "return !window.leaving && document.readyState === 'complete'"
@@ -65,7 +65,7 @@ class Browser:
 
     @property
     def complaints(self) -> list[str]:
-        """What the console says beyond information, since it was last asked."""
+        """The console's warnings and errors since the last call."""
         return [entry["message"] for entry in self.driver.get_log("browser") if entry["level"] in ("WARNING", "SEVERE")]
 
     @property

@@ -1,4 +1,4 @@
-"""A real browser, and the address of what it opens: a host of the scenario's inventory, or `--base-url`."""
+"""A real browser, and the address that it opens: a host of the scenario's inventory, or `--base-url`."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from testinfra.host import Host
 
 from ansible_collections.flaskops.hosting.tests.e2e.browser import Browser
 
-# A hook: pytest finds it here as it does there.
+# A hook: pytest must find it here too.
 from ansible_collections.flaskops.hosting.tests.infra.conftest import pytest_configure  # noqa: F401  # pylint: disable=unused-import
 
 CHROMIUM, CHROMEDRIVER = Path("/usr/bin/chromium"), Path("/usr/bin/chromedriver")
-# Without a screen, and without the requests that a browser makes for itself.
+# Without a screen, and without the browser's own requests.
 FLAGS = (
     "--headless --disable-gpu --disable-quic --no-first-run --disable-background-networking "
     "--disable-component-update --disable-sync --window-size=1200,900"
@@ -50,7 +50,7 @@ def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
     sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []
     for flag in [*FLAGS, *sandbox, f"--user-data-dir={tmp_path_factory.mktemp('chromium')}"]:
         options.add_argument(flag)
-    # Named, so that selenium does not fetch a driver.
+    # Set explicitly, so that selenium does not download a driver.
     driver = Chrome(options, ChromeService(str(CHROMEDRIVER)))
     driver.set_page_load_timeout(20)
     yield driver
@@ -59,7 +59,7 @@ def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
 
 @pytest.fixture
 def browser(chromium: Chrome) -> Browser:
-    """The browser as at its first visit: no page, no cookies, an empty console."""
+    """The browser as before its first visit: no page, no cookies, an empty console."""
     chromium.get("about:blank")
     chromium.execute_cdp_cmd("Network.clearBrowserCookies", {})
     chromium.get_log("browser")

@@ -1,4 +1,4 @@
-"""The documented app behind nginx, at / and under /your/path: every address in it stays under its mount."""
+"""The documented app behind nginx, at / and under /your/path: every address in its pages is below its mount."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ GROUP = "nginx_uwsgi"
 
 @pytest.fixture(params=["", "/your/path"], ids=["root", "mounted"])
 def app_url(request: pytest.FixtureRequest, base_url: str) -> str:
-    """Where the app answers, without a slash at its end."""
+    """The app's URL, without a slash at its end."""
     return f"{base_url}{request.param}"
 
 
 def addresses(browser: Browser) -> set[str]:
-    """All that the open page links to on its host, and all that it has loaded."""
+    """All links of the open page to its own host, and everything that it has loaded."""
     links = browser.evaluate("[...document.querySelectorAll('a')].map(link => link.href)")
     loaded = browser.evaluate("[...document.styleSheets].map(sheet => sheet.href)")
     return {*links, *loaded}
@@ -34,7 +34,7 @@ def test_the_heading_is_blue(browser: Browser, app_url: str) -> None:
 
 
 def test_links_and_redirects_stay_under_the_mount(browser: Browser, app_url: str) -> None:
-    """From page to page by click, and by the app's redirect."""
+    """Links and the app's redirect lead from page to page."""
     browser.open(f"{app_url}/")
     assert addresses(browser) == {f"{app_url}/about", f"{app_url}/static/style.css"}
     browser.click("a")
@@ -48,13 +48,13 @@ def test_links_and_redirects_stay_under_the_mount(browser: Browser, app_url: str
 
 
 def test_the_mount_without_its_slash_leads_to_the_app(browser: Browser, app_url: str) -> None:
-    """As people type it."""
+    """People type the address without the last slash."""
     browser.open(app_url)
     assert (browser.url, browser.find("h1").text) == (f"{app_url}/", "Hello from basic_flask")
 
 
 def test_the_style_sheet_comes_from_the_front(app_url: str) -> None:
-    """Flask would name the file in a Content-Disposition."""
+    """If Flask served it, the answer would have a Content-Disposition."""
     with urllib.request.urlopen(f"{app_url}/static/style.css", timeout=10) as answer:
         assert answer.headers.get_content_type() == "text/css"
         assert answer.headers["Content-Disposition"] is None

@@ -1,4 +1,4 @@
-"""What is entered in the PHP page is what the Flask app at /flask/ shows."""
+"""The Flask app at /flask/ shows what was entered in the PHP page."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ REFUSED = {
 
 
 def listed(browser: Browser, base_url: str) -> tuple[str, dict[int, dict[str, Any]]]:
-    """The JSON at /flask/ as the browser shows it, and its rows by their id."""
+    """The JSON at /flask/ as the browser shows it, and its rows by id."""
     browser.open(f"{base_url}/flask/")
     text = str(browser.find("pre").get_property("textContent"))
     return text, {row["id"]: row for row in json.loads(text)}
@@ -64,7 +64,7 @@ def enter(browser: Browser, base_url: str, name: str, price: str) -> None:
 
 
 def assert_nothing_ran(browser: Browser) -> None:
-    """No script but the browser's own: no dialog, no trace, no element."""
+    """Only the browser's own script ran: there is no dialog, no trace, no element."""
     assert not browser.has_alert
     assert browser.evaluate("window.ran") is None
     assert browser.evaluate("document.querySelectorAll('script, main img').length") == 0
@@ -72,7 +72,7 @@ def assert_nothing_ran(browser: Browser) -> None:
 
 @pytest.mark.parametrize("name", NAMES.values(), ids=NAMES)
 def test_what_is_entered_appears(browser: Browser, base_url: str, name: str) -> None:
-    """In the page's own list and, with no character escaped, in the app's JSON."""
+    """It is in the page's own list and, with no character escaped, in the app's JSON."""
     _text, before = listed(browser, base_url)
     enter(browser, base_url, name, "100")
     assert (browser.status, browser.find("[role=status]").text) == (200, "The product was added.")
@@ -90,7 +90,7 @@ def test_what_is_entered_appears(browser: Browser, base_url: str, name: str) -> 
 
 @pytest.mark.parametrize(("given", "stored"), [("0", 0), ("007", 7), (" 100\u3000", 100), ("2147483647", 2147483647)])
 def test_names_and_prices_are_stored_without_the_spaces_around_them(browser: Browser, base_url: str, given: str, stored: int) -> None:
-    """Also without the wide space of a Japanese keyboard."""
+    """The wide space of a Japanese keyboard is removed too."""
     unique = str(uuid.uuid4())
     enter(browser, base_url, f"\u3000 ペン {unique} \u3000", given)
     _text, rows = listed(browser, base_url)
@@ -98,8 +98,8 @@ def test_names_and_prices_are_stored_without_the_spaces_around_them(browser: Bro
 
 
 @pytest.mark.parametrize(("name", "price", "wrong"), REFUSED.values(), ids=REFUSED)
-def test_wrong_input_is_refused(browser: Browser, base_url: str, name: str, price: str, wrong: str) -> None:
-    """With words at the field that is wrong; what was typed is still there, and nothing was added."""
+def test_wrong_input_is_rejected(browser: Browser, base_url: str, name: str, price: str, wrong: str) -> None:
+    """The wrong field has a message, what was typed is still there, and nothing was added."""
     name = name.format(unique=uuid.uuid4())
     _text, before = listed(browser, base_url)
     enter(browser, base_url, name, price)
@@ -114,8 +114,8 @@ def test_wrong_input_is_refused(browser: Browser, base_url: str, name: str, pric
     assert name.strip() not in {row["name"] for row in after.values() if row["id"] not in before}
 
 
-def test_a_refused_form_can_be_mended(browser: Browser, base_url: str) -> None:
-    """The page that tells what is wrong is the form itself."""
+def test_a_rejected_form_can_be_corrected(browser: Browser, base_url: str) -> None:
+    """The page with the message is the form itself."""
     unique = str(uuid.uuid4())
     enter(browser, base_url, unique, "x")
     browser.find("#price").clear()
@@ -142,7 +142,7 @@ def test_the_keyboard_is_enough(browser: Browser, base_url: str) -> None:
 
 
 def test_a_reload_adds_nothing(browser: Browser, base_url: str) -> None:
-    """After a product was added, the open page is one that was got."""
+    """After a product was added, the open page came from a GET request."""
     unique = str(uuid.uuid4())
     enter(browser, base_url, unique, "1")
     browser.leaving(browser.driver.refresh)
@@ -165,15 +165,15 @@ def test_a_screen_reader_can_read_the_page(browser: Browser, base_url: str) -> N
 
 
 def test_the_token_is_for_this_site_alone(browser: Browser, base_url: str) -> None:
-    """No script reads it, and no other site's form carries it."""
+    """No script reads the cookie, and no other site's form sends it."""
     browser.open(f"{base_url}/")
     (cookie,) = browser.driver.get_cookies()
     assert cookie["httpOnly"] and cookie["sameSite"] == "Strict"
     assert browser.evaluate("document.cookie") == ""
 
 
-def test_the_form_of_another_site_is_refused(browser: Browser, base_url: str) -> None:
-    """Even one that knows the visitor's token: the browser keeps the cookie back."""
+def test_the_form_of_another_site_is_rejected(browser: Browser, base_url: str) -> None:
+    """Even if it knows the visitor's token, because the browser does not send the cookie."""
     unique = str(uuid.uuid4())
     browser.open(f"{base_url}/")
     fields = {"name": unique, "price": "1", "token": str(browser.find("[name=token]").get_property("value"))}
@@ -192,7 +192,7 @@ def test_the_form_of_another_site_is_refused(browser: Browser, base_url: str) ->
     [(None, None), (None, "a" * 64), ("a" * 64, None), ("a" * 64, "b" * 64), ("a" * 64, "a" * 63), ("", ""), ("1", "1")],
     ids=["neither", "no cookie", "no token", "another", "shorter", "empty", "short"],
 )
-def test_a_forged_request_is_refused(browser: Browser, base_url: str, cookie: str | None, token: str | None) -> None:
+def test_a_forged_request_is_rejected(browser: Browser, base_url: str, cookie: str | None, token: str | None) -> None:
     """Without a token, or with a wrong one."""
     unique = str(uuid.uuid4())
     fields = {"name": unique, "price": "1"} | ({} if token is None else {"token": token})

@@ -1,4 +1,4 @@
-"""testinfra connects by itself and reads host variables as they are written: resolve the one template that ours hold."""
+"""testinfra connects by itself and does not render host variables, so this renders the one template in ours."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ HERE = "{{ inventory_dir }}"
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Give testinfra one inventory, of those that are named with commas between, with the first one's directory filled in."""
+    """Give testinfra one inventory, merged from a comma-separated list, with the first one's directory filled in."""
     given = config.getoption("ansible_inventory", None)
     if not given:
         return
@@ -27,12 +27,12 @@ def pytest_configure(config: pytest.Config) -> None:
     resolved = Path(directory.name) / "inventory.yml"
     resolved.write_text(listed.replace(HERE, str(first if first.is_dir() else first.parent)), encoding="utf-8")
     config.option.ansible_inventory = str(resolved)
-    # One connection to a host for all that it is asked, in place of one for each command.
+    # One connection to a host for all commands, instead of one for each.
     os.environ["ANSIBLE_SSH_EXTRA_ARGS"] = f"-o ControlPath={directory.name}/%C"
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Ask each host for the facts of its own topology alone: a group that it is in."""
+    """Check each host only for the facts of its own topology, which is one of its groups."""
 
     def belongs(item: pytest.Item) -> bool:
         parameters = item.callspec.params if hasattr(item, "callspec") else {}

@@ -1,4 +1,4 @@
-"""docs/facts.yml for tests: each line of it as a parameter, and what a host says to it."""
+"""docs/facts.yml for tests: each line as a parameter, and functions that check it on a host."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ print(json.dumps([answer.status, dict(answer.getheaders()), answer.read().decode
 
 @dataclass(frozen=True)
 class Fact:
-    """One fact of a topology; it holds on that topology's hosts alone, and conftest.py leaves out the others."""
+    """One fact of a topology; it applies only to that topology's hosts, and conftest.py leaves out the others."""
 
     topology: str
     what: Any
 
     def __str__(self) -> str:
-        """How pytest calls it."""
+        """Its name in pytest."""
         what = self.what
         if isinstance(what, dict):
             what = " ".join(str(what[key]) for key in ("method", "name", "at", "unit", "path", "port") if key in what)
@@ -51,17 +51,17 @@ def whole(section: str) -> pytest.MarkDecorator:
 
 
 def of(facts: list[Fact], ids: Any = str) -> pytest.MarkDecorator:
-    """A parameter `fact` for each of these."""
+    """A parameter `fact` for each of these facts."""
     return pytest.mark.parametrize("fact", facts, ids=ids)
 
 
 def lines(section: Any) -> list[Any]:
-    """A section's lines; where they have names, with that as their `name`."""
+    """A section's lines; if they have names, each with its `name`."""
     return [{"name": name, **line} for name, line in section.items()] if isinstance(section, dict) else section
 
 
 def open_ports(topology: str) -> set[int]:
-    """The ports that are there for other machines."""
+    """The ports that other machines can reach."""
     return {int(line["at"].removeprefix(EVERYWHERE)) for line in FACTS[topology]["listens"] if line["at"].startswith(EVERYWHERE)}
 
 
@@ -71,7 +71,7 @@ def address(host: Host) -> str:
 
 
 def ask(host: Host, topology: str, port: int, path: str, method: str = "GET") -> tuple[int, dict[str, str], str]:
-    """Ask from outside of the host, through its firewall; at a port that only the host reaches, on the host. Status, headers, body."""
+    """Send a request from outside, through the firewall, or on the host, if only it reaches the port. Returns status, headers, body."""
     if port not in open_ports(topology):
         return tuple(json.loads(host.check_output("python3 -c %s %s %s %s", ASK, str(port), method, path)))
     connection = http.client.HTTPConnection(address(host), port, timeout=10)
@@ -84,7 +84,7 @@ def ask(host: Host, topology: str, port: int, path: str, method: str = "GET") ->
 
 
 def live_unit(host: Host, pattern: str) -> str:
-    """The one unit that a pattern stands for: the release's that runs."""
+    """The one running unit that matches a pattern: the live release's."""
     listed = host.check_output("systemctl list-units --plain --no-legend %s", pattern).splitlines()
     assert len(listed) == 1, f"{pattern} is not one unit: {listed}"
     return str(listed[0].split()[0])
@@ -98,7 +98,7 @@ def properties(host: Host, unit: str, *names: str) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Process:
-    """A process, with the ids that it has in all ways (real, effective, saved, for files)."""
+    """A process, with all its ids (real, effective, saved, for files)."""
 
     pid: int
     parent: int
@@ -109,7 +109,7 @@ class Process:
 
 
 def processes(host: Host) -> Iterator[Process]:
-    """Every process of the host that still is there when it is looked at."""
+    """Every process of the host that has not ended before it is inspected."""
     shown = host.check_output("ps -e -o pid=,ppid=,unit:256=")
     statuses = host.check_output("grep --no-messages --extended-regexp '^(Uid|Gid|Groups):' /proc/[0-9]*/status || true")
     ids: dict[int, dict[str, frozenset[int]]] = {}

@@ -1,4 +1,4 @@
-"""The process that an app in mod_wsgi runs in, as the app itself tells it."""
+"""The process of an app in mod_wsgi, as the app itself reports it."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ TOPOLOGY = "apache_mod_wsgi"
 def test_the_app_tells_of_its_daemon_process(host: Host, fact: Fact) -> None:
     """Apache's own child, with nothing but its account in all its ids."""
     user = host.user(fact.what["account"])
-    told = json.loads(ask(host, TOPOLOGY, 80, f"{fact.what['mounts'][0]}/process")[2])
+    reported = json.loads(ask(host, TOPOLOGY, 80, f"{fact.what['mounts'][0]}/process")[2])
     (daemon,) = [process for process in processes(host) if user.uid in process.uids]
-    assert told == {
+    assert reported == {
         "login": user.name,
         "getpid": daemon.pid,
         "getppid": int(properties(host, "apache2.service", "MainPID")["MainPID"]),

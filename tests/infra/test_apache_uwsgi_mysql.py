@@ -1,4 +1,4 @@
-"""The way of a product: entered in the page, shown by the app, out of the database."""
+"""A product is entered in the page, stored in the database, and shown by the app."""
 
 from __future__ import annotations
 

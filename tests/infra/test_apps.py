@@ -1,4 +1,4 @@
-"""What holds of every app, in whatever topology: what its account may do, and what its server tells."""
+"""What is true of every app in any topology: what its account may do, and what its server reveals."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def may(host: Host, account: str, command: str) -> bool:
 
 @each("accounts")
 def test_account(host: Host, fact: Fact) -> None:
-    """A system account without a login shell, a home or a further group; nothing of it runs outside of its units, or with other ids."""
+    """A system account without a login shell, a home or another group; its processes run only in its units, and with no other ids."""
     user = host.user(fact.what["name"])
     assert user.uid < 1000 and user.shell == "/usr/sbin/nologin" and user.home == "/nonexistent"
     assert user.groups == fact.what["groups"]
@@ -42,7 +42,7 @@ def test_account(host: Host, fact: Fact) -> None:
 
 @each("apps")
 def test_account_writes_no_code_and_reads_no_neighbour(host: Host, fact: Fact) -> None:
-    """Its code and its packages are root's; it can write its own socket's directory and its shared data alone."""
+    """Root owns its code and its packages; it can write only its socket's directory and its shared data."""
     root, account = fact.what["root"], fact.what["account"]
     current = f"{root}/current"
     for path in (root, current, f"{current}/code", f"{current}/.venv", f"{current}/.venv/bin", f"{current}/environment"):
@@ -57,7 +57,7 @@ def test_account_writes_no_code_and_reads_no_neighbour(host: Host, fact: Fact) -
 
 @each("apps")
 def test_one_release_is_live(host: Host, fact: Fact) -> None:
-    """The link leads to one that is whole."""
+    """The link leads to a complete release."""
     release = host.check_output("readlink %s/current", fact.what["root"])
     assert re.fullmatch(r"releases/[0-9a-f]{12}-[0-9a-f]{8}", release)
     assert host.file(f"{fact.what['root']}/{release}/release.json").exists
@@ -65,14 +65,14 @@ def test_one_release_is_live(host: Host, fact: Fact) -> None:
 
 @of(OUR_UNITS)
 def test_sandbox(host: Host, fact: Fact) -> None:
-    """systemd's own judgement of the unit."""
+    """The score that systemd gives the unit."""
     verdict = host.check_output("systemd-analyze security --no-pager %s | tail -1", live_unit(host, fact.what))
     assert float(verdict.split(":")[1].split()[0]) <= SANDBOX_SCORE, verdict
 
 
 @whole("sites")
 def test_front_tells_no_version(host: Host, fact: Fact) -> None:
-    """Neither in a good answer nor in an error page; and it tells of no server behind it."""
+    """Neither a good answer nor an error page shows a version, or a server behind the front."""
     front = fact.what["enabled"][0].split("/")[2]
     for port in open_ports(fact.topology) - {SSH}:
         paths = [line["path"] for line in FACTS[fact.topology]["answers"] if line["port"] == port]
@@ -85,7 +85,7 @@ def test_front_tells_no_version(host: Host, fact: Fact) -> None:
 
 @whole("sites")
 def test_front_is_content_with_its_files(host: Host, fact: Fact) -> None:
-    """As its next reload will read them."""
+    """The files that its next reload will read are valid."""
     test = {"nginx": "nginx -t", "apache2": "apache2ctl configtest"}[fact.what["enabled"][0].split("/")[2]]
     assert host.run(test).rc == 0
 

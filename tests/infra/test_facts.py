@@ -1,4 +1,4 @@
-"""A host of each topology is what docs/facts.yml says, after a converge and a reboot."""
+"""A host of each topology is as docs/facts.yml says, after a converge and a reboot."""
 
 from __future__ import annotations
 
@@ -48,12 +48,12 @@ def test_answer(host: Host, fact: Fact) -> None:
         assert json.loads(body) == wanted["json"]
     assert wanted.get("has", "") in body
     if wanted.get("served_by") == "front":
-        assert "Content-Disposition" not in headers  # where Flask names the file
+        assert "Content-Disposition" not in headers  # Flask would name the file there
 
 
 @of(REFUSED)
 def test_refused(host: Host, fact: Fact) -> None:
-    """There is nothing at this path, or nothing for others."""
+    """The path does not exist, or is forbidden."""
     status, _headers, body = ask(host, fact.topology, fact.what["port"], fact.what["path"])
     assert status in (400, 403, 404), body[:500]
 
@@ -72,11 +72,11 @@ def listening(host: Host) -> dict[str, str]:
 
 @each("listens")
 def test_listens(host: Host, fact: Fact) -> None:
-    """It does, in the unit."""
+    """The unit holds it."""
     at, unit = fact.what["at"], fact.what["unit"]
     if not at.startswith("/"):
         found = listening(host)[at]
-        # where a socket unit listens, systemd itself may hold the socket
+        # systemd itself may hold the socket of a socket unit
         assert fnmatchcase(found, unit) or (unit.endswith(".*") and found == "init.scope")
         return
     path = host.check_output("realpath %s", at)
@@ -90,13 +90,13 @@ def test_listens(host: Host, fact: Fact) -> None:
 
 @whole("listens")
 def test_nothing_else_listens(host: Host, fact: Fact) -> None:
-    """Not on any address, TCP or UDP."""
+    """On no address, TCP or UDP."""
     assert set(listening(host)) == {line["at"] for line in fact.what if not line["at"].startswith("/")}
 
 
 @whole("listens")
-def test_firewall_lets_in_what_listens_for_others_alone(host: Host, fact: Fact) -> None:
-    """The ports that it allows, and what another machine reaches."""
+def test_the_firewall_allows_exactly_what_listens_for_other_machines(host: Host, fact: Fact) -> None:
+    """It allows exactly these ports, and another machine reaches exactly these."""
     status = host.check_output("ufw status verbose")
     assert "Status: active" in status and "Default: deny (incoming)" in status
     allowed = {line.split()[0] for line in status.splitlines() if "ALLOW IN" in line}
@@ -109,10 +109,10 @@ def test_firewall_lets_in_what_listens_for_others_alone(host: Host, fact: Fact) 
 
 @of(UNITS_WITH_PROCESSES)
 def test_processes(host: Host, fact: Fact) -> None:
-    """All processes of a unit: whose they are, below which one, and how many."""
+    """All processes of a unit: their accounts, their parents and their number."""
     unit = live_unit(host, fact.what["unit"])
     shown = properties(host, unit, "MainPID", "UID", "User")
-    # an account that systemd made for the unit alone need not have a name outside of it
+    # an account that systemd made only for the unit may have no name outside of it
     names = {int(line.split(":")[2]): line.split(":")[0] for line in host.check_output("getent passwd").splitlines()}
     if shown["UID"].isdecimal():
         names[int(shown["UID"])] = shown["User"]
@@ -127,14 +127,14 @@ def test_processes(host: Host, fact: Fact) -> None:
 
 @each("files")
 def test_file(host: Host, fact: Fact) -> None:
-    """Its owner, its group and its mode."""
+    """It has the right owner, group and mode."""
     file = host.check_output("stat --dereference --format='%%U %%G 0%%a' %s", fact.what["path"])
     assert file == f"{fact.what['owner']} {fact.what['group']} {fact.what['mode']}"
 
 
 @whole("sites")
 def test_sites(host: Host, fact: Fact) -> None:
-    """What is enabled is that and no more; what is disabled is there."""
+    """Exactly these sites are enabled; the disabled ones exist."""
     enabled = {PurePosixPath(path) for path in fact.what["enabled"]}
     for directory in {path.parent for path in enabled}:
         assert {directory / name for name in host.file(str(directory)).listdir()} == enabled
@@ -153,7 +153,7 @@ def test_modules(host: Host, fact: Fact) -> None:
 
 @each("units")
 def test_unit(host: Host, fact: Fact) -> None:
-    """One unit, which runs, now and after a boot."""
+    """It is one unit, which runs now and after a boot."""
     unit = live_unit(host, fact.what)
     assert properties(host, unit, "ActiveState", "UnitFileState") == {"ActiveState": "active", "UnitFileState": "enabled"}
     enabled = host.check_output("systemctl list-unit-files --no-legend --state=enabled %s", fact.what).splitlines()
@@ -162,7 +162,7 @@ def test_unit(host: Host, fact: Fact) -> None:
 
 @whole("database")
 def test_database_accounts(host: Host, fact: Fact) -> None:
-    """Each may do what it needs in its database, and nothing else anywhere."""
+    """Each has the privileges that it needs in its database, and no others."""
     client = "mariadb" if host.exists("mariadb") else "mysql"
     query = "SELECT grantee, privilege_type, table_schema FROM information_schema.schema_privileges UNION {} UNION {}".format(
         "SELECT grantee, privilege_type, '*' FROM information_schema.user_privileges",

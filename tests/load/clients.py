@@ -1,4 +1,4 @@
-"""The clients that a host has while its app is released: many short requests by wrk, some long ones, and what became of them."""
+"""The clients of a host while its app is released: many short requests by wrk, some long ones, and their results."""
 
 from __future__ import annotations
 
@@ -18,39 +18,39 @@ from ansible_collections.flaskops.hosting.tests.targets.harness import ROOT
 
 KEEP_ALIVE, ONE_SHOT, LONG = 20, 20, 3  # clients of each kind
 GIVE_UP = 60  # seconds without an answer
-PAUSE = 4  # seconds between two long requests of one client: nearly every release meets some
-# Milliseconds between two short requests of one client. With none, the releases would wait for a processor most of the time; other tests
-# that run side by side do so even with this few.
+PAUSE = 4  # seconds between two long requests of one client, so that nearly every release has some in progress
+# Milliseconds between two short requests of one client. Without a pause, the releases would wait for a processor most of the time; tests that
+# run at the same time cause that even with a pause.
 SHORT_PAUSE = 40 if os.environ.get("LOAD") == "all" else 300
 COUNT = ROOT / "tests/load/count.lua"
 
 
 @dataclass(frozen=True)
 class Deployed:
-    """A release as it is on the host: what its answers must tell, all of it."""
+    """A release as it is on the host, with everything that its answers must show."""
 
     number: int
     version: str
     path: str
     venv: str
-    told: str  # by the run that shipped it
+    output: str  # of the run that deployed it
 
     def gave(self, answer: dict[str, Any]) -> bool:
-        """Tell whether an answer is this release's alone, and not partly another's."""
+        """Return whether an answer is entirely from this release, and not partly from another one."""
         files = all(file.startswith((f"{self.path}/code/", f"{self.venv}/lib/")) for file in answer["files"])
         return files and (answer["number"], answer["version"], answer["prefix"]) == (self.number, self.version, self.venv)
 
 
 @dataclass
 class Outcome:
-    """What became of the requests of one kind of client."""
+    """The results of the requests of one kind of client."""
 
     answers: Counter[str] = field(default_factory=Counter)  # by status and body
     errors: Counter[str] = field(default_factory=Counter)  # by kind
     slowest: float = 0
 
     def add(self, other: Outcome) -> None:
-        """Count another outcome in."""
+        """Add another outcome."""
         self.answers += other.answers
         self.errors += other.errors
         self.slowest = max(self.slowest, other.slowest)
@@ -61,7 +61,7 @@ class Outcome:
         return self.answers.total() + self.errors.total()
 
     def failures(self, releases: list[Deployed]) -> dict[str, int]:
-        """How many requests got no answer, another than 200, or one that is of no single release."""
+        """How many requests got no answer, a status other than 200, or an answer that is not from one single release."""
         found = Counter({kind: count for kind, count in self.errors.items() if count})
         for answer, count in self.answers.items():
             status, _space, body = answer.partition(" ")
@@ -77,7 +77,7 @@ class Outcome:
 
 
 def is_of_one(body: str, releases: list[Deployed]) -> bool:
-    """Tell whether a body is what one of the releases tells, in all its parts."""
+    """Return whether all parts of a body come from one of the releases."""
     try:
         answer = json.loads(body)
         return any(release.gave(answer) for release in releases)
@@ -86,7 +86,7 @@ def is_of_one(body: str, releases: list[Deployed]) -> bool:
 
 
 class Clients:
-    """Keep-alive clients and one-shot clients, which ask again at once, and some whose requests take 8 s, with a pause after each."""
+    """Keep-alive and one-shot clients, which send the next request at once, and some whose requests take 8 s, with a pause after each."""
 
     def __init__(self, address: str, log: Path) -> None:
         self.address = address
@@ -105,7 +105,7 @@ class Clients:
     def __exit__(self, *_error: object) -> None:
         self._over.set()
         for wrk in self._wrks:
-            wrk.send_signal(signal.SIGINT)  # it tells what it has counted
+            wrk.send_signal(signal.SIGINT)  # then it prints its counts
             self._read(wrk.communicate(timeout=GIVE_UP)[0])
         for thread in self._threads:
             thread.join()
@@ -127,7 +127,7 @@ class Clients:
                 found.errors[f"{rest[1]} error of wrk"] += int(rest[0])
             elif kind == "SLOWEST":
                 found.slowest = float(rest[0]) / 1e6
-        assert found.total, f"wrk told nothing of its requests: {output}"
+        assert found.total, f"wrk did not report its requests: {output}"
         self.short.add(found)
 
     def _ask_for_long(self) -> None:

@@ -1,4 +1,4 @@
--- For wrk: counts the answers by status and body, and tells all counts in lines that a program can read.
+-- For wrk: counts the answers by status and body, and prints the counts in lines that a program can read.
 local threads = {}
 
 function setup(thread)

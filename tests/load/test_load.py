@@ -1,4 +1,4 @@
-"""Releases with changed requirements, one after the other, while clients ask all the time: none of them gets an error or a mix."""
+"""Releases with changed requirements, one after the other, while clients send requests all the time: no client gets an error or a mix."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ HOST_LOGS = "journalctl --no-pager --lines=2000 --unit='shop*'; tail -n 200 /var
 ADDRESSES = [f"198.18.2.{last}" for last in range(230, 240)]
 LONG_AT_LEAST, LONG_AT_MOST = 8, 20  # seconds that a request of 8 s may take
 START_SECONDS = 10  # of the app that starts slowly
-UNNOTICED = 3.0  # seconds, on a machine that is busy with other tests; a client that has to wait for the start waits ten
-# A child process of Apache's whose threads are all busy closes its idle keep-alive connections, release or not: here it has enough.
+UNNOTICED = 3.0  # seconds, on a machine that is busy with other tests; a client that must wait for the app's start would wait ten
+# If all threads of an Apache child process are busy, it closes its idle keep-alive connections, so here it has enough threads.
 APACHE_THREADS = "<IfModule mpm_event_module>\nThreadsPerChild 64\nMaxRequestWorkers 128\nMaxSpareThreads 128\n</IfModule>\n"
 
 
 @dataclass(frozen=True)
 class Topology:
-    """A chain from front to worker, by the playbook that makes it and the app's variables."""
+    """A chain from the front to the workers: the playbook that sets it up, and the app's variables."""
 
     name: str
     playbook: str
@@ -72,7 +72,7 @@ CHOSEN = [one for one in ALL if one.name in ALWAYS or os.environ.get("LOAD") == 
 
 @pytest.fixture
 def log(request: pytest.FixtureRequest) -> Path:
-    """A file for all that a test has to tell, which outlives it."""
+    """A log file for a test, which stays after the test."""
     path = ROOT / f".cache/logs/{request.node.name}.log"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("")
@@ -81,13 +81,13 @@ def log(request: pytest.FixtureRequest) -> Path:
 
 @pytest.fixture
 def topology(request: pytest.FixtureRequest) -> Topology:
-    """What the target becomes."""
+    """The chain that the target gets."""
     return getattr(request, "param", ALL[0])
 
 
 @pytest.fixture
 def host(topology: Topology, request: pytest.FixtureRequest, tmp_path: Path, log: Path) -> Iterator[Target]:
-    """A fresh target, in its topology's group alone, as deploy goes by the groups."""
+    """A fresh target, only in its topology's group, because deploy uses the groups."""
     assert shutil.which("wrk"), "wrk is missing: dev/load installs it"
     name = request.node.name.replace("[", "-").replace("]", "").replace("_", "-")
     target = Target(name, address(), "ubuntu-like", tmp_path, topology.playbook)
@@ -103,17 +103,17 @@ def host(topology: Topology, request: pytest.FixtureRequest, tmp_path: Path, log
 
 
 def address() -> str:
-    """An address for each worker, so that two tests can run side by side."""
+    """An address for each worker, so that two tests can run at the same time."""
     worker = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
     return ADDRESSES[int(worker)]
 
 
 def release(host: Target, settings: dict[str, Any], number: int, work: Path, more: str = "") -> Deployed:
-    """Ship the app with this number and its requirement: the first time by the topology's playbook, then by deploy."""
+    """Release the app with this number and its requirement: the first time with the topology's playbook, then with deploy."""
     code = {path.name: path.read_text() for path in SOURCE.glob("*.py")}
     code["main.py"] = code["main.py"].replace("NUMBER = 0", f"NUMBER = {number}") + more
     source = write_source(work / "source", {**code, "requirements.txt": f"idna=={VERSIONS[number]}\n"})
-    # Two releases are kept, so that what a long request still needs would be missed if it went too early.
+    # Only two releases are kept, so that a release that is removed while a long request needs it would be noticed.
     apps = [app("shop", source, requirements="requirements.txt", keep_releases=2, **settings)]
     if number == 0:
         play = host.converge(apps)
@@ -123,8 +123,8 @@ def release(host: Target, settings: dict[str, Any], number: int, work: Path, mor
     return Deployed(number, VERSIONS[number], path, host.run(f"readlink -f {path}/.venv"), play.output)
 
 
-def tell(name: str, clients: Clients, releases: list[Deployed], seconds: list[float], log: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    """Print what became of all requests, to the terminal and to the log."""
+def report(name: str, clients: Clients, releases: list[Deployed], seconds: list[float], log: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Print the results of all requests, to the terminal and to the log."""
     failed = {**clients.short.failures(releases), **{f"long: {kind}": count for kind, count in clients.long.failures(releases).items()}}
     text = (
         f"load {name}: {len(seconds)} releases in {sum(seconds):.0f} s (slowest {max(seconds):.1f} s); "
@@ -139,7 +139,7 @@ def tell(name: str, clients: Clients, releases: list[Deployed], seconds: list[fl
 
 @pytest.mark.parametrize("topology", CHOSEN, ids=lambda one: one.name, indirect=True)
 def test_no_request_fails(topology: Topology, host: Target, tmp_path: Path, log: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    """Ten releases in a row: every answer is whole and of one release, and requests of 8 s come to their end."""
+    """Ten releases in a row: every answer is complete and from one release, and requests of 8 s are completed."""
     releases, seconds = [release(host, topology.settings, 0, tmp_path)], []
     if topology.playbook.startswith("apache"):
         host.run("cat >/etc/apache2/conf-enabled/threads.conf && systemctl restart apache2", stdin=APACHE_THREADS)
@@ -148,7 +148,7 @@ def test_no_request_fails(topology: Topology, host: Target, tmp_path: Path, log:
             began = time.monotonic()
             releases.append(release(host, topology.settings, number, tmp_path))
             seconds.append(time.monotonic() - began)
-    tell(topology.name, clients, releases, seconds, log, capfd)
+    report(topology.name, clients, releases, seconds, log, capfd)
     assert (clients.short.failures(releases), clients.long.failures(releases)) == ({}, {}), f"see {log}"
     assert clients.short.numbers() == set(range(len(VERSIONS))), "a release never got a request"
     assert clients.long.slowest < LONG_AT_MOST
@@ -161,8 +161,8 @@ def test_slow_start_is_not_noticed(host: Target, topology: Topology, tmp_path: P
         began = time.monotonic()
         releases.append(release(host, topology.settings, 1, tmp_path, f"time.sleep({START_SECONDS})\n"))
         seconds = time.monotonic() - began
-    tell("slow-start", clients, releases, [seconds], log, capfd)
+    report("slow-start", clients, releases, [seconds], log, capfd)
     assert seconds > START_SECONDS and clients.short.numbers() == {0, 1}
-    assert f"{host.name}: shop: staging the release (code, virtual environment, pre-flight), 10 s so far" in releases[1].told
+    assert f"{host.name}: shop: staging the release (code, virtual environment, pre-flight), 10 s so far" in releases[1].output
     assert (clients.short.failures(releases), clients.long.failures(releases)) == ({}, {}), f"see {log}"
     assert clients.short.slowest < UNNOTICED

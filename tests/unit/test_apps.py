@@ -1,4 +1,4 @@
-"""The documented apps answer what their documents show."""
+"""The documented apps answer as their documents show."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ DATABASE = {
 
 
 def load(app: str, module: str) -> ModuleType:
-    """An app's module, under a name that no other one has."""
+    """An app's module, under a unique name."""
     spec = importlib.util.spec_from_file_location(f"documented_{app}".replace("-", "_"), APPS / app / f"{module}.py")
     assert spec and spec.loader
     loaded = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = loaded  # where Flask looks for its templates' place
+    sys.modules[spec.name] = loaded  # Flask looks there for the path of the templates
     spec.loader.exec_module(loaded)
     return loaded
 
@@ -68,7 +68,7 @@ class Cursor:
 
 
 class Connection(pymysql.connections.Connection):
-    """A connection that goes nowhere, and knows whether it was closed."""
+    """A connection without a server, which records whether it was closed."""
 
     def __init__(self, rows: list[dict[str, Any]]) -> None:
         """Connect to nothing."""
@@ -98,10 +98,10 @@ def test_flaskapp_tells_its_process() -> None:
     told = client("flaskapp", "flaskapp").get("/process").json
     assert told
     me = pwd.getpwuid(os.getuid()).pw_name
-    assert told["login"] == me
-    assert (told["getpid"], told["getppid"]) == (os.getpid(), os.getppid())
-    assert (told["geteuid"], told["getegid"], told["getgroups"]) == (os.geteuid(), os.getegid(), os.getgroups())
-    assert (told["getresuid"], told["getresgid"]) == (list(os.getresuid()), list(os.getresgid()))
+    assert reported["login"] == me
+    assert (reported["getpid"], reported["getppid"]) == (os.getpid(), os.getppid())
+    assert (reported["geteuid"], reported["getegid"], reported["getgroups"]) == (os.geteuid(), os.getegid(), os.getgroups())
+    assert (reported["getresuid"], reported["getresgid"]) == (list(os.getresuid()), list(os.getresgid()))
 
 
 @pytest.mark.usefixtures("without_database")

@@ -1,4 +1,4 @@
-"""docs/facts.yml is whole, says what the fleet's inventory says, and is what docs/topologies shows."""
+"""docs/facts.yml is complete, agrees with the fleet's inventory, and docs/topologies shows it."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ HOSTS: dict[str, dict[str, Any]] = {
 
 
 def test_a_host_has_the_apps_that_its_variables_give_it() -> None:
-    """In the order of the play; an app that is to go counts no more."""
+    """In the order of the play; an app that is to be removed does not count."""
     assert hosts_with_app.hosts_with_app(HOSTS, HOSTS, "shop") == ["both", "plain", "unknown"]
     assert hosts_with_app.FilterModule().filters() == {"hosts_with_app": hosts_with_app.hosts_with_app}
 

@@ -1,4 +1,4 @@
-"""A database's parts that need no server: quoting, privileges, plans, schema files."""
+"""The parts of database management that need no server: quoting, privileges, plans, schema files."""
 
 from __future__ import annotations
 
@@ -88,12 +88,12 @@ def test_definers_are_taken_out_of_definitions_alone(line: bytes, own: bytes | N
     assert without_definers(line) == (line if own is None else own)
 
 
-def test_generated_passwords_are_long_and_each_another() -> None:
+def test_generated_passwords_are_long_and_different() -> None:
     made = {new_password() for _one in range(100)}
     assert len(made) == 100 and all(len(one) >= 36 and one.isascii() and "'" not in one for one in made)
 
 
-# -- what is refused
+# -- what is rejected
 
 
 @pytest.mark.parametrize("name", ["web`app", "", "a b", "a;b", "mysql", "sys", "test", "flaskops_rehearsal", "x" * 65, "-x", "ペン", "../x"])
@@ -206,7 +206,7 @@ def test_new_account_gets_a_password_of_its_own(record: Record) -> None:
     ]  # fmt: skip
 
 
-def test_nothing_changes_where_all_is_as_wanted(record: Record) -> None:
+def test_nothing_changes_if_all_is_as_wanted(record: Record) -> None:
     assert not plan_of(record, as_it_is(record, READER), [READER], {READER.label: [USAGE, SELECT]}).changes
 
 
@@ -276,7 +276,7 @@ def test_pending_files_keep_their_order() -> None:
     assert pending_files(files[:1], {"b.sql": files[0].digest, "gone.sql": "0"}) == []
 
 
-def test_changed_file_is_refused() -> None:
+def test_changed_file_is_rejected() -> None:
     with pytest.raises(PlanError, match=r"b\.sql has changed since"):
         pending_files([SchemaFile("b.sql", b"new")], {"b.sql": SchemaFile("b.sql", b"old").digest})
 

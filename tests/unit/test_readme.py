@@ -1,4 +1,4 @@
-"""What the README and the roles' pages show works as it stands."""
+"""The examples of the README and of the roles' pages are valid."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ def blocks(language: str) -> list[str]:
 
 
 def topology_of(app: dict[str, Any]) -> str:
-    """The first topology that has all of an app's variables: for an example that names no group."""
+    """The first topology that has all of an app's variables, for an example without a group."""
     if "flask_app_topology" in app:
         return str(app["flask_app_topology"])
     return next(name for name, row in TOPOLOGIES.items() if all(key.startswith(tuple(f"{role}_" for role in row.roles)) for key in app))
 
 
 def examples() -> list[tuple[str, dict[str, Any]]]:
-    """Each app that an example shows, the README's, the example inventory's and the roles', with its topology."""
+    """Each app in the examples of the README, the example inventory and the roles, with its topology."""
     found = []
     for document in [*map(yaml.safe_load, blocks("yaml")), yaml.safe_load((ROOT / "inventories/example/hosts.yml").read_text())]:
         if "flask_apps" in document:
@@ -47,7 +47,7 @@ def examples() -> list[tuple[str, dict[str, Any]]]:
 @pytest.mark.parametrize(("topology", "app"), examples(), ids=lambda value: value if isinstance(value, str) else value["flask_app_name"])
 def test_the_variables_of_an_example_are_right(topology: str, app: dict[str, Any]) -> None:
     found = Settings(TOPOLOGIES[topology].roles, {}, app, lambda path: yaml.safe_load(path.read_text()), lambda value, _variables: value)
-    unresolved = ("flask_app_root:", "flask_app_user:", "flask_app_group:")  # defaults that only Ansible can render
+    unresolved = ("flask_app_root:", "flask_app_user:", "flask_app_group:")  # only Ansible can render these defaults
     assert [problem for problem in found.problems if not problem.startswith(unresolved)] == []
 
 

@@ -1,4 +1,4 @@
-"""A long task tells that it is alive, a short one says nothing."""
+"""A long task prints that it is still running, a short one prints nothing."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ import pytest
 from ansible_collections.flaskops.hosting.plugins.plugin_utils import sign_of_life
 
 
-def test_a_long_task_tells_how_long_it_takes_already(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_task_prints_how_long_it_has_been_running(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sign_of_life, "INTERVAL", 0.1)
-    told: list[str] = []
-    with sign_of_life.sign_of_life(told.append, "web1: shop: staging the release"):
+    printed: list[str] = []
+    with sign_of_life.sign_of_life(printed.append, "web1: shop: staging the release"):
         time.sleep(0.35)
-    assert 2 <= len(told) <= 3 and set(told) == {"web1: shop: staging the release, 0 s so far"}
+    assert 2 <= len(printed) <= 3 and set(printed) == {"web1: shop: staging the release, 0 s so far"}
     time.sleep(0.2)
-    assert len(told) <= 3, "it goes on after the task's end"
+    assert len(printed) <= 3, "it goes on after the task's end"
 
 
-def test_a_task_that_fails_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_ends_if_the_task_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sign_of_life, "INTERVAL", 0.05)
-    told: list[str] = []
-    with pytest.raises(ValueError), sign_of_life.sign_of_life(told.append, "shop"):
+    printed: list[str] = []
+    with pytest.raises(ValueError), sign_of_life.sign_of_life(printed.append, "shop"):
         raise ValueError
     time.sleep(0.1)
-    assert told == []
+    assert printed == []

@@ -38,7 +38,7 @@ def repository(source: Path) -> Path:
     return source
 
 
-def test_the_same_content_has_the_same_name_wherever_and_whenever_it_is(source: Path, tmp_path: Path) -> None:
+def test_the_same_content_has_the_same_name_at_any_place_and_time(source: Path, tmp_path: Path) -> None:
     copy = tmp_path / "elsewhere"
     shutil.copytree(source, copy)
     os.utime(copy / "main.py", (1, 1))
@@ -68,7 +68,7 @@ def test_caches_venvs_and_git_are_left_out(source: Path) -> None:
     assert name_of(source) == before
 
 
-def test_a_link_inside_is_kept_and_one_that_leads_out_is_refused(source: Path) -> None:
+def test_a_link_inside_is_kept_and_one_that_leads_out_is_rejected(source: Path) -> None:
     (source / "inside").symlink_to("main.py")
     assert Source(source).manifest()["inside"] == "link main.py"
     (source / "outside").symlink_to("/etc/passwd")
@@ -106,7 +106,7 @@ def test_an_archive_is_the_same_build_as_its_directory(source: Path, tmp_path: P
         assert build_name(opened.manifest()) == name_of(source)
 
 
-def test_a_broken_archive_is_refused(tmp_path: Path) -> None:
+def test_a_broken_archive_is_rejected(tmp_path: Path) -> None:
     broken = tmp_path / "app.tar.gz"
     broken.write_bytes(b"not an archive")
     with pytest.raises(SourceError, match="app.tar.gz is no archive"):
@@ -145,7 +145,7 @@ def test_a_version_that_is_not_there_is_named(repository: Path) -> None:
             pass
 
 
-def test_what_is_no_source_is_refused_with_an_example(tmp_path: Path) -> None:
+def test_what_is_no_source_is_rejected_with_an_example(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"got '/no/such/place', which is no directory.*\n  flask_app_source: "):
         with open_source("/no/such/place", ""):
             pass

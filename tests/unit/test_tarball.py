@@ -1,4 +1,4 @@
-"""The tarball for Galaxy holds what users need, and nothing else."""
+"""The tarball for Galaxy contains what users need, and nothing else."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
-# What is at the top, and what of it is a user's.
+# What is at the top level, and below it, for users.
 TOP = {
     "CHANGELOG.rst", "FILES.json", "LICENSE", "MANIFEST.json", "README.md", "SECURITY.md",
     "docs", "inventories", "meta", "playbooks", "plugins", "roles",
@@ -23,7 +23,7 @@ WITHIN = {
     "plugins": {"action", "filter", "lookup", "module_utils", "modules", "plugin_utils"},
     "roles": {role.name for role in ROOT.glob("roles/*")},
 }
-# What editors, Python and the tests leave behind.
+# Files that editors, Python and the tests leave behind.
 LITTER = [
     ".venv/bin/python", ".cache/ssh/id_ed25519", ".pytest_cache/README.md", "build/flaskops-hosting-0.0.1.tar.gz", "plugins/.DS_Store",
     "plugins/modules/__pycache__/release.pyc", "playbooks/apps/flaskapp/__pycache__/flaskapp.pyc", "changelogs/.plugin-cache.yaml",

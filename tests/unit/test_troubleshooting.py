@@ -1,4 +1,4 @@
-"""A message that docs/troubleshooting.md shows is one that a play prints."""
+"""Plays print the messages that docs/troubleshooting.md shows."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs/troubleshooting.md").read_text()
-# What nginx, Python and the database say themselves.
+# Messages of nginx, Python and the database themselves.
 OTHERS = ("nginx:", "OSError:", "PermissionError:", "[Errno", "Access denied")
 MESSAGES = [line for line in re.findall(r"^> (.*?)(?:<br>)?$", PAGE, re.MULTILINE) if not line.startswith(OTHERS)]
 SOURCES = [path.read_text() for pattern in ("plugins/**/*.py", "roles/*/tasks/*.yml") for path in ROOT.glob(pattern)]
-# A text that is split over lines is one text, and what it fills in is a dot-dot-dot.
+# A text that is split over several lines is joined, and each value that is filled in becomes a dot-dot-dot.
 PRINTED = re.sub(r"\{+[^{}]*\}+", "…", re.sub(r"\"\s+f?\"", "", re.sub(r"\s+", " ", " ".join(SOURCES))))
 
 

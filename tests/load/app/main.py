@@ -1,4 +1,4 @@
-"""A WSGI app that tells which release answers, from its code and from its venv, so that a mix of two is seen."""
+"""A WSGI app that reports which release answers, from its code and from its venv, so that a mix of two is detected."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from collections.abc import Callable, Iterable
 from types import ModuleType
 from typing import Any
 
-import idna  # each release has another version of it
+import idna  # each release has another version of this package
 
 NUMBER = 0
 SHORT, LONG = 0.02, 8  # seconds
 
 
-def told(*modules: ModuleType) -> dict[str, Any]:
-    """The release's number, the version of what it requires, and where all of it comes from, asked anew each time."""
+def identity(*modules: ModuleType) -> dict[str, Any]:
+    """The release's number, the version of its requirement, and the paths of both, read again each time."""
     files = [os.path.realpath(str(module.__file__)) for module in (sys.modules[__name__], idna, *modules)]
     return {"number": NUMBER, "version": idna.__version__, "prefix": os.path.realpath(sys.prefix), "files": files}
 
 
 def read_anew(name: str) -> ModuleType:
-    """A module from its file, though it may have been imported before: it is noticed where the file has gone."""
+    """Import a module from its file, even if it was imported before, so that a removed file is noticed."""
     spec = importlib.util.find_spec(name)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -35,10 +35,10 @@ def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable
     """`/long` takes its time and then imports more of the code and of the venv."""
     if environ["PATH_INFO"] == "/long":
         time.sleep(LONG)
-        answer = told(read_anew("later"), read_anew("idna.compat"))
+        answer = identity(read_anew("later"), read_anew("idna.compat"))
     else:
         time.sleep(SHORT)
-        answer = told()
+        answer = identity()
     body = json.dumps(answer).encode()
     start_response("200 OK", [("Content-Type", "application/json"), ("Content-Length", str(len(body)))])
     return [body]
