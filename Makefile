@@ -9,9 +9,9 @@ help:
 	@echo 'make urls         topology, app and URL of all apps of the demo, one per line'
 	@echo 'make demo-down    remove the fleet: containers, network, key'
 	@echo 'make test         the whole suite: lint, unit tests, molecule scenarios'
-	@echo 'make unit         the unit tests alone (seconds)'
+	@echo 'make unit         only the unit tests (seconds)'
 	@echo "make lint         ruff, mypy, ansible-lint (profile production), yamllint, ansible-test sanity, galaxy-importer, the site's links"
-	@echo 'make molecule-X   one scenario, kept: converge and verify (molecule/X)'
+	@echo 'make molecule-X   one scenario: converge and verify (molecule/X); its containers stay'
 	@echo 'make build        the tarball for Galaxy, in build/'
 	@echo 'make docs         the documentation as a site, in build/docs; and docs/topologies, generated from docs/facts.yml'
 	@echo 'make bench        our runs measured against a bare shell script'

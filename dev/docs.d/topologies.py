@@ -54,7 +54,7 @@ def page(name: str, facts: dict[str, Any]) -> Iterator[str]:
         return f"{line['port']}" + ("" if str(line["port"]) in outside else ", on the host itself")
 
     yield f"{MADE}\n# {name}\n\n{facts['chain']}\n\n{facts['summary'].strip()}"
-    yield f"\n![{facts['chain']}: what listens where, as whom, and the files, as in the tables below]({name}.svg)\n\n{READING}"
+    yield f"\n![{facts['chain']}: ports, processes, accounts and files, as in the tables below]({name}.svg)\n\n{READING}"
     rows = [[code(app), code(of["root"]), code(of["account"]), code(of["module"]), codes(of["mounts"])] for app, of in facts["apps"].items()]
     yield from table("Apps", ["app", "tree", "account", "callable", "mounts"], rows)
     rows = [
@@ -63,9 +63,9 @@ def page(name: str, facts: dict[str, Any]) -> Iterator[str]:
     ]
     yield from table("What it answers", ["port", "request", "status", "content type", "body"], rows)
     rows = [[port(line), codes(line["paths"])] for line in facts["refused"]]
-    yield from table("What it refuses", ["port", "paths"], rows)
+    yield from table("What it does not serve", ["port", "paths"], rows)
     rows = [[code(line["at"]), code(line["unit"]), "other machines" if line["at"].startswith("*:") else "the host"] for line in facts["listens"]]
-    yield from table("What listens", ["at", "unit", "for whom"], rows)
+    yield from table("What listens", ["at", "unit", "reached from"], rows)
     rows = [[code(line["unit"]), line["what"], code(line["account"]), line["parent"], line.get("count", "1 or more")] for line in facts["processes"]]
     yield from table("Processes", ["unit", "process", "account", "parent", "how many"], rows)
     rows = [[code(account), codes(of["groups"])] for account, of in facts["accounts"].items()]

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-# pylint: disable=ansible-bad-function  # run_command is an AnsibleModule's, and none is at hand here
+# pylint: disable=ansible-bad-function  # run_command is a method of AnsibleModule, and there is no such object here
 import contextlib
 import os
 import secrets

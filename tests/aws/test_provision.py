@@ -20,7 +20,7 @@ def topologies(**given: object) -> tuple[str, str]:
 
 
 def rules(group: dict[str, Any]) -> set[tuple[int, int, str]]:
-    """What a security group lets in: from port, to port, from where."""
+    """The rules of a security group: first port, last port, source network."""
     found = set()
     for rule in group["IpPermissions"]:
         assert rule["IpProtocol"] == "tcp" and not rule.get("UserIdGroupPairs") and not rule.get("PrefixListIds")
@@ -134,7 +134,7 @@ def test_bad_input_is_rejected_before_anything_is_made(ec2: Ec2) -> None:
             "provision_ssh_cidrs: got 203.0.113.7, 0.0.0.0/0, ::/0, needs the networks from which SSH is allowed, and not everywhere",
             "provision_public_key_file: got /nowhere/id.pub, needs a file with an ed25519 or RSA public key. To make one: ssh-keygen -t ed25519",
         ],
-        ("-e", "provision_image_name=ubuntu-plucky-*"): ["provision_image_name: got ubuntu-plucky-*, and Canonical has no image of such a name"],
+        ("-e", "provision_image_name=ubuntu-plucky-*"): ["provision_image_name: got ubuntu-plucky-*, but Canonical has no image of that name"],
     }
     for arguments, messages in refused.items():
         play = ec2.provision(*arguments)

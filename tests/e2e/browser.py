@@ -60,7 +60,7 @@ class Browser:
 
     @property
     def status(self) -> int:
-        """The HTTP status that the open page came with."""
+        """The HTTP status of the open page."""
         return int(self.evaluate("performance.getEntriesByType('navigation')[0].responseStatus"))
 
     @property

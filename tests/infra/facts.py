@@ -66,7 +66,7 @@ def open_ports(topology: str) -> set[int]:
 
 
 def address(host: Host) -> str:
-    """Where other machines reach the host: the inventory says it, or the host, if Ansible does not come over the network."""
+    """The host's address for other machines: from the inventory, or from the host, if Ansible does not come over the network."""
     return str(host.ansible.get_variables().get("ansible_host") or host.check_output("hostname --all-ip-addresses").split()[0])
 
 

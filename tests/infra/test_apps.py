@@ -21,7 +21,7 @@ SSH = 22
 
 
 def may(host: Host, account: str, command: str) -> bool:
-    """Tell whether a command succeeds as an account."""
+    """Return whether a command succeeds with an account."""
     return bool(host.run(f"setpriv --reuid={account} --regid={account} --init-groups {command}").rc == 0)
 
 

@@ -47,7 +47,7 @@ class Cursor:
     """A cursor that answers every query with the same rows."""
 
     def __init__(self, rows: list[dict[str, Any]]) -> None:
-        """Keep the rows, and what is asked."""
+        """Keep the rows, and record the queries."""
         self.rows = rows
         self.queries: list[Any] = []
 
@@ -95,8 +95,8 @@ def test_flaskapp_greets() -> None:
 
 
 def test_flaskapp_tells_its_process() -> None:
-    told = client("flaskapp", "flaskapp").get("/process").json
-    assert told
+    reported = client("flaskapp", "flaskapp").get("/process").json
+    assert reported
     me = pwd.getpwuid(os.getuid()).pw_name
     assert reported["login"] == me
     assert (reported["getpid"], reported["getppid"]) == (os.getpid(), os.getppid())
