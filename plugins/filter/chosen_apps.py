@@ -6,6 +6,8 @@ from __future__ import annotations
 
 from typing import Any, Callable
 
+from ansible_collections.flaskops.hosting.plugins.plugin_utils.topologies import TOPOLOGIES
+
 DOCUMENTATION = r"""
 name: chosen_apps
 short_description: Choose some of a host's apps
@@ -58,7 +60,9 @@ def chosen_apps(
 ) -> list[dict[str, Any]]:
     """The apps with the chosen name, with the given variables; all apps if none is chosen; without those of another topology."""
     if topology:
-        apps = [app for app in apps if app.get("flask_app_topology", of_host) in ("", topology)]
+        # a topology that there is none of is for the role to reject
+        others = TOPOLOGIES.keys() - {topology}
+        apps = [app for app in apps if app.get("flask_app_topology", of_host) not in others]
     if not chosen:
         return apps
     # if a host's variables describe a single app directly, an empty dictionary stands for that app

@@ -133,7 +133,7 @@ def test_provisioning_by_name(installed: Controller, tmp_path: Path, kind: str) 
 def test_no_playbook_is_left_out(installed: Controller, kind: str) -> None:
     """The tests above run every playbook in the tarball."""
     there = installed.succeed(f"ls {COLLECTION}/playbooks").output.split()
-    assert {Path(name).stem for name in there if name.endswith(".yml")} == {"site", *TOPOLOGIES, *DAY_TWO, "provision_ec2"}
+    assert {Path(name).stem for name in there if name.endswith(".yml")} == {"site", "hosting", *TOPOLOGIES, *DAY_TWO, "provision_ec2"}
 
 
 @KINDS

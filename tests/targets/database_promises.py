@@ -220,7 +220,7 @@ class DatabasePromises:
         dry = host.converge("--check", "--diff")
         play = host.converge("--diff")
         assert missing(play.output, ["-account @localhost", "-account root@%", "-privileges of all accounts", "-database test"]) == []
-        assert dry.changed == play.changed == ["See to the database, its accounts and its schema"]
+        assert dry.changed == play.changed == ["Set up the database, its accounts and its schema"]
         assert host.inside() == before
         assert host.converge().recap["changed"] == 0
 
@@ -387,7 +387,7 @@ class DatabasePromises:
         assert (host.dump(), host.inside()) == (before, inside)
         assert not host.target.succeeds(f"ls {ENVIRONMENTS}/late.env")
         bad.write_text("ALTER TABLE product ADD COLUMN colour INT;\n")
-        assert host.converge().changed == ["See to the database, its accounts and its schema"]
+        assert host.converge().changed == ["Set up the database, its accounts and its schema"]
         assert host.sql("SELECT COUNT(*) FROM product WHERE price = 999 AND colour IS NULL", "web_app") != "0"
 
     def test_error_on_data_that_only_the_host_has(self, host: Server) -> None:
@@ -449,9 +449,9 @@ class DatabasePromises:
         remote = {"listen": address, "accounts": accounts}
         dry = host.converge("--check", "--diff", **remote)
         play = host.converge("--diff", **remote)
-        foretold = [task for task in dry.changed if not task.startswith("Foretell")]
+        foretold = [task for task in dry.changed if not task.startswith("Say what would")]
         assert [task for task in play.changed if task not in ("Let SSH in", "Let in what is served, and nothing else")] == foretold
-        assert "22, 3306" in dry.shown_by("Foretell the firewall, where it is not installed yet")
+        assert "22, 3306" in dry.shown_by("Say what would be let in, if the firewall is not installed yet")
         assert host.listening() == sorted(["127.0.0.1:3306", f"{address}:3306"])
         assert "3306/tcp" in host.target.run("ufw status") and "22/tcp" in host.target.run("ufw status")
         assert host.converge(**remote).recap["changed"] == 0
@@ -484,7 +484,7 @@ class DatabasePromises:
         before, inside = host.dump(), host.inside()
         other = host.database(database="other", schema=[], accounts=[{"name": "other", "privileges": ["ALL"]}])
         both = [host.database(), other]
-        assert host.converge(databases=both).changed == ["See to the database, its accounts and its schema"]
+        assert host.converge(databases=both).changed == ["Set up the database, its accounts and its schema"]
         assert host.login("other", "SELECT CURRENT_USER()", database="other") == "other@localhost"
         assert "denied" in host.login("other", "SELECT * FROM web_app.product", database="other")
         assert host.converge(databases=both).recap["changed"] == 0

@@ -102,7 +102,7 @@ def apps(source: Path, *names: str) -> list[dict[str, Any]]:
             "static": {"/static": "static"}, "secrets": as_given(SECRETS), "flask_app_timeout": 20,
             "apache_site_php": {"/": "page"}, "apache_site_php_environment_files": [ENVIRONMENT_FILE],
         },
-        TCP: {"uwsgi_app_listen": "127.0.0.1:8930", "apache_site_snippet": "LimitRequestBody 1000"},
+        TCP: {"uwsgi_app_listen": "127.0.0.1:8930", "apache_site_snippet": "Header always set X-Snippet tcp"},
         HTTP: {"uwsgi_app_listen": "127.0.0.1:8931", "uwsgi_app_protocol": "http", "apache_site_php": {"/pages": "page"}, "mount": "/"},
     }  # fmt: skip
     common = {"requirements": "requirements.txt", "mount": "/flask", "health_timeout": 8}
@@ -212,8 +212,8 @@ def test_static_files_come_from_apache(host: Target) -> None:
 
 def test_snippet_is_for_the_backend_too(host: Target) -> None:
     """On TCP; the app on the unix socket takes more."""
-    assert host.get("/flask/items", port=PORTS[TCP], method="POST", body=b"x" * 2000).status == 413
-    assert host.get("/flask/items", method="POST", body=b"x" * 2000).status == 303
+    assert host.get("/flask/items/7", port=PORTS[TCP]).headers["X-Snippet"] == "tcp"
+    assert "X-Snippet" not in host.get("/flask/items/7").headers
 
 
 def test_every_byte_of_a_secret_arrives(host: Target) -> None:

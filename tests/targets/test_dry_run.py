@@ -16,8 +16,8 @@ APPS = [
 ]
 # What stands in for tasks that need a package which a dry run does not install.
 STANDS_FOR = {
-    "Foretell the packages, where no package list tells of them yet": ["Install the packages"],
-    "Foretell the firewall, where it is not installed yet": ["Let SSH in", "Let in what is served, and nothing else"],
+    "Say what would be installed, if no package list knows the packages yet": ["Install the packages"],
+    "Say what would be let in, if the firewall is not installed yet": ["Let SSH in", "Let in what is served, and nothing else"],
 }
 
 
@@ -48,9 +48,9 @@ def test_dry_run_names_packages_files_and_release(dry: Play) -> None:
     packages = dry.shown_by("Install the packages")
     assert re.search(r"NEW packages will be installed:.*\bnginx\b.*\bpython3-venv\b.*\bufw\b", packages, re.DOTALL), dry.output
     assert {"/etc/nginx/flaskops/80/shop.conf", "/etc/nginx/sites-enabled/81.conf", "new release"} <= dry.diffs
-    assert "+    proxy_pass http://127.0.0.1:8080;" in dry.output
+    assert "+    proxy_pass http://unix:/srv/api/current/run/app.sock;" in dry.output
     assert re.search(r"^\+/srv/shop/current -> [0-9a-f]{12}-", dry.output, re.MULTILINE)
-    assert "22, 80" in dry.output and "81" in dry.shown_by("Foretell the firewall, where it is not installed yet")
+    assert "22, 80" in dry.output and "81" in dry.shown_by("Say what would be let in, if the firewall is not installed yet")
     assert "shop would answer at http://198.18.2.10/ " in dry.output
     assert "api would answer at http://198.18.2.10:81/ " in dry.output
 
@@ -84,11 +84,11 @@ def test_dry_run_on_converged_host_foretells_nothing(target: Target, real: Play)
 def test_dry_run_of_a_change_foretells_that_change_alone(target: Target, real: Play) -> None:
     """A changed setting is shown as one, and nothing is touched."""
     before = target.snapshot()
-    changed = [{**APPS[0], "nginx_site_snippet": "client_max_body_size 7m;"}, APPS[1]]
+    changed = [{**APPS[0], "nginx_site_snippet": "expires 7m;"}, APPS[1]]
     play = target.converge(changed, "--check", "--diff")
     assert play.changed == ["Write what nginx reads"]
     assert play.diffs == {"/etc/nginx/flaskops/80/shop.conf"}
-    assert "+    client_max_body_size 7m;" in play.output
+    assert "+    expires 7m;" in play.output
     assert differences(before, target.snapshot()) == {}
 
 

@@ -58,13 +58,13 @@ def nginx(target: Target, source: Path) -> Target:
 
 def apache_apps(source: Path) -> list[dict[str, Any]]:
     """One site with mod_wsgi at /, with a page, and uWSGI below by a unix socket and by TCP; another site with HTTP at /, with pages."""
-    uwsgi = {"apache_wsgi_backend": "uwsgi"}
+    uwsgi, mod_wsgi = {"topology": "apache_uwsgi_mysql"}, {"topology": "apache_mod_wsgi"}
     return [
-        app("wsgi", source, static={"/static": "static"}, apache_site_php={"/wsgi-page": "page"}),
+        app("wsgi", source, static={"/static": "static"}, apache_site_php={"/wsgi-page": "page"}, **mod_wsgi),
         app("unix", source, mount="/unix", health_path="/health", apache_site_php={"/pages": "page"}, apache_site_snippet=NO_PATCH, **uwsgi),
         app("tcp", source, mount="/tcp", static={"/static": "static"}, uwsgi_app_listen="127.0.0.1:8930", **uwsgi),
         app("http", source, listen="81", uwsgi_app_protocol="http", apache_site_php={"/pages": "page"}, **uwsgi),
-        app("deep", source, listen="82", mount="/deep", health_path="/health", apache_site_php={"/": "page"}),
+        app("deep", source, listen="82", mount="/deep", health_path="/health", apache_site_php={"/": "page"}, **mod_wsgi),
     ]
 
 
@@ -72,7 +72,7 @@ def apache_apps(source: Path) -> list[dict[str, Any]]:
 def apache(new_target: NewTarget, source: Path) -> Target:
     """A host with Apache and all of its apps."""
     target = new_target(APACHE)
-    target.topology = "apache_mod_wsgi"
+    target.topology = "hosting"  # each app says its own
     target.converge(apache_apps(source))
     return target
 

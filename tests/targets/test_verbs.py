@@ -49,7 +49,7 @@ def test_deploy_ships_one_app_and_touches_nothing_else(host: Target, apps: list[
     """A change to the other app, and to the site, waits for site.yml."""
     write_source(source, {"main.py": probe("two")})
     before = host.snapshot("/etc", "/srv/blog")
-    changed = [{**apps[0], "nginx_site_snippet": "client_max_body_size 20m;"}, {**apps[1], "flask_app_environment": {"MORE": "1"}}]
+    changed = [{**apps[0], "nginx_site_snippet": "expires 20m;"}, {**apps[1], "flask_app_environment": {"MORE": "1"}}]
     play = host.converge(changed, playbook="deploy", variables={"flask_app_name": "shop"})
     assert served(host) == "two"
     assert play.changed == ["Stage the release, and let it prove itself", "Make the release live, and ask for it through the front"]
@@ -73,7 +73,7 @@ def test_deploy_refuses_a_name_that_no_host_has(host: Target, apps: list[dict[st
 def test_deploy_refuses_an_app_that_is_not_installed(host: Target) -> None:
     """It would lack a site and a firewall rule."""
     play = host.play([app("news", listen="82")], playbook="deploy", variables={"flask_app_name": "news"})
-    assert play.returncode and not missing(play.output, ["news is not on this host as nginx_gunicorn", "Run site.yml first"])
+    assert play.returncode and not missing(play.output, ["news is not on this host as nginx_gunicorn", "Run that first"])
     assert host.live("news") == "" and play.recap["changed"] == 0
 
 
