@@ -60,6 +60,7 @@ TOPOLOGIES = {
     for row in (
         Topology("nginx_gunicorn", GUNICORN, NGINX),
         Topology("nginx_uwsgi", UWSGI, NGINX),
+        Topology("apache_gunicorn", GUNICORN, APACHE),
         Topology("apache_mod_wsgi", MOD_WSGI, APACHE),
         Topology("apache_uwsgi_mysql", UWSGI, APACHE, database=True),
         Topology("dev_server", WERKZEUG, None, for_development=True),

@@ -59,13 +59,14 @@ ALL = [
       for socket in GUNICORN_LISTEN for kind in GUNICORN),
     *(Topology(f"uwsgi-{socket}-{kind}", "nginx_uwsgi", {**UWSGI_LISTEN[socket], **UWSGI[kind]}) for socket in UWSGI_LISTEN for kind in UWSGI),
     Topology("uwsgi-unix-supervisord", "nginx_uwsgi", {"uwsgi_app_manager": "supervisord", **UWSGI["threads"]}),
+    *(Topology(f"apache-gunicorn-{kind}", "apache_gunicorn", GUNICORN[kind]) for kind in GUNICORN),
     Topology("apache-uwsgi-tcp", "apache_uwsgi_mysql", {**UWSGI_LISTEN["tcp"], **UWSGI["threads"]}),
     Topology("mod_wsgi", "apache_mod_wsgi", {"apache_wsgi_threads": 20}),
     Topology("mod_wsgi-one-process", "apache_mod_wsgi", {"apache_wsgi_processes": 1, "apache_wsgi_threads": 40}),
 ]  # fmt: skip
 # Each kind of socket and each kind of worker; `make load` takes all.
 ALWAYS = (
-    "gunicorn-unix-sync", "gunicorn-unix-gevent", "gunicorn-tcp-gthread", "uwsgi-unix-threads", "uwsgi-tcp-gevent", "uwsgi-http-sync", "mod_wsgi",
+    "apache-gunicorn-gthread", "gunicorn-unix-sync", "gunicorn-unix-gevent", "gunicorn-tcp-gthread", "uwsgi-unix-threads", "uwsgi-tcp-gevent", "uwsgi-http-sync", "mod_wsgi",
 )  # fmt: skip
 CHOSEN = [one for one in ALL if one.name in ALWAYS or os.environ.get("LOAD") == "all"]
 

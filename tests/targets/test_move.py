@@ -57,6 +57,9 @@ APACHE = {"runs apache2", "starts apache2", f"apache2/flaskops/80/98-{NAME}.conf
 }  # fmt: skip
 MOD_WSGI = ALWAYS | APACHE | {f"apache2/mods-enabled/{one}" for one in ("wsgi.load", "wsgi.conf", "headers.load")} | {"process apache2"}
 GUNICORN = ALWAYS | NGINX | UNIT | {"process gunicorn"}
+APACHE_GUNICORN = ALWAYS | APACHE | UNIT | {"process gunicorn"} | {
+    f"apache2/mods-enabled/{one}" for one in ("proxy.load", "proxy.conf", "proxy_http.load", "headers.load")
+}  # fmt: skip
 UWSGI = ALWAYS | NGINX | {"process uwsgi"}
 SUPERVISORD = UWSGI | {"runs supervisor", "starts supervisor", f"supervisor/conf.d/{NAME}@R.conf"}
 APACHE_UWSGI = ALWAYS | APACHE | UNIT | port(8930) | {"process uwsgi", f"/run/{NAME}-php.sock"} | {
@@ -79,6 +82,7 @@ MOVES: dict[str, tuple[str, dict[str, Any], set[str]]] = {
     "mod_wsgi from development": ("apache_mod_wsgi", {}, MOD_WSGI),
     "gunicorn from mod_wsgi": ("nginx_gunicorn", {}, GUNICORN),
     "uwsgi under Apache": ("apache_uwsgi_mysql", {}, {line for line in APACHE_UWSGI - port(8930) if not re.search("php|fcgi", line)}),
+    "gunicorn under Apache": ("apache_gunicorn", {}, APACHE_GUNICORN),
     "supervisord from Apache": ("nginx_uwsgi", {"uwsgi_app_manager": "supervisord"}, SUPERVISORD),
     "mod_wsgi from supervisord": ("apache_mod_wsgi", {}, MOD_WSGI),
     "nowhere from Apache": ("apache_mod_wsgi", {"state": "absent"}, {"open 22/tcp"}),
