@@ -4,7 +4,8 @@
 
 from __future__ import annotations
 
-from typing import Callable, Iterable
+from collections.abc import Iterable
+from typing import Callable
 
 DOCUMENTATION = r"""
 name: hosts_lost

@@ -29,7 +29,7 @@ from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree impo
 )
 from ansible_collections.flaskops.hosting.plugins.module_utils.steps import Steps
 
-MANAGERS = {"systemd": SystemdInstance, "supervisord": SupervisordInstance, "apache": ApacheInstance}
+MANAGERS: dict[str, type[Any]] = {"systemd": SystemdInstance, "supervisord": SupervisordInstance, "apache": ApacheInstance}
 STRATEGIES = {"blue_green": strategy_blue_green.switch, "in_place": strategy_in_place.switch}
 DRAIN_TIMEOUT = 60  # seconds till an instance that gets no new connections has taken those that wait for it
 
@@ -45,7 +45,8 @@ def web_of(release: Release) -> Instance:
 
 
 def _instance(release: Release, facts: InstanceFacts) -> Instance:
-    return MANAGERS.get(facts.manager, SystemdInstance)(release, facts)
+    instance: Instance = MANAGERS.get(facts.manager, SystemdInstance)(release, facts)
+    return instance
 
 
 def strategy_of(release: Release) -> str:
@@ -217,7 +218,7 @@ def wait_for_health(release: Release, address: str, host: str, protocol: str = "
         time.sleep(0.05)
 
 
-def managers_of(release: Release) -> set[type]:
+def managers_of(release: Release) -> set[type[Instance]]:
     """What runs a release's instances."""
     return {type(one) for one in instances_of(release)}
 

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 # pylint: disable=ansible-bad-function  # run_command is an AnsibleModule's, and none is at hand here
-
 import contextlib
 import grp
 import os

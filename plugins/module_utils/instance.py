@@ -4,7 +4,8 @@
 
 from __future__ import annotations
 
-from typing import Iterable, Protocol
+from collections.abc import Iterable
+from typing import Protocol
 
 from ansible_collections.flaskops.hosting.plugins.module_utils.record import InstanceFacts
 from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree import Release, Tree

@@ -10,9 +10,10 @@ import pwd
 import re
 import signal
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, Iterable
+from typing import Any, Callable
 
 from ansible_collections.flaskops.hosting.plugins.module_utils.command import run, unit_properties
 from ansible_collections.flaskops.hosting.plugins.module_utils.record import InstanceFacts

@@ -5,9 +5,9 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Iterable
 
 from ansible_collections.flaskops.hosting.plugins.module_utils.command import run, unit_properties
 from ansible_collections.flaskops.hosting.plugins.module_utils.record import InstanceFacts

@@ -7,9 +7,10 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Iterable
+from typing import Any
 
 from ansible_collections.flaskops.hosting.plugins.module_utils.record import RECORDS, read_json, read_note
 

@@ -188,7 +188,7 @@ class Release:
 
     def went_live(self) -> float:
         """When it last went live by being released, in seconds since 1970; 0 if it never did."""
-        return read_json(self.path / LIVE_MARK).get("live", 0)
+        return float(read_json(self.path / LIVE_MARK).get("live", 0))
 
     def failure(self) -> dict[str, Any]:
         """Why it was refused: ``reason``, ``log`` and ``failed``, the time; empty if it was not."""

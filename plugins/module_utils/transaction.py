@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 # pylint: disable=ansible-bad-function  # run_command is an AnsibleModule's, and none is at hand here
-
 import contextlib
 import fcntl
 import grp
@@ -16,9 +15,10 @@ import shutil
 import stat
 import subprocess
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Callable, Iterator
+from typing import Any, Callable
 
 JOURNAL = Path("/var/lib/flaskops/transaction")
 SCRATCH = ".flaskops-"  # how the directories begin in which a file is made, beside its place

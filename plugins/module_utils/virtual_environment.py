@@ -12,8 +12,9 @@ import os
 import pwd
 import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Iterator
+from typing import Any
 
 from ansible_collections.flaskops.hosting.plugins.module_utils.command import MEBIBYTE, run, run_as_account, tail, write_to_disk
 from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree import ReleaseError

@@ -335,7 +335,7 @@ def account(user: str, group: str) -> dict[str, bool]:
 
 def sockets() -> list[dict[str, Any]]:
     """The listening TCP sockets, with who holds them."""
-    found = []
+    found: list[dict[str, Any]] = []
     for table in ("/proc/net/tcp", "/proc/net/tcp6"):
         if not os.path.exists(table):
             continue

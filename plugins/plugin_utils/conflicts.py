@@ -4,7 +4,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Iterator
+from collections.abc import Iterator
+from typing import Any
 
 from ansible_collections.flaskops.hosting.plugins.module_utils.record import Listen, Record, Site
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.app import App

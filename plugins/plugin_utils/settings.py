@@ -7,8 +7,9 @@ from __future__ import annotations
 import ast
 import difflib
 import re
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Callable, Iterator
+from typing import Any, Callable
 
 import yaml
 from ansible.errors import AnsibleError
@@ -141,7 +142,8 @@ def known_roles() -> list[str]:
 def read_specs(role: str) -> dict[str, Any]:
     """A role's variables with their types, from its argument specs."""
     text = (ROLES / role / "meta" / "argument_specs.yml").read_text(encoding="utf-8")
-    return yaml.safe_load(text)["argument_specs"]["main"]["options"]
+    options: dict[str, Any] = yaml.safe_load(text)["argument_specs"]["main"]["options"]
+    return options
 
 
 def _without_required(spec: dict[str, Any]) -> dict[str, Any]:

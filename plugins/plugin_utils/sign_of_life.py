@@ -7,7 +7,8 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from typing import Callable, Iterator
+from collections.abc import Iterator
+from typing import Callable
 
 INTERVAL = 10  # seconds; a release of an app whose virtual environment is there takes fewer
 

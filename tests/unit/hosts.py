@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 from ansible.errors import AnsibleError
+
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.app import App
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.settings import Settings
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.topologies import TOPOLOGIES

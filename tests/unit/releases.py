@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.flaskops.hosting.plugins.module_utils.instance import Instance
 from ansible_collections.flaskops.hosting.plugins.module_utils.activation import MANAGERS
+from ansible_collections.flaskops.hosting.plugins.module_utils.instance import Instance
 from ansible_collections.flaskops.hosting.plugins.module_utils.record import InstanceFacts, ReleaseFacts
 from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree import Tree
 
@@ -18,4 +18,5 @@ def noted(manager: str = "systemd", socket: str = "run/app.sock", protocol: str 
 
 def instance(tree: Tree, release: str, manager: str = "systemd", **facts: str) -> Instance:
     """The process of a release, as its manager runs it."""
-    return MANAGERS[manager](tree.release(release), noted(manager, **facts).web)
+    made: Instance = MANAGERS[manager](tree.release(release), noted(manager, **facts).web)
+    return made

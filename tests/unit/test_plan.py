@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+
 from ansible_collections.flaskops.hosting.plugins.module_utils.record import Listen, Record, Site
 from ansible_collections.flaskops.hosting.plugins.plugin_utils import plan
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.app import site_name

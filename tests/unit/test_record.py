@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from ansible_collections.flaskops.hosting.plugins.module_utils.record import FORMAT, InstanceFacts, Listen, NotedInstance, Record, ReleaseFacts, Site
 
 SAMPLES = Path(__file__).parent / "records" / "0.1.0"

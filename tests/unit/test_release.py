@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from ansible_collections.flaskops.hosting.plugins.module_utils import activation, release_tree, staging
 from ansible_collections.flaskops.hosting.plugins.module_utils.instance import Instance
 from ansible_collections.flaskops.hosting.plugins.module_utils.instance_systemd import SystemdInstance

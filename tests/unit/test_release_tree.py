@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from ansible_collections.flaskops.hosting.plugins.module_utils import release_tree
 from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree import (
     ReleaseError,

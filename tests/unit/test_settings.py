@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 import yaml
+
 from ansible_collections.flaskops.hosting.plugins.plugin_utils import settings
+from ansible_collections.flaskops.hosting.plugins.plugin_utils.rules import RULES
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.settings import Settings, problems_of_module
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.topologies import TOPOLOGIES
 from ansible_collections.flaskops.hosting.tests.unit.hosts import GOOD, load, render, settings_of
@@ -165,9 +167,9 @@ def test_a_right_value_is_taken(name: str, given: Any) -> None:
     assert (found.problems, found.values[name]) == ([], given)
 
 
-@pytest.mark.parametrize("name", sorted(set(settings.RULES) - {"mysql_webapp_schema"}))  # whose example is no file here
+@pytest.mark.parametrize("name", sorted(set(RULES) - {"mysql_webapp_schema"}))  # whose example is no file here
 def test_every_example_in_a_message_is_right(name: str) -> None:
-    found = check_one(name, yaml.safe_load(settings.RULES[name].example))
+    found = check_one(name, yaml.safe_load(RULES[name].example))
     assert found.problems == [] and name in found.values
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from ansible_collections.flaskops.hosting.plugins.module_utils import probe, staging
 from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree import Release, ReleaseError, Tree
 from ansible_collections.flaskops.hosting.plugins.modules import release

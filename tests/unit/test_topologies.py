@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
+
 from ansible_collections.flaskops.hosting.plugins.plugin_utils import plan
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.settings import known_roles
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.topologies import TOPOLOGIES, Topology

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from ansible_collections.flaskops.hosting.plugins.module_utils.transaction import Change, Transaction, TransactionError
 from ansible_collections.flaskops.hosting.plugins.modules.config_files import is_empty_after
 
