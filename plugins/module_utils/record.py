@@ -223,8 +223,8 @@ class ReleaseFacts:
         if "format" not in given and "instances" not in given:
             manager = str(given.get("manager") or "systemd")
             socket = str(given.get("listen") or "").replace("unix:", "", 1)
-            web = {"manager": manager, "file": LEGACY_FILES.get(manager, ""), "socket": socket, "protocol": given.get("protocol"), "log": given.get("log")}
-            given = {**given, "instances": [web]}
+            file, more = LEGACY_FILES.get(manager, ""), {name: given.get(name) for name in ("protocol", "log")}
+            given = {**given, "instances": [{"manager": manager, "file": file, "socket": socket, **more}]}
         return dataclasses.replace(read_note(cls, given), format=FORMAT)
 
     @classmethod

@@ -205,7 +205,7 @@ class Work:
         named = [change.path for change in self.changes if change.kind in ("file", "link")]
         after = ownership.note_after(named, self.services, everyone.values())
         paths, directories = ownership.left_behind(before, after, others)
-        self.services += [service for service in before.services if service.name not in self.given]
+        self.services = [*self.services, *(service for service in before.services if service.name not in self.given)]
         mentioned = {change.path for change in self.changes}
         # a directory that somebody has put in its place is not ours
         self.changes += [Change(path, "absent") for path in paths if path not in mentioned and (path.is_symlink() or not path.is_dir())]
@@ -240,7 +240,10 @@ class Services:
         self.told: dict[str, str] = {}
 
     def tell(self, name: str, wanted: str) -> None:
-        """Have a service ``reloaded``, ``restarted``, ``running`` or ``stopped``, and enabled or not. Raises ``TransactionError`` if systemd refuses."""
+        """Have a service ``reloaded``, ``restarted``, ``running`` or ``stopped``, and enabled or not.
+
+        Raises ``TransactionError`` if systemd refuses.
+        """
         before = self.before[name]
         if wanted == "stopped":
             if is_up_or_enabled(before):

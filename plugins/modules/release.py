@@ -20,7 +20,8 @@ description:
     instance that served before. Where anything fails, the release that was live keeps serving.
   - O(state=rolled_back) does the same for a release that was live before and is still on the host.
   - O(state=run) runs O(commands) in a release as its app would, such as a migration before it goes live.
-  - O(state=absent) stops the app and removes its releases, units and tree.
+  - O(state=absent) stops the app and removes its releases, units and tree. It goes by what the host has noted of the app, and removes nothing else;
+    an app that the host has noted nothing of is not there.
 author: flaskops contributors (@flaskops)
 options:
   state:
@@ -134,7 +135,8 @@ options:
         choices: [systemd, supervisord, apache]
         default: systemd
       file:
-        description: Which of O(settings) says how it runs. A systemd unit or a program of supervisord, as O(instances[].manager) says. Empty for Apache.
+        description:
+          - Which of O(settings) says how it runs. A systemd unit or a program of supervisord, as O(instances[].manager) says. Empty for Apache.
         type: str
         default: app.service
       socket:
@@ -195,7 +197,9 @@ options:
         type: str
         required: true
   record:
-    description: What other apps on the host must know of this one, such as ports and server names. Left out, what was noted stays.
+    description:
+      - What other apps on the host must know of this one, such as its sites and its processes, as RV(flaskops.hosting.survey#module:record) has it.
+      - The module itself adds the app's name, its root and the units of its processes. Left out, what was noted stays.
     type: dict
   keep:
     description: How many releases are kept, the live one among them. The one that was live before is, too, unless this is V(1).

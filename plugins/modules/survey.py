@@ -130,7 +130,8 @@ firewall:
   type: dict
   sample: {installed: true, enabled: true, incoming: DROP, ports: [22, 80]}
 apache:
-  description: The modules that Apache has enabled, and the ports that its C(ports.conf) listens on. Where it is not installed, what its package brings.
+  description:
+    - The modules that Apache has enabled, and the ports that its C(ports.conf) listens on. If it is not installed, what its package brings.
   returned: always
   type: dict
   sample: {modules: [proxy, wsgi], ports: [80]}

@@ -224,7 +224,8 @@ def test_daemon_processes_are_known_by_parent_account_and_mark(tree: Tree, apach
     (tree.release("new").path / "run" / "daemon-101").touch()  # of a process that is another account's now
     (tree.release("new").path / "run" / "daemon-999").touch()  # of a process that has ended
     assert active(tree) == ["old"]
-    assert instance(tree, "old", "apache", socket="", log="error.log").is_up() and not instance(tree, "new", "apache", socket="", log="error.log").is_up()
+    assert instance(tree, "old", "apache", socket="", log="error.log").is_up()
+    assert not instance(tree, "new", "apache", socket="", log="error.log").is_up()
 
 
 def test_daemon_processes_are_replaced_gracefully(tree: Tree, apache: Apache) -> None:

@@ -29,7 +29,9 @@ SHOP = Record(
     instances=[NotedInstance(unit="shop@one.service", listen="127.0.0.1:8080"), NotedInstance("rq")],
     made_root=True,
 )
-RELEASE = ReleaseFacts("one", "shop", created=1.5, instances=[InstanceFacts(), InstanceFacts("rq", socket="")], files={"main.py": "12"}, shared=["up"])
+RELEASE = ReleaseFacts(
+    "one", "shop", created=1.5, instances=[InstanceFacts(), InstanceFacts("rq", socket="")], files={"main.py": "12"}, shared=["up"]
+)
 WRONG = [None, 7, "text", [1, {}], {"a": 1}, True]
 
 
