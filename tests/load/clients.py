@@ -88,8 +88,8 @@ def is_of_one(body: str, releases: list[Deployed]) -> bool:
 class Clients:
     """Keep-alive and one-shot clients, which send the next request at once, and some whose requests take 8 s, with a pause after each."""
 
-    def __init__(self, address: str, log: Path) -> None:
-        self.address = address
+    def __init__(self, address: str, log: Path, port: int = 80) -> None:
+        self.address, self.port = address, port
         self.log = log
         self.short, self.long = Outcome(), Outcome()
         self._over = threading.Event()
@@ -113,7 +113,7 @@ class Clients:
     def _wrk(self, connections: int, *options: str) -> subprocess.Popen[str]:
         words = ["wrk", "--threads=1", f"--connections={connections}", "--duration=30m", f"--timeout={GIVE_UP}s", f"--script={COUNT}"]
         environment = {**os.environ, "PAUSE": str(SHORT_PAUSE)}
-        return subprocess.Popen([*words, *options, f"http://{self.address}/"], env=environment, stdout=subprocess.PIPE, text=True)
+        return subprocess.Popen([*words, *options, f"http://{self.address}:{self.port}/"], env=environment, stdout=subprocess.PIPE, text=True)
 
     def _read(self, output: str) -> None:
         with self.log.open("a") as log:
@@ -133,7 +133,7 @@ class Clients:
     def _ask_for_long(self) -> None:
         while not self._over.is_set():
             found, began = Outcome(), time.monotonic()
-            connection = http.client.HTTPConnection(self.address, timeout=GIVE_UP)
+            connection = http.client.HTTPConnection(self.address, self.port, timeout=GIVE_UP)
             try:
                 connection.request("GET", "/long")
                 answer = connection.getresponse()
