@@ -57,6 +57,9 @@ PLACES: dict[str, tuple[str, Callable[[Topology], bool]]] = {
     "tests/unit/test_golden.py": ("what it puts on a host", lambda row: bool(read(f"tests/unit/golden/{row.name}.txt"))),
     "tests/load/test_load.py": ("releases under load", lambda row: row.for_development or f'"{row.name}"' in read("tests/load/test_load.py")),
     "tests/targets/test_move.py": ("a move to it from another topology", lambda row: f'("{row.name}"' in read("tests/targets/test_move.py")),
+    ".github/workflows/ci.yml": (
+        "its scenario in the matrix", lambda row: row.name in re.split(r"[\[\], ]+", re.search(r"scenario: (\[.*\])", read(".github/workflows/ci.yml"))[1])
+    ),
     "dev/bench": ("where it answers", lambda row: row.name == "nginx_gunicorn" or f'"{row.name}": (' in read("dev/bench")),
 }  # fmt: skip
 
