@@ -86,7 +86,7 @@ def test_dry_run_of_a_change_foretells_that_change_alone(target: Target, real: P
     before = target.snapshot()
     changed = [{**APPS[0], "nginx_site_snippet": "expires 7m;"}, APPS[1]]
     play = target.converge(changed, "--check", "--diff")
-    assert play.changed == ["Write what nginx reads"]
+    assert play.changed == ["Configure the front and the app's own port"]
     assert play.diffs == {"/etc/nginx/flaskops/80/shop.conf"}
     assert "+    expires 7m;" in play.output
     assert differences(before, target.snapshot()) == {}

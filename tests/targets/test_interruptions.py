@@ -34,7 +34,6 @@ def app(environ, start_response):
 TASKS = [
     "Check the variables, and look at the host",
     "Stage the release, and let it prove itself",
-    "Open the app's own port",
     "Configure the front and the app's own port",
     "Make the release live, and ask for it through the front",
 ]
