@@ -32,12 +32,12 @@ def app(environ, start_response):
 """
 # Where the controller is killed: seconds after a task has begun, the first being that of the survey.
 TASKS = [
-    "Check the variables, and look at the host",
+    "Check the variables, look at the host, and plan the run",
     "Stage the release, and let it prove itself",
     "Configure the front and the app's own port",
     "Make the release live, and ask for it through the front",
 ]
-POINTS = [(task, delay) for task in TASKS for delay in (0.0, 0.4)] + [(TASKS[1], 1.5), (TASKS[4], 0.8)]
+POINTS = [(task, delay) for task in TASKS for delay in (0.0, 0.4)] + [(TASKS[1], 1.5), (TASKS[3], 0.8)]
 SMALL = "/srv/small"  # a file system of its own, which can be filled
 
 
