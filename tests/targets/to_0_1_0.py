@@ -6,11 +6,13 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 FRONTS = {"nginx": "nginx_site", "apache": "apache_site"}
 
 
-def text(listen):
+def text(listen: dict[str, Any]) -> str:
+    """A port, or an address and a port, as 0.1.0 wrote it."""
     return f"{listen['address']}:{listen['port']}" if listen["address"] else str(listen["port"])
 
 

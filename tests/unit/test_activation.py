@@ -68,8 +68,13 @@ def test_the_old_instance_stops_when_it_has_accepted_all_connections(
     tmp_path: Path, steps: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waiting = [2, 1, 0]
+
+    def waiting_connections(one: Instance) -> int:
+        steps.append(f"{waiting[0]} wait at {one.release.name}")
+        return waiting.pop(0)
+
     monkeypatch.setattr(SystemdInstance, "state", lambda _instance: "active")
-    monkeypatch.setattr(activation, "waiting_connections", lambda one: steps.append(f"{waiting[0]} wait at {one.release.name}") or waiting.pop(0))
+    monkeypatch.setattr(activation, "waiting_connections", waiting_connections)
     activation.activate(app(tmp_path, "run/app.sock", live="old").release("new"), FRONT)
     assert steps[-4:] == ["2 wait at old", "1 wait at old", "0 wait at old", "stop old"]
 
@@ -161,9 +166,14 @@ def test_an_app_moves_from_one_manager_to_another(
 
 def test_health_is_asked_for_where_and_as_the_instance_listens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[Any, ...]] = []
+
+    def ask(*given: Any) -> str:
+        asked.append(given)
+        return "200 OK"
+
     monkeypatch.setattr(SystemdInstance, "start", lambda _instance: None)
-    monkeypatch.setattr(activation, "ask", lambda *given: asked.append(given) or "200 OK")
-    facts = {"health_timeout": 3, "health_host": "shop.example", "mount": "/shop", "health_path": "/healthz"}
+    monkeypatch.setattr(activation, "ask", ask)
+    facts: dict[str, Any] = {"health_timeout": 3, "health_host": "shop.example", "mount": "/shop", "health_path": "/healthz"}
     tree = Tree("shop", tmp_path)
     for number, (socket, protocol) in enumerate([("run/app.sock", "uwsgi"), ("run/other.sock", "http"), ("", "http")]):
         release = tree.release(str(number))
@@ -195,7 +205,7 @@ def test_pruning_keeps_what_is_live_what_runs_and_the_newest(tmp_path: Path, mon
         (tree.venvs / f"venv-{name}").mkdir(parents=True)
         release.path.mkdir(parents=True)
         (release.path / ".venv").symlink_to(f"../../venvs/venv-{name}")
-        monkeypatch.setattr(activation.time, "time", lambda number=number: float(number))
+        monkeypatch.setattr("time.time", lambda number=number: float(number))
         release.mark_complete(noted())
     tree.release("failed").mark_failed("no", "")
     (tree.releases / "unfinished").mkdir()

@@ -119,7 +119,8 @@ def test_two_apps_may_each_have_a_unix_socket_of_their_own() -> None:
     [("nginx_gunicorn", "nginx_gunicorn_listen"), ("nginx_uwsgi", "uwsgi_app_listen"), ("apache_uwsgi_mysql", "uwsgi_app_listen")],
 )
 def test_a_port_of_another_app_is_rejected_whatever_its_server(topology: str, listen: str) -> None:
-    (problem,) = problems(topology, record("blog", "nginx_uwsgi", 8000, port="127.0.0.1:8930"), **{listen: "127.0.0.1:8930"})
+    port: dict[str, Any] = {listen: "127.0.0.1:8930"}
+    (problem,) = problems(topology, record("blog", "nginx_uwsgi", 8000, port="127.0.0.1:8930"), **port)
     assert problem == f"{listen}: 127.0.0.1:8930 is the app blog's; give this app another port"
 
 

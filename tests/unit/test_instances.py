@@ -74,7 +74,7 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
 
 
 def test_a_program_is_there_only_while_it_shall_run(tree: Tree, host: Host) -> None:
-    mine = instance(tree, "new", "supervisord")
+    mine = SupervisordInstance(tree.release("new"), noted("supervisord").web)
     assert SupervisordInstance.active([mine]) == [] and not mine.is_up()
     mine.start()
     assert (host.programs / "shop@new.conf").read_text() == "[program:shop@new]\n"
@@ -208,14 +208,14 @@ def apache(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> Apache:
     monkeypatch.setattr(instance_apache, "unit_properties", found.unit_properties)
     monkeypatch.setattr(instance_apache, "_children", lambda parent: set(found.children) if parent == found.PARENT else set())
     monkeypatch.setattr(instance_apache, "_uid", lambda process: found.children.get(process, -1))
-    monkeypatch.setattr(instance_apache.os, "kill", found.kill)
-    monkeypatch.setattr(instance_apache.pwd, "getpwnam", lambda _name: me)
+    monkeypatch.setattr("os.kill", found.kill)
+    monkeypatch.setattr("pwd.getpwnam", lambda _name: me)
     return found
 
 
 def active(tree: Tree) -> list[str]:
     """The releases that a daemon process has loaded."""
-    known = [instance(tree, path.name, "apache", socket="", log="error.log") for path in sorted(tree.releases.iterdir())]
+    known = [ApacheInstance(tree.release(path.name), noted("apache", socket="").web) for path in sorted(tree.releases.iterdir())]
     return [one.release.name for one in ApacheInstance.active(known)]
 
 

@@ -82,9 +82,9 @@ class Host:
             (config_files, "run", self.systemd.run),
             (config_files, "unit_properties", self.systemd.properties),
             (transaction, "_owner_names", lambda _found: ("root", "root")),
-            (transaction.shutil, "chown", lambda *_more: None),
         ):
             monkeypatch.setattr(module, name, value)
+        monkeypatch.setattr("shutil.chown", lambda *_more: None)
 
     def write(
         self, owner: str | None, *paths: Path, services: list[dict[str, Any]] | None = None, absent: list[Path] | None = None, check: bool = False
@@ -125,7 +125,7 @@ class Host:
 
     def note(self, owner: str) -> dict[str, Any]:
         """What is noted of an owner."""
-        return json.loads((self.owners / f"{owner}.json").read_text())
+        return dict(json.loads((self.owners / f"{owner}.json").read_text()))
 
     def nginx_service(self) -> dict[str, Any]:
         """nginx, as an app's services name it."""
@@ -368,7 +368,7 @@ def before_ownership(host: Host, sample: str, *there: Path) -> str:
     for path in there:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
-    return record["app"]
+    return str(record["app"])
 
 
 def legacy_paths(host: Host, sample: str) -> list[Path]:

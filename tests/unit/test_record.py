@@ -37,7 +37,7 @@ WRONG = [None, 7, "text", [1, {}], {"a": 1}, True]
 
 def sample(name: str) -> dict[str, Any]:
     """A note that 0.1.0 wrote."""
-    return json.loads((SAMPLES / f"{name}.json").read_text())
+    return dict(json.loads((SAMPLES / f"{name}.json").read_text()))
 
 
 @pytest.mark.parametrize("text", ["80", "127.0.0.1:80", "[::1]:80", "[::]:8080"])

@@ -192,8 +192,9 @@ def test_one_port_is_a_list_of_one() -> None:
     ],
 )
 def test_a_typo_is_told_the_nearest_name(typo: str, near: str) -> None:
-    assert only_problem(check(**{typo: 1})) == f"{typo}: unknown variable; did you mean {near}?"
-    assert only_problem(check({typo: 1})) == f"{typo}: unknown variable; did you mean {near}?"
+    variables: dict[str, Any] = {typo: 1}
+    assert only_problem(check(**variables)) == f"{typo}: unknown variable; did you mean {near}?"
+    assert only_problem(check(variables)) == f"{typo}: unknown variable; did you mean {near}?"
 
 
 def test_a_key_of_an_app_that_is_no_variable_is_rejected() -> None:
@@ -232,8 +233,9 @@ def test_secrets_that_are_no_dictionary_are_rejected_and_not_shown() -> None:
 
 @pytest.mark.parametrize("name", ["flask_app_environment", "flask_app_secrets"])
 def test_a_variable_name_that_no_process_can_have_is_rejected(name: str) -> None:
-    assert "needs a variable name" in only_problem(check(**{name: {"MY-KEY": "x"}}))
-    assert "NUL" in only_problem(check(**{name: {"KEY": "a\0b"}}))
+    for variables, words in (({"MY-KEY": "x"}, "needs a variable name"), ({"KEY": "a\0b"}, "NUL")):
+        given: dict[str, Any] = {name: variables}
+        assert words in only_problem(check(**given))
 
 
 def test_the_environment_takes_numbers_but_no_ambiguous_values() -> None:

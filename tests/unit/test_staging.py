@@ -136,7 +136,7 @@ def secrets_of(paths: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     payload = base64.b64encode(json.dumps(a_plan.payload).encode()).decode()
     with pytest.raises(ReleaseError, match="enough"):
         release.stage({**a_plan.options, "payload": payload, "environment_files": paths}, a_plan.tree, check_mode)
-    return made[0].payload["secrets"]
+    return dict(made[0].payload["secrets"])
 
 
 def test_files_on_the_host_add_secrets_and_what_is_given_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -171,7 +171,7 @@ def ask_probe(directory: Path, code: str, *, module: str = "main", name: str = "
     )
     os.close(write_end)
     with os.fdopen(read_end) as answer:
-        return json.loads((answer.read().splitlines() or ['{"ok": null}'])[-1])
+        return dict(json.loads((answer.read().splitlines() or ['{"ok": null}'])[-1]))
 
 
 ECHO = """

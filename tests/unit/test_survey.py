@@ -76,7 +76,12 @@ def test_health_is_asked_for_where_visitors_ask_if_there_are_any(
     tree: Tree, monkeypatch: pytest.MonkeyPatch, record: dict[str, Any], asked: tuple[str, ...]
 ) -> None:
     questions: list[tuple[Any, ...]] = []
-    monkeypatch.setattr(survey, "ask", lambda *given: questions.append(given) or "200 OK")
+
+    def ask(*given: Any) -> str:
+        questions.append(given)
+        return "200 OK"
+
+    monkeypatch.setattr(survey, "ask", ask)
     told = survey.tell_app(Record("shop", str(tree.root), **record), True)
     address, host, path, protocol = asked
     assert questions == [(address.format(root=tree.root), host, path, survey.HEALTH_TIMEOUT, protocol)]
