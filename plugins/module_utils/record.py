@@ -34,7 +34,9 @@ def _value(hint: Any, value: Any) -> Any:
         (inner,) = typing.get_args(hint)
         if not isinstance(value, list):
             return None
-        return [read_note(inner, one) for one in value] if isinstance(inner, type) and dataclasses.is_dataclass(inner) else [one for one in value if isinstance(one, inner)]
+        if isinstance(inner, type) and dataclasses.is_dataclass(inner):
+            return [read_note(inner, one) for one in value]
+        return [one for one in value if isinstance(one, inner)]
     if typing.get_origin(hint) is dict:
         return value if isinstance(value, dict) else None
     if hint is float and isinstance(value, int) and not isinstance(value, bool):

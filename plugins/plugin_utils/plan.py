@@ -37,7 +37,8 @@ def served(app: App) -> Served:
 
 def packages(app: App) -> list[str]:
     """The distribution's packages that the app needs."""
-    return [*PACKAGES, *_on_front(app, {"apache": {"modules": [], "ports": []}, "owned_paths": [], "check_mode": False}).packages, *served(app).packages]
+    anywhere = {"apache": {"modules": [], "ports": []}, "owned_paths": [], "check_mode": False}  # they are the same on each host
+    return [*PACKAGES, *_on_front(app, anywhere).packages, *served(app).packages]
 
 
 def on_host(app: App, host: dict[str, Any]) -> OnHost:
@@ -110,7 +111,13 @@ def plan_present(app: App, host: dict[str, Any], reached_at: str, login: str) ->
 
 def plan_absent(name: str, host: dict[str, Any]) -> dict[str, Any]:
     """What removing an app takes, for the role's tasks."""
-    return {"url": "", "hint": "", "front": {}, "firewall_plan": plan_firewall(name, host, set()), "account_goes": bool(host["apps"].get(name)) and host["account"]["ours"]}
+    return {
+        "url": "",
+        "hint": "",
+        "front": {},
+        "firewall_plan": plan_firewall(name, host, set()),
+        "account_goes": bool(host["apps"].get(name)) and host["account"]["ours"],
+    }
 
 
 def plan_firewall(name: str, host: dict[str, Any], needed: set[int]) -> dict[str, Any]:

@@ -43,8 +43,8 @@ def render_entries(
 ) -> list[dict[str, Any]]:
     """Replace each entry's ``src`` by the ``content`` that its template renders to."""
     rendered = []
-    for entry in entries:
-        entry = dict(entry)
+    for given in entries:
+        entry = dict(given)
         if entry.get("src"):
             entry["content"] = render_file(action, entry.pop("src"), task_vars, **extra)
         rendered.append(entry)

@@ -22,7 +22,7 @@ class Front:
 
 @dataclass(frozen=True)
 class Server:
-    """An application server. ``role`` is the role that has its variables; ``front_name`` is the only front that it can run in, if it is tied to one."""
+    """An application server. ``role`` is the role that has its variables; ``front_name`` is the front that it is tied to."""
 
     name: str
     title: str

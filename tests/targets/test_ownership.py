@@ -121,7 +121,8 @@ def test_two_topologies_share_a_host_in_one_run(untouched: Target) -> None:
         app("news", topology="nginx_uwsgi", server_names=["news.example"], listen=["80", "8082"]),
     ]
     play = untouched.converge(apps, playbook="site")
-    for port, host, name in ((80, None, "shop"), (8082, None, "shop"), (8081, None, "blog"), (80, "news.example", "news"), (8082, "news.example", "news")):
+    answers = [(80, None, "shop"), (8082, None, "shop"), (8081, None, "blog"), (80, "news.example", "news"), (8082, "news.example", "news")]
+    for port, host, name in answers:
         assert f"/srv/{name}/" in untouched.get("/who", port=port, host=host).text, (port, host)
     assert {"80/tcp", "8081/tcp", "8082/tcp"} <= set(untouched.run("ufw status").split())
     assert missing(play.output, ["http://news.example/", f"http://{ADDRESS}:8081/", f"http://{ADDRESS}/"]) == []
@@ -141,7 +142,8 @@ def test_an_app_moves_between_fronts_by_its_topology_alone(untouched: Target) ->
         assert "8082/tcp" in untouched.run("ufw status"), "another app has that port"
     untouched.converge([absent("shop"), absent("blog"), absent("news")], playbook="site")
     assert untouched.run("ls /srv; ss --listening --tcp --numeric --no-header | grep -c -e :80 -e :808 || true").split() == ["0"]
-    assert untouched.run("ls -A /etc/flaskops/owners /etc/nginx/flaskops /etc/apache2/flaskops 2>/dev/null || true").split() == ["/etc/flaskops/owners:"]
+    notes = "/etc/flaskops/owners"
+    assert untouched.run(f"ls -A {notes} /etc/nginx/flaskops /etc/apache2/flaskops 2>/dev/null || true").split() == [f"{notes}:"]
 
 
 @pytest.mark.parametrize("topology", ["nginx_gunicorn", "apache_mod_wsgi", "nginx_uwsgi"])
@@ -161,4 +163,5 @@ def test_a_host_with_notes_of_0_1_0_goes_on(untouched: Target, topology: str) ->
     assert "8086" not in untouched.run("ufw status; ss --listening --tcp --numeric; grep -rl 8086 /etc/nginx /etc/apache2 /etc/flaskops || true")
     untouched.run("python3 -", stdin=TO_0_1_0)
     untouched.converge([absent("shop")])
-    assert untouched.run("find /etc/nginx /etc/apache2 /etc/flaskops /etc/systemd /srv -name '*shop*' ! -name 'shop@worker1.service' 2>/dev/null || true") == ""
+    places = "/etc/nginx /etc/apache2 /etc/flaskops /etc/systemd /srv"
+    assert untouched.run(f"find {places} -name '*shop*' ! -name 'shop@worker1.service' 2>/dev/null || true") == ""

@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+MODULES = {"wsgi", "headers", "proxy", "proxy_uwsgi", "proxy_fcgi"}
 FRONTS = {"nginx": "nginx_site", "apache": "apache_site"}
 
 
@@ -19,7 +20,7 @@ def text(listen: dict[str, Any]) -> str:
 for path in Path("/etc/flaskops/apps").glob("*.json"):
     new = json.loads(path.read_text())
     (site,) = new["sites"] or [None]
-    modules = sorted({link.stem for link in Path("/etc/apache2/mods-enabled").glob("*.load")} & {"wsgi", "headers", "proxy", "proxy_uwsgi", "proxy_fcgi"})
+    modules = sorted({link.stem for link in Path("/etc/apache2/mods-enabled").glob("*.load")} & MODULES)
     old = {key: new[key] for key in ("app", "root", "user", "group", "topology", "url", "mount", "mounts")}
     old.update(
         front_role=FRONTS[site["front"]] if site else "",

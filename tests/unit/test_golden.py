@@ -1,6 +1,7 @@
 """What each topology puts on a host, to the letter, without a host.
 
-A change of a template or of what fills it shows as a diff of the files in tests/unit/golden: `GOLDEN=write pytest tests/unit/test_golden.py` writes them anew.
+A change of a template or of what fills it shows as a diff of the files in tests/unit/golden.
+`GOLDEN=write pytest tests/unit/test_golden.py` writes them anew.
 """
 
 from __future__ import annotations

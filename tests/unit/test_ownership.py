@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
+
 from ansible_collections.flaskops.hosting.plugins.module_utils import ownership, transaction
 from ansible_collections.flaskops.hosting.plugins.module_utils.ownership import Owned, Service, read_owners
 from ansible_collections.flaskops.hosting.plugins.module_utils.transaction import Change, Transaction
@@ -452,4 +452,4 @@ def test_a_service_reads_a_file_or_all_below_a_directory() -> None:
 
 
 def test_nothing_owned_is_no_owner() -> None:
-    assert not Owned() and Owned(["/etc/a.conf"]) and os.path.isabs(ownership.OWNERS)
+    assert not Owned() and Owned(["/etc/a.conf"]) and ownership.OWNERS.is_absolute()

@@ -79,7 +79,7 @@ def test_sites_are_shared_by_apps_with_the_same_listens_and_names() -> None:
 
 
 def test_an_app_moves_between_fronts_with_the_same_variables() -> None:
-    variables: dict[str, Any] = {"server_names": ["shop.example"], "listen": ["80", "8080"], "static": {"/static": "static"}, "max_body": 20, "timeout": 60}
+    variables: dict[str, Any] = {"server_names": ["shop.example"], "listen": ["80", "8080"], "static": {"/static": "static"}, "max_body": 20}
     seen = [planned(topology, **variables) for topology in WITH_FRONT]
     for one in seen[1:]:
         assert [one[key] for key in ("url", "front", "firewall_plan")] == [seen[0][key] for key in ("url", "front", "firewall_plan")]

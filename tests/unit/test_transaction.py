@@ -37,7 +37,7 @@ def snapshot(directory: Path) -> dict[str, Any]:
     return {
         str(path.relative_to(directory)): (
             oct(path.lstat().st_mode),
-            os.readlink(path) if path.is_symlink() else path.read_bytes() if path.is_file() else None,
+            str(path.readlink()) if path.is_symlink() else path.read_bytes() if path.is_file() else None,
         )
         for path in sorted(directory.rglob("*"))
     }
@@ -77,7 +77,7 @@ def test_a_commit_writes_everything(tmp_path: Path, etc: Path) -> None:
     assert (etc / "site.conf").read_text() == "new\n"
     assert oct((etc / "site.conf").stat().st_mode)[-3:] == "644"
     assert (etc / "new.d/a/b.conf").read_text() == "new\n"
-    assert os.readlink(etc / "enabled") == "other.conf"
+    assert str((etc / "enabled").readlink()) == "other.conf"
     assert not (etc / "old.d").exists()
     assert writing.pending() == []
     assert not writing.journal.exists()
