@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import typing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +16,7 @@ RECORDS = Path("/etc/flaskops/apps")
 FORMAT = 2  # 0.1.0's notes have no number
 REMOVED = "removed"  # the topology of an app of which only its data is left
 LEGACY_FRONTS = {"nginx_site": "nginx", "apache_site": "apache"}
-LEGACY_FILES = {"systemd": "app.service", "supervisord": "supervisor.conf"}
+LEGACY_FILES = {"systemd": "app.service", "supervisord": "supervisor.conf", "apache": ""}
 Note = TypeVar("Note")
 
 
@@ -29,21 +30,32 @@ def read_note(kind: type[Note], data: Any) -> Note:
 
 
 def _value(hint: Any, value: Any) -> Any:
-    """The value if it is of the type, with dataclasses in a list made of its dictionaries; else ``None``."""
-    if typing.get_origin(hint) is list:
-        (inner,) = typing.get_args(hint)
-        if not isinstance(value, list):
-            return None
-        if isinstance(inner, type) and dataclasses.is_dataclass(inner):
-            return [read_note(inner, one) for one in value]
-        return [one for one in value if isinstance(one, inner)]
-    if typing.get_origin(hint) is dict:
-        return value if isinstance(value, dict) else None
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+    """The value if it is of the type, without the parts that are of another one; else ``None``. A dataclass is read from its dictionary."""
+    origin, inner = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (list, dict) and not isinstance(value, origin):
+        return None
+    if origin is list:
+        found = [_value(inner[0], one) for one in value]
+        return [one for one in found if one is not None]
+    if origin is dict:
+        return {name: one for name, one in value.items() if isinstance(one, inner[1])}
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
+        return read_note(hint, value) if isinstance(value, dict) else None
+    if hint is float:
+        return _number(value)
     if hint is int and isinstance(value, bool):
         return None
     return value if isinstance(value, hint) else None
+
+
+def _number(value: Any) -> float | None:
+    """A number that can be compared and shown as a time; else ``None``."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    try:
+        return float(value) if math.isfinite(value) else None
+    except OverflowError:  # JSON has whole numbers of any length
+        return None
 
 
 @dataclass(frozen=True)
@@ -111,8 +123,9 @@ class Record:
         return {"address": f"{local}:{listen.port}", "host": next((name for name in site.names if "*" not in name), "localhost")}
 
     def own_listen(self) -> str:
-        """The app's own TCP address; empty if it has none."""
-        return next((one.listen for one in self.instances if one.name == "web"), "")
+        """The app's own TCP address; empty if it has none, or if what is noted is none."""
+        listen = next((one.listen for one in self.instances if one.name == "web"), "")
+        return listen if _listens(listen) else ""
 
     def to_json(self) -> dict[str, Any]:
         """As it is noted."""
@@ -122,7 +135,7 @@ class Record:
     def from_json(cls, data: Any, app: str) -> Record:
         """Read what was noted of an app, also by 0.1.0. Never raises."""
         given = data if isinstance(data, dict) else {}
-        if "format" not in given and ("front_role" in given or "modules" in given):
+        if given and not given.keys() & {"format", "sites", "instances"}:  # not by 0.1.0's own keys: any of them may be missing
             given = _from_legacy(given)
         return dataclasses.replace(read_note(cls, given), app=app, format=FORMAT)
 
@@ -142,7 +155,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """A JSON file's object; an empty one if it is none. Never raises."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 
@@ -150,19 +163,17 @@ def read_json(path: Path) -> dict[str, Any]:
 def _from_legacy(given: dict[str, Any]) -> dict[str, Any]:
     """A record of 0.1.0 in today's form."""
     front = LEGACY_FRONTS.get(str(given.get("front_role")), "")
-    listen = str(given.get("listen") or "")
-    site = {"front": front, "name": given.get("site"), "names": given.get("site_names"), "listens": _legacy_listens(given.get("site_listen"))}
-    return {
-        **given,
-        "sites": [site] if front else [],
-        "instances": [{"listen": "" if listen.startswith("unix:") else listen}],
-        "made_root": True,
-    }
+    listens = [dataclasses.asdict(one) for one in _listens(given.get("site_listen"))]
+    site = {"front": front, "name": given.get("site"), "names": given.get("site_names"), "listens": listens}
+    listen = given.get("listen")
+    own = listen if isinstance(listen, str) and not listen.startswith("unix:") else ""
+    return {**given, "sites": [site] if front else [], "instances": [{"listen": own}], "made_root": True}
 
 
-def _legacy_listens(text: Any) -> list[dict[str, Any]]:
+def _listens(noted: Any) -> list[Listen]:
+    """Where something listens by what is noted of it; empty if that is nothing of the kind."""
     try:
-        return [dataclasses.asdict(Listen.parse(str(text)))]
+        return [Listen.parse(str(noted))]
     except ValueError:
         return []
 
@@ -223,13 +234,21 @@ class ReleaseFacts:
         """Read what was noted of a release, also by 0.1.0. Never raises."""
         given = data if isinstance(data, dict) else {}
         if "format" not in given and "instances" not in given:
-            manager = str(given.get("manager") or "systemd")
-            socket = str(given.get("listen") or "").replace("unix:", "", 1)
-            file, more = LEGACY_FILES.get(manager, ""), {name: given.get(name) for name in ("protocol", "log")}
-            given = {**given, "instances": [{"manager": manager, "file": file, "socket": socket, **more}]}
+            given = {**given, "instances": [_legacy_web(given)]}
         return dataclasses.replace(read_note(cls, given), format=FORMAT)
 
     @classmethod
     def read(cls, path: Path) -> ReleaseFacts:
         """What a file has noted of a release. Never raises."""
         return cls.from_json(read_json(path))
+
+
+def _legacy_web(given: dict[str, Any]) -> dict[str, Any]:
+    """The only process of a release of 0.1.0 in today's form."""
+    noted, listen = given.get("manager"), given.get("listen")
+    manager = noted if isinstance(noted, str) and noted in LEGACY_FILES else InstanceFacts.manager
+    if isinstance(listen, str):
+        socket = listen.replace("unix:", "", 1)
+    else:
+        socket = "" if manager == "apache" else InstanceFacts.socket  # as each of them had it
+    return {"manager": manager, "file": LEGACY_FILES[manager], "socket": socket, "protocol": given.get("protocol"), "log": given.get("log")}

@@ -373,7 +373,7 @@ def before_ownership(host: Host, sample: str, *there: Path) -> str:
 
 def legacy_paths(host: Host, sample: str) -> list[Path]:
     """What 0.1.0 had put on a host for an app of this topology."""
-    site = "80-shop.example-wildcard.shop.example"
+    site = "80-wildcard.shop.example-shop.example"
     return {
         "nginx_gunicorn": [
             host.nginx / f"flaskops/{site}/shop.conf",

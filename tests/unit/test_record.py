@@ -9,14 +9,22 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.flaskops.hosting.plugins.module_utils import ownership, staging
 from ansible_collections.flaskops.hosting.plugins.module_utils.record import FORMAT, InstanceFacts, Listen, NotedInstance, Record, ReleaseFacts, Site
+from ansible_collections.flaskops.hosting.plugins.plugin_utils import plan
+from ansible_collections.flaskops.hosting.plugins.plugin_utils.app import App
+from ansible_collections.flaskops.hosting.plugins.plugin_utils.conflicts import conflicts
+from ansible_collections.flaskops.hosting.tests.unit.hosts import a_host, app_of
 
+# Files that the code of 0.1.0 has written.
 SAMPLES = Path(__file__).parent / "records" / "0.1.0"
 APPS = sorted(path.stem for path in SAMPLES.glob("*.json") if not path.stem.startswith("release-"))
 RELEASES = sorted(path.stem for path in SAMPLES.glob("release-*.json"))
-# What today's field is read from in 0.1.0's note, if the names differ.
-RECORD_KEYS = {"sites": {"front_role", "site", "site_listen", "site_names"}, "instances": {"listen"}}
-RELEASE_KEYS = {"instances": {"manager", "listen", "protocol", "log"}}
+ABSENT = object()  # for a key that is removed
+OTHER = [ABSENT, None, 7, [7]]  # what a key may have instead of its value
+OTHER_NAMES = ["absent", "null", "number", "list"]
+# The parts of today's site and instance that a key of 0.1.0's note gives.
+SITE_PARTS = {"site": "name", "site_listen": "listens", "site_names": "names"}
 SHOP = Record(
     app="shop",
     root="/srv/shop",
@@ -37,7 +45,8 @@ WRONG = [None, 7, "text", [1, {}], {"a": 1}, True]
 
 def sample(name: str) -> dict[str, Any]:
     """A note that 0.1.0 wrote."""
-    return dict(json.loads((SAMPLES / f"{name}.json").read_text()))
+    found: dict[str, Any] = json.loads((SAMPLES / f"{name}.json").read_text())
+    return found
 
 
 @pytest.mark.parametrize("text", ["80", "127.0.0.1:80", "[::1]:80", "[::]:8080"])
@@ -78,18 +87,30 @@ def test_what_is_wrong_in_a_release_is_left_out_and_the_rest_is_read(name: str, 
 
 
 def test_what_is_wrong_inside_a_list_is_left_out() -> None:
-    given = {"sites": [{"front": 7, "listens": [{"port": "80"}, None]}], "mounts": ["/", 7], "instances": ["web"]}
+    given = {"sites": [{"front": 7, "listens": [{"port": "80", "address": "192.0.2.1"}, None]}, 7], "mounts": ["/", 7], "instances": ["web"]}
     found = Record.from_json(given, "shop")
-    assert found.sites == [Site(listens=[Listen(), Listen()])]
-    assert found.mounts == ["/"] and found.instances == [NotedInstance()]
+    assert found.sites == [Site(listens=[Listen("192.0.2.1")])]
+    assert found.mounts == ["/"]
+    assert found.instances == []
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "null", '"text"', "\udcff"], ids=repr)
+def test_what_is_wrong_inside_a_dictionary_is_left_out() -> None:
+    assert ReleaseFacts.from_json({"format": FORMAT, "files": {"main.py": "12", "other.py": None, "third.py": ["12"]}}).files == {"main.py": "12"}
+
+
+@pytest.mark.parametrize("number", ["1e999", "-Infinity", "NaN", "1" + 400 * "0"])
+def test_a_time_that_is_no_time_is_left_out(tmp_path: Path, number: str) -> None:
+    (tmp_path / "release.json").write_text(f'{{"format": {FORMAT}, "created": {number}, "health_timeout": {number}, "user": "shop"}}')
+    assert ReleaseFacts.read(tmp_path / "release.json") == ReleaseFacts(user="shop")
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", '"text"', "\udcff", "\ufeff{}", 200_000 * "["], ids=lambda text: repr(text[:6]))
 def test_a_file_that_is_no_record_stops_nobody(tmp_path: Path, text: str) -> None:
     (tmp_path / "shop.json").write_bytes(text.encode(errors="surrogateescape"))
     (tmp_path / "blog.json").write_text(json.dumps({**SHOP.to_json(), "app": "another"}))
     assert Record.read_all(tmp_path) == {"blog": replace(SHOP, app="blog"), "shop": Record(app="shop")}
     assert Record.read("shop", tmp_path) == Record(app="shop")
+    assert ReleaseFacts.read(tmp_path / "shop.json").web == InstanceFacts()
 
 
 def test_a_host_without_records_has_none(tmp_path: Path) -> None:
@@ -116,12 +137,17 @@ def test_an_apps_own_port_is_its_web_servers() -> None:
     assert replace(SHOP, instances=[NotedInstance("rq", listen="127.0.0.1:9")]).own_listen() == ""
 
 
+@pytest.mark.parametrize("text", ["unix:run/app.sock", "text", "127.0.0.1:"])
+def test_what_is_no_port_is_not_the_apps_own(text: str) -> None:
+    assert replace(SHOP, instances=[NotedInstance(listen=text)]).own_listen() == ""
+
+
 @pytest.mark.parametrize(
     ("name", "front", "site", "listen", "own_listen"),
     [
         ("apache_mod_wsgi", "apache", "wsgi", "80", ""),
         ("apache_uwsgi_mysql", "apache", "flask", "8000", "127.0.0.1:8930"),
-        ("nginx_gunicorn", "nginx", "80-shop.example-wildcard.shop.example", "80", "127.0.0.1:8080"),
+        ("nginx_gunicorn", "nginx", "80-wildcard.shop.example-shop.example", "80", "127.0.0.1:8080"),
         ("nginx_uwsgi", "nginx", "80", "80", ""),
     ],
 )
@@ -136,28 +162,75 @@ def test_a_record_of_the_first_version_is_read(name: str, front: str, site: str,
         assert getattr(found, key) == given[key], key
 
 
+def test_there_is_a_sample_of_each_topology_and_of_each_manager() -> None:
+    assert APPS == ["apache_mod_wsgi", "apache_uwsgi_mysql", "dev_server", "nginx_gunicorn", "nginx_uwsgi", "removed"]
+    assert RELEASES == ["release-apache", "release-supervisord", "release-systemd"]
+
+
 def test_an_app_without_a_front_is_read() -> None:
     found = Record.from_json(sample("dev_server"), "dev")
     assert found.sites == [] and found.question() == {} and found.own_listen() == "127.0.0.1:5000"
+    assert found.made_root
 
 
 def test_data_that_was_left_is_read() -> None:
     found = Record.from_json(sample("removed"), "shop")
-    assert (found.topology, found.root, found.user, found.group) == ("removed", "/srv/shop", "wsgi", "wsgi")
+    assert (found.topology, found.root, found.user, found.group) == ("removed", "/srv/shop", "shop", "shop")
     assert found.sites == [] and found.own_listen() == "" and found.made_root
 
 
+def changed(name: str, key: str, other: Any) -> dict[str, Any]:
+    """A note that 0.1.0 wrote, with a key removed or with another value."""
+    given = {**sample(name), key: other}
+    if other is ABSENT:
+        del given[key]
+    return given
+
+
+def without(whole: Record, key: str, other: Any) -> Record:
+    """A record of 0.1.0 as it must be read if all but one key is right."""
+    if key == "front_role":
+        return replace(whole, sites=[])
+    if key == "site_listen" and other == 7:
+        return replace(whole, sites=[replace(site, listens=[Listen(port=7)]) for site in whole.sites])
+    if key in SITE_PARTS:
+        return replace(whole, sites=[replace(site, **{SITE_PARTS[key]: getattr(Site(), SITE_PARTS[key])}) for site in whole.sites])
+    if key == "listen":
+        return replace(whole, instances=[NotedInstance()])
+    if key == "app" or not hasattr(whole, key):  # the file's name says which app it is; modules, php and front are read no more
+        return whole
+    return replace(whole, **{key: getattr(Record(), key)})
+
+
+@pytest.mark.parametrize("other", OTHER, ids=OTHER_NAMES)
 @pytest.mark.parametrize("name", APPS)
-def test_a_record_of_the_first_version_may_lack_anything(name: str) -> None:
+def test_any_fact_of_a_record_of_the_first_version_may_be_wrong(name: str, other: Any) -> None:
     whole = Record.from_json(sample(name), "shop")
     for key in sample(name):
-        given = sample(name)
-        del given[key]
+        assert Record.from_json(changed(name, key, other), "shop") == without(whole, key, other), key
+
+
+@pytest.fixture(scope="module")
+def apps() -> list[App]:
+    """Apps to put on a host: one that the record may be of, and a neighbour."""
+    return [
+        app_of("nginx_gunicorn", nginx_gunicorn_listen="127.0.0.1:8080"),
+        app_of("apache_uwsgi_mysql", name="blog", uwsgi_app_listen="127.0.0.1:8930"),
+    ]
+
+
+@pytest.mark.parametrize("other", OTHER, ids=OTHER_NAMES)
+@pytest.mark.parametrize("name", APPS)
+def test_no_record_of_the_first_version_stops_a_run(apps: list[App], name: str, other: Any) -> None:
+    sockets = [{"address": "127.0.0.1", "port": port, "user": "root", "process": "", "unit": ""} for port in (80, 8080, 8930)]
+    for key in sample(name):
+        given = changed(name, key, other)
+        ownership.legacy_owned("shop", given)
         found = Record.from_json(given, "shop")
-        found.question()
-        for field in fields(Record):
-            if key not in {field.name, *RECORD_KEYS.get(field.name, ())} and not (name == "removed" and key == "modules"):
-                assert getattr(found, field.name) == getattr(whole, field.name), f"{field.name} without {key}"
+        host = a_host(apps={"shop": {**found.to_json(), "front": found.question(), "live": ""}}, sockets=sockets)
+        for app in apps:
+            assert all(isinstance(one, str) for one in conflicts(app, host)), key
+            assert plan.plan_firewall(app.name, host, app.open_ports)["ssh"] == [22]
 
 
 @pytest.mark.parametrize(
@@ -172,18 +245,29 @@ def test_a_release_of_the_first_version_is_read(name: str, web: InstanceFacts) -
     given = sample(name)
     found = ReleaseFacts.from_json(given)
     assert found.instances == [web] and found.web == web
-    for key in given.keys() - RELEASE_KEYS["instances"]:
+    for key in given.keys() - {"manager", "listen", "protocol", "log"}:
         assert getattr(found, key) == given[key], key
 
 
+def release_without(whole: ReleaseFacts, key: str, other: Any) -> ReleaseFacts:
+    """A release of 0.1.0 as it must be read if all but one key is right."""
+    default: Any = getattr(ReleaseFacts(), key, None)
+    if key == "manager":
+        return replace(whole, instances=[replace(whole.web, manager="systemd", file="app.service")])
+    if key in ("protocol", "log"):
+        return replace(whole, instances=[replace(whole.web, **{key: getattr(InstanceFacts(), key)})])
+    if key == "listen":  # each manager has its own
+        return whole
+    if isinstance(default, float) and other == 7:
+        default = 7.0
+    return replace(whole, **{key: default})
+
+
+@pytest.mark.parametrize("other", OTHER, ids=OTHER_NAMES)
 @pytest.mark.parametrize("name", RELEASES)
-def test_a_release_of_the_first_version_may_lack_anything(name: str) -> None:
+def test_any_fact_of_a_release_of_the_first_version_may_be_wrong(name: str, other: Any) -> None:
     whole = ReleaseFacts.from_json(sample(name))
     for key in sample(name):
-        given = sample(name)
-        del given[key]
-        found = ReleaseFacts.from_json(given)
-        assert found.web.name == "web"
-        for field in fields(ReleaseFacts):
-            if key not in {field.name, *RELEASE_KEYS.get(field.name, ())}:
-                assert getattr(found, field.name) == getattr(whole, field.name), f"{field.name} without {key}"
+        found = ReleaseFacts.from_json(changed(name, key, other))
+        assert found == release_without(whole, key, other), key
+        assert staging.describe(found)[0].startswith("release: ")

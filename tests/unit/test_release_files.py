@@ -15,7 +15,7 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 WORKFLOWS = sorted(ROOT.glob(".github/workflows/*.yml"))
-GUIDES = [ROOT / name for name in ("CONTRIBUTING.md", "SECURITY.md", "CODE_OF_CONDUCT.md", ".github/PULL_REQUEST_TEMPLATE.md")]
+GUIDES = [ROOT / name for name in ("ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md", "CODE_OF_CONDUCT.md", ".github/PULL_REQUEST_TEMPLATE.md")]
 TARGETS = set(re.findall(r"^(\w[\w-]*):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 SCENARIOS = {path.parent.name for path in ROOT.glob("molecule/*/molecule.yml")}
 VERSION = yaml.safe_load((ROOT / "galaxy.yml").read_text())["version"]
@@ -51,7 +51,7 @@ def test_the_commands_that_it_names_are_there(file: Path) -> None:
     named = re.findall(r"(?:^\s*|[`\"])make ([a-z][\w-]*)", text, re.MULTILINE)
     assert {name for name in named if not name.startswith("molecule-")} <= TARGETS
     assert set(re.findall(r"make molecule-(\w+)", text)) <= SCENARIOS
-    for path in re.findall(r"(?<![\w/.<-])((?:dev|tests|playbooks|roles|docs|inventories|changelogs|\.github)/[\w./-]*\w)", text):
+    for path in re.findall(r"(?<![\w/.<-])((?:dev|tests|playbooks|plugins|roles|docs|inventories|changelogs|\.github)/[\w./-]*\w)(?![\w<*])", text):
         assert (ROOT / path).exists() or path == "changelogs/fragments/maintenance-page.yml", path
 
 
