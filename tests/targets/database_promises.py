@@ -335,7 +335,7 @@ class DatabasePromises:
         latin.write_bytes("SELECT 'é'".encode("latin-1"))
         product.write_text("SELECT 1")
         host.refuse("mysql_webapp_database: got 'web`app'", "mysql_webapp_database: webapp", database="web`app")
-        host.refuse("mysql_webapp_database: got 'mysql'", "no name of the server's own", database="mysql")
+        host.refuse("mysql_webapp_database: got 'mysql'", "no name of the server itself", database="mysql")
         for name in ("a`b", "root", "a'; DROP TABLE x; --"):
             host.refuse("mysql_webapp_accounts: got", "reader", accounts=[{"name": name, "privileges": ["SELECT"]}])
         host.refuse("mysql_webapp_accounts: got", "SELEKT", accounts=[{"name": "reader", "privileges": ["SELEKT"]}])

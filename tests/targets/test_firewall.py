@@ -22,7 +22,7 @@ def host(target: Target) -> Target:
 
 
 def answers(port: int) -> bool:
-    """Tell whether the port takes a connection from outside of the host."""
+    """Return whether the port takes a connection from outside of the host."""
     try:
         with socket.create_connection((ADDRESS, port), timeout=1):
             return True

@@ -101,13 +101,13 @@ def closed(host: Target, name: str) -> Iterator[None]:
 
 
 def is_page(answer: Answer, *words: str) -> bool:
-    """Tell whether this is the page, as browsers and search engines want it."""
+    """Return whether this is the page, as browsers and search engines want it."""
     told = (answer.status, answer.headers.get("Retry-After"), answer.headers.get("Content-Type"))
     return told == (503, "300", "text/html; charset=utf-8") and not missing(answer.text, words)
 
 
 def reaches(answer: Answer, mount: str, path: str, method: str = "GET", size: int = 0) -> bool:
-    """Tell whether the app has answered."""
+    """Return whether the app has answered."""
     return (answer.status, answer.text) == (200, f"{VERSION} {mount} {path} {method} {size}")
 
 
