@@ -30,9 +30,9 @@ RELEASE_TOKENS = {"release_path": "@RELEASE_PATH@", "release_name": "@RELEASE@"}
 
 
 class ActionModule(ActionBase):
-    """Hand everything over in one round trip; two more where the code is large and new to the host."""
+    """Hand everything over in one round trip; two more if the code is large and new to the host."""
 
-    TRANSFERS_FILES = False  # it makes its remote directory itself, only where it needs one
+    TRANSFERS_FILES = False  # it makes its remote directory itself, only if it needs one
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Return the module's result. Raises ``AnsibleActionFail`` for a source or variables that cannot be used."""

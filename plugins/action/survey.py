@@ -37,13 +37,13 @@ class ActionModule(ActionBase):
         try:
             return self._survey_app(own, given_topology, options, variables)
         except TopologyError as error:
-            return _refusal([str(error)])
+            return _rejection([str(error)])
 
     def _survey_role(self, role: str, own: dict[str, Any], options: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
         """Look at the host; and check the variables of a database, and plan the run for it, if its role is named."""
         found = settings.Settings([role] if role else [], variables, own, self._load, self._render)
         if role and found.problems:
-            return _refusal(found.problems)
+            return _rejection(found.problems)
         host = self._look(options, variables)
         if not role or host.get("failed"):
             return host
@@ -59,7 +59,7 @@ class ActionModule(ActionBase):
         found = settings.Settings(topology.roles if topology else [APP], variables, own, self._load, self._render)
         problems = found.problems or list(_problems_of_source(found.values))
         if problems:
-            return _refusal(problems)
+            return _rejection(problems)
         if topology is None:
             return self._survey_absent(found.values, options, variables)
         return self._survey_present(App(found.values, topology), topology, options, variables)
@@ -71,7 +71,7 @@ class ActionModule(ActionBase):
             return host
         record = host["apps"].get(name, {})
         recorded = {f"flask_app_{key}": record[key] for key in ("root", "user", "group") if record.get(key)}
-        if not recorded.items() <= values.items():  # who removes an app need not remember where it was
+        if not recorded.items() <= values.items():  # to remove an app, a user need not know its paths
             values = {**values, **recorded}
             host = self._look({**options, **_looked_for(values)}, variables)
         return {**host, "settings": values, "before": record, **plan.plan_absent(name, host)}
@@ -84,7 +84,7 @@ class ActionModule(ActionBase):
         host["check_mode"] = self._task.check_mode
         problems = list(conflicts(app, host))
         if problems:
-            return _refusal(problems)
+            return _rejection(problems)
         reached_at = str(variables.get("ansible_host") or variables.get("inventory_hostname"))
         planned = plan.plan_present(app, host, reached_at, str(variables.get("ansible_user") or "ubuntu"))
         before = host["apps"].get(app.name, {})
@@ -113,7 +113,7 @@ def _looked_for(values: dict[str, Any]) -> dict[str, Any]:
 
 def _problems_of_source(values: dict[str, Any]) -> list[str]:
     if values["flask_app_state"] == "absent" or GIT_URL.search(values["flask_app_source"]):
-        return []  # what git holds is seen when it is fetched, by the pre-flight
+        return []  # a git repository is fetched later, and the pre-flight check finds such a mistake
     try:
         with open_source(values["flask_app_source"], "") as source:
             return list(settings.problems_of_module(source.directory, values["flask_app_module"]))
@@ -121,5 +121,5 @@ def _problems_of_source(values: dict[str, Any]) -> list[str]:
         return [str(error)]
 
 
-def _refusal(problems: list[str]) -> dict[str, Any]:
+def _rejection(problems: list[str]) -> dict[str, Any]:
     return {"failed": True, "changed": False, "msg": "\n".join([*problems, "Nothing was changed."])}

@@ -60,7 +60,7 @@ def chosen_apps(
 ) -> list[dict[str, Any]]:
     """The apps with the chosen name, with the given variables; all apps if none is chosen; without those of another topology."""
     if topology:
-        # a topology that there is none of is for the role to reject
+        # the role rejects an unknown topology
         others = TOPOLOGIES.keys() - {topology}
         apps = [app for app in apps if app.get("flask_app_topology", of_host) not in others]
     if not chosen:

@@ -41,7 +41,7 @@ def run(*words: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:
 
 
 def unit_properties(unit: str, *names: str) -> dict[str, str]:
-    """Ask systemd for properties of a unit, such as ``ActiveState``; ``{}`` where systemd cannot tell."""
+    """Ask systemd for properties of a unit, such as ``ActiveState``; ``{}`` if systemd does not know."""
     shown = run("systemctl", "show", unit, *[f"--property={name}" for name in names])
     return dict(line.split("=", 1) for line in shown.stdout.splitlines() if "=" in line)
 

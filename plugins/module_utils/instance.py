@@ -38,13 +38,13 @@ class Instance(Protocol):
         """Start it, now and after each boot. Raises ``ReleaseError`` if it does not start."""
 
     def is_up(self) -> bool:
-        """Tell whether it runs, and would after a boot."""
+        """Return whether it runs, and would after a boot."""
 
     def state(self) -> str:
         """What its manager says of it, in systemd's words, such as ``active``."""
 
     def stop(self) -> None:
-        """Stop it for good, once it has answered what it was asked."""
+        """Stop it for good, once it has completed its requests."""
 
     def log(self) -> str:
         """The last lines that it wrote."""

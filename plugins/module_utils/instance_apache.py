@@ -20,9 +20,9 @@ from ansible_collections.flaskops.hosting.plugins.module_utils.record import Ins
 from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree import Release, ReleaseError, Tree
 
 APACHE = "apache2.service"
-SITES = Path("/etc/apache2/flaskops")  # where each app has a file for each site that it is on
-LOAD_TIMEOUT = 5  # seconds till a daemon process has loaded its release
-DRAIN_TIMEOUT = 600  # seconds till those that were told to end have ended; mod_wsgi's own timeouts are far shorter
+SITES = Path("/etc/apache2/flaskops")  # the directory in which each app has a file for each site that it is on
+LOAD_TIMEOUT = 5  # seconds until a daemon process has loaded its release
+DRAIN_TIMEOUT = 600  # seconds until those that were asked to end have ended; mod_wsgi's own timeouts are far shorter
 MARK = "daemon-"  # the release's WSGI script notes its process in run/, and in that file that the app has loaded
 
 
@@ -44,9 +44,9 @@ class ApacheInstance:
         return [one for one in instances if one._daemons_with_it()]
 
     def start(self) -> None:
-        """Let the daemon processes start anew, each when it has answered what it was asked: one half first, while the other serves.
+        """Let the daemon processes start anew, each when it has completed its requests: one half first, while the other serves.
 
-        Raises ``ReleaseError`` where they have not loaded this release after the health timeout.
+        Raises ``ReleaseError`` if they have not loaded this release after the health timeout.
         """
         self._wait_till_loaded()  # one that has just been forked does not hear its signals yet
         if not self._daemons():
@@ -58,7 +58,7 @@ class ApacheInstance:
         self._replace(set(stale[middle:]))
 
     def is_up(self) -> bool:
-        """Tell whether all daemon processes have this release, and Apache starts after a boot."""
+        """Return whether all daemon processes have this release, and Apache starts after a boot."""
         found = unit_properties(APACHE, "ActiveState", "UnitFileState")
         if found != {"ActiveState": "active", "UnitFileState": "enabled"}:
             return False
@@ -71,17 +71,17 @@ class ApacheInstance:
         return unit_properties(APACHE, "ActiveState").get("ActiveState", "unknown")
 
     def stop(self) -> None:
-        """Let the daemon processes that have this release end, and wait till they have answered what they were asked.
+        """Let the daemon processes that have this release end, and wait until they have completed their requests.
 
         Apache replaces them, with what ``current`` names then, unless the app is not in its configuration any more.
         """
-        told = self._daemons_with_it()
-        _tell(told)
-        _wait(lambda: not self._daemons() & told, DRAIN_TIMEOUT)
+        asked = self._daemons_with_it()
+        _tell(asked)
+        _wait(lambda: not self._daemons() & asked, DRAIN_TIMEOUT)
 
     @staticmethod
     def forget(tree: Tree) -> None:
-        """Let Apache see that nothing of the app is live, so that it replaces no daemon process any more, where it knows the app."""
+        """Show Apache that the app has no live release, so that it starts no new daemon process for it."""
         if any(SITES.glob(f"*/??-{tree.app}.conf")):
             run("systemctl", "try-reload-or-restart", APACHE)
 
@@ -93,7 +93,7 @@ class ApacheInstance:
         return "\n".join(list(dict.fromkeys(new for new, line in zip(found, lines) if new != line))[-80:])
 
     def _daemons(self) -> set[int]:
-        """The app's daemon processes: Apache's children with the app's account. Their names are cut, so they tell nothing."""
+        """The app's daemon processes: Apache's children with the app's account. Their names are cut off, so they are of no use."""
         parent = int(unit_properties(APACHE, "MainPID").get("MainPID") or 0)
         try:
             uid = pwd.getpwnam(self.release.facts().user).pw_uid
@@ -108,10 +108,10 @@ class ApacheInstance:
         self._wait_for_more(known, len(processes))
 
     def _wait_for_more(self, known: set[int], number: int) -> None:
-        """Wait for so many other daemon processes in which the app has loaded. Raises ``ReleaseError`` where there are none in time."""
+        """Wait for so many other daemon processes in which the app has loaded. Raises ``ReleaseError`` if there are none in time."""
         timeout = self.release.facts().health_timeout
         if self.state() != "active" or not _wait(lambda: len(self._loaded() - known) >= number, timeout):
-            raise ReleaseError(f"{self.name} does not start: Apache has started none that loads it in {timeout:g} s")
+            raise ReleaseError(f"{self.name} does not start: no daemon process of Apache has loaded it in {timeout:g} s")
 
     def _loaded(self) -> set[int]:
         """The daemon processes in which the app has loaded, to its last line."""
@@ -119,7 +119,7 @@ class ApacheInstance:
         return {process for process in self._daemons_with_it() if _content(run_directory / f"{MARK}{process}")}
 
     def _wait_till_loaded(self) -> None:
-        """Wait for daemon processes that a reload of Apache has just started, till each has loaded some release."""
+        """Wait for daemon processes that a reload of Apache has just started, until each has loaded some release."""
         _wait(lambda: self._daemons() <= self._marked("*"), LOAD_TIMEOUT)
 
     def _daemons_with_it(self) -> set[int]:
@@ -131,14 +131,14 @@ class ApacheInstance:
 
 
 def _tell(processes: set[int]) -> None:
-    """Let daemon processes end when they have answered what they were asked."""
+    """Let daemon processes end when they have completed their requests."""
     for process in processes:
         with contextlib.suppress(ProcessLookupError):
             os.kill(process, signal.SIGUSR1)
 
 
 def _wait(holds: Callable[[], Any], seconds: float) -> bool:
-    """Wait until something holds; tells whether it did in this time."""
+    """Wait until something holds; returns whether it did in this time."""
     deadline = time.monotonic() + seconds
     while not holds():
         if time.monotonic() > deadline:
@@ -157,7 +157,7 @@ def _uid(process: int) -> int:
 
 
 def _content(path: Path) -> str:
-    """What a file holds; nothing where its process has ended in between."""
+    """What a file contains; empty if its process has ended meanwhile."""
     try:
         return path.read_text(encoding="utf-8", errors="replace")
     except OSError:

@@ -16,12 +16,12 @@ from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree impo
 
 PROGRAMS = Path("/etc/supervisor/conf.d")
 ALIVE = ("RUNNING", "STARTING")
-SUPERVISORD_TIMEOUT = 10  # seconds till it answers after its start
+SUPERVISORD_TIMEOUT = 10  # seconds until it answers after its start
 
 
 @dataclass(frozen=True)
 class SupervisordInstance:
-    """The program ``<app>@<release>``; its file is one of the release's. It is there only while it shall run."""
+    """The program ``<app>@<release>``; its file is one of the release's. It is there only while it is to run."""
 
     release: Release
     facts: InstanceFacts
@@ -52,7 +52,7 @@ class SupervisordInstance:
             raise ReleaseError(f"{self.name} does not start under supervisord")
 
     def is_up(self) -> bool:
-        """Tell whether it runs, and would after a boot."""
+        """Return whether it runs, and would after a boot."""
         return self._file.exists() and self.state() == "active"
 
     def state(self) -> str:
@@ -61,7 +61,7 @@ class SupervisordInstance:
         return "active" if len(words) > 1 and words[1] in ALIVE else "failed"
 
     def stop(self) -> None:
-        """Stop it, so that it is not started again; supervisord waits until it has answered what it was asked."""
+        """Stop it, so that it is not started again; supervisord waits until it has completed its requests."""
         if self._file.exists():
             self._file.unlink()
             run("supervisorctl", "update", self.name)
@@ -80,4 +80,4 @@ class SupervisordInstance:
         deadline = time.monotonic() + SUPERVISORD_TIMEOUT
         while (done := run("supervisorctl", "update", self.name)).returncode:  # one that was just started does not listen yet
             if time.monotonic() > deadline:
-                raise ReleaseError(f"supervisord does not take {self.name}: {done.stdout.strip()}")
+                raise ReleaseError(f"supervisord rejects {self.name}: {done.stdout.strip()}")

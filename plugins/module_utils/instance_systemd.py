@@ -21,7 +21,7 @@ ALIVE = ("active", "activating", "deactivating", "failed", "reloading")
 
 @dataclass(frozen=True)
 class SystemdInstance:
-    """The unit ``<app>@<release>.service``; its file is one of the release's. It is there only while it shall run."""
+    """The unit ``<app>@<release>.service``; its file is one of the release's. It is there only while it is to run."""
 
     release: Release
     facts: InstanceFacts
@@ -33,7 +33,7 @@ class SystemdInstance:
 
     @classmethod
     def active(cls, instances: Iterable[SystemdInstance]) -> list[SystemdInstance]:
-        """Those of the instances that run, or would after a boot. Units that are none of these are nobody's business."""
+        """Those of the instances that run, or would after a boot. Other units are not ours."""
         known = {one.name: one for one in instances}
         if not known:
             return []
@@ -57,7 +57,7 @@ class SystemdInstance:
             raise ReleaseError(f"{self.name} does not start ({unit_properties(self.name, 'Result').get('Result', 'unknown')})")
 
     def is_up(self) -> bool:
-        """Tell whether it runs, and would after a boot."""
+        """Return whether it runs, and would after a boot."""
         return self.state() == "active" and (WANTS / self.name).exists()
 
     def state(self) -> str:
@@ -65,7 +65,7 @@ class SystemdInstance:
         return unit_properties(self.name, "ActiveState").get("ActiveState", "unknown")
 
     def stop(self) -> None:
-        """Stop it and remove its unit; systemd waits until it has answered what it was asked, or its stop timeout is over."""
+        """Stop it and remove its unit; systemd waits until it has completed its requests, or its stop timeout is over."""
         (WANTS / self.name).unlink(missing_ok=True)
         run("systemctl", "stop", self.name)
         run("systemctl", "reset-failed", self.name)
@@ -75,7 +75,7 @@ class SystemdInstance:
     def forget(tree: Tree) -> None:
         """Let systemd forget that the app ever had units."""
         run("systemctl", "daemon-reload")
-        # systemd made it for the app's units, and would keep it, empty, till the next boot; somebody else's unit may be in it
+        # systemd made it for the app's units, and would keep it, empty, until the next boot; somebody else's unit may be in it
         prefix = tree.app.replace("-", r"\x2d")
         group = unit_properties(f"system-{prefix}.slice", "ControlGroup").get("ControlGroup", "")
         if group and not any(path.is_dir() for root in CONTROL_GROUPS for path in Path(f"{root}{group}").glob("*")):

@@ -125,7 +125,7 @@ def secure(plan: Plan, state: State, flavor: str) -> None:
         plan.change(f"account {account.label}", "", f"DROP USER {account.quoted};\n")
     if not state.root_by_socket:
         method = "VIA unix_socket" if flavor == "mariadb" else "WITH auth_socket"
-        plan.change("root with a password", "root by the socket alone", f"ALTER USER root@localhost IDENTIFIED {method};\n")
+        plan.change("root with a password", "root by the socket only", f"ALTER USER root@localhost IDENTIFIED {method};\n")
     if state.grants_to_everybody:
         plan.change("privileges of all accounts", "", "DELETE FROM mysql.db WHERE User = '';\n", "FLUSH PRIVILEGES;\n")
     if state.tables_of_test:

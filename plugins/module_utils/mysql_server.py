@@ -167,9 +167,9 @@ class Server:
     def _run(words: list[str], sql: bytes, *descriptors: int) -> bytes:
         done = subprocess.run(words, input=sql, capture_output=True, env=_ENVIRONMENT, pass_fds=descriptors, check=False)
         if done.returncode:
-            told = done.stderr.decode("utf-8", "replace").strip()
+            shown = done.stderr.decode("utf-8", "replace").strip()
             # MariaDB's client shows the statement first, which may hold a password
-            raise ServerError(told[told.find("ERROR ") :] if "ERROR " in told else told or f"{words[0]}: exit code {done.returncode}")
+            raise ServerError(shown[shown.find("ERROR ") :] if "ERROR " in shown else shown or f"{words[0]}: exit code {done.returncode}")
         return done.stdout
 
 

@@ -1,11 +1,11 @@
 # Copyright: flaskops contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The pre-flight: runs inside a release's own venv, so it uses the standard library alone.
+"""The pre-flight: runs inside a release's own venv, so it uses the standard library only.
 
-Imports the app as a WSGI server does and asks it for its health path. Standard input is this file; the arguments
+Imports the app as a WSGI server does and requests its health path. Standard input is this file; the arguments
 are a file descriptor, the module, the callable, the mount, the health path and the host name. The verdict goes to
-the file descriptor as a line of JSON, so that nothing the app prints can be taken for it. Where the app has left
-something to go on in the background, which could still end the process, ``{"settling": true}`` comes first.
+the file descriptor as a line of JSON, so that nothing the app prints can be mistaken for it. If the app has left
+something to run on in the background, which could still end the process, ``{"settling": true}`` comes first.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def verdict(**facts: object) -> None:
 
 
 def goes_on_in_the_background() -> bool:
-    """Tell whether anything but this thread could still end the process: another thread, a child, a timer."""
+    """Return whether anything but this thread could still end the process: another thread, a child, a timer."""
     threads = os.listdir("/proc/self/task")
     children = [open(f"/proc/self/task/{thread}/children", encoding="ascii").read() for thread in threads]
     return len(threads) > 1 or any(children) or signal.getitimer(signal.ITIMER_REAL)[0] > 0

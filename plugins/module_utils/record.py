@@ -60,7 +60,7 @@ def _number(value: Any) -> float | None:
 
 @dataclass(frozen=True)
 class Listen:
-    """Where a front listens: an ``address``, empty for all, a ``port``, and the ``kind`` of what is spoken there, such as ``http``."""
+    """On what a front listens: an ``address``, empty for all, a ``port``, and the ``kind`` of what is spoken there, such as ``http``."""
 
     address: str = ""
     port: int = 80
@@ -78,7 +78,7 @@ class Listen:
 
 @dataclass(frozen=True)
 class Site:
-    """A site of a front: the name of its files, the host names that it answers to, and where it listens."""
+    """A site of a front: the name of its files, the host names that it answers to, and on what it listens."""
 
     front: str = ""
     name: str = ""
@@ -152,7 +152,7 @@ class Record:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """A JSON file's object; an empty one if it is none. Never raises."""
+    """A JSON file's object; an empty one if the file has none. Never raises."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):

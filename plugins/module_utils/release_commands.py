@@ -46,5 +46,5 @@ def _run(release: Release, command: str) -> tuple[int | None, str]:
         return run_as_account(
             account, shlex.split(command), release.path / "code", {**variables, "PATH": path, "VIRTUAL_ENV": str(venv)}, COMMAND_TIMEOUT
         )
-    except OSError as error:  # no such program, or none that may be run
+    except OSError as error:  # there is no such program, or it must not be run
         return 127, f"{error.filename}: {error.strerror}"

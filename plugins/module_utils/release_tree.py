@@ -17,14 +17,14 @@ from typing import Any
 from ansible_collections.flaskops.hosting.plugins.module_utils.record import RECORDS, Record, ReleaseFacts, read_json
 
 LOCKS = Path("/run/lock/flaskops")
-LOCK_TIMEOUT = 60  # seconds till a deploy is refused because of another one
+LOCK_TIMEOUT = 60  # seconds for which a deploy waits for another one
 COMPLETE_MARK = "release.json"
 FAILED_MARK = "failed.json"
 LIVE_MARK = "live.json"
 
 
 class ReleaseError(Exception):
-    """A release cannot be made or cannot go live. ``log`` holds the lines that tell why."""
+    """A release cannot be made or cannot go live. ``log`` has the lines that show why."""
 
     def __init__(self, reason: str, log: str = "") -> None:
         super().__init__(reason)
@@ -40,17 +40,17 @@ class Tree:
 
     @property
     def releases(self) -> Path:
-        """Where the releases are."""
+        """The directory of the releases."""
         return self.root / "releases"
 
     @property
     def venvs(self) -> Path:
-        """Where the venvs are, each named by the hash of what is installed in it."""
+        """The directory of the venvs, each named by the hash of what is installed in it."""
         return self.root / "venvs"
 
     @property
     def shared(self) -> Path:
-        """Where the data is that outlives releases."""
+        """The directory of the data that outlives releases."""
         return self.root / "shared"
 
     @property
@@ -60,7 +60,7 @@ class Tree:
 
     @property
     def record(self) -> Path:
-        """The file that tells other runs what this app uses on the host."""
+        """The file that shows other runs what this app uses on the host."""
         return RECORDS / f"{self.app}.json"
 
     def own_paths(self) -> list[Path]:
@@ -151,11 +151,11 @@ class Release:
         return self.tree.releases / self.name
 
     def is_complete(self) -> bool:
-        """Tell whether it was staged to the end. One that was not does not count as existing."""
+        """Return whether it was staged to the end. One that was not does not count as existing."""
         return (self.path / COMPLETE_MARK).is_file()
 
     def has_failed(self) -> bool:
-        """Tell whether it was refused; such a release is kept to look at and never goes live."""
+        """Return whether it failed; such a release is kept to look at and never goes live."""
         return (self.path / FAILED_MARK).is_file()
 
     def facts(self) -> ReleaseFacts:
@@ -179,7 +179,7 @@ class Release:
             write_private(self.path / FAILED_MARK, json.dumps(facts, indent=1))
 
     def made(self) -> float:
-        """When it was staged or refused, in seconds since 1970."""
+        """When it was staged or failed, in seconds since 1970."""
         return self.facts().created if self.is_complete() else self.failure().get("failed", 0)
 
     def mark_live(self) -> None:
@@ -191,7 +191,7 @@ class Release:
         return float(read_json(self.path / LIVE_MARK).get("live", 0))
 
     def failure(self) -> dict[str, Any]:
-        """Why it was refused: ``reason``, ``log`` and ``failed``, the time; empty if it was not."""
+        """Why it failed: ``reason``, ``log`` and ``failed``, the time; empty if it did not."""
         return read_json(self.path / FAILED_MARK)
 
     def discard(self) -> None:

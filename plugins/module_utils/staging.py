@@ -1,6 +1,6 @@
 # Copyright: flaskops contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Stage a release: its name, its code, its venv, its settings, and the pre-flight that lets it exist."""
+"""Stage a release: its name, its code, its venv, its settings, and the pre-flight that accepts it."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class Plan:
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
     def release_name(self, venv: str, key: bytes) -> str:
-        """The build's name and a keyed hash of the configuration, which tells no secret to who has not the key."""
+        """The build's name and a keyed hash of the configuration, which reveals no secret without the key."""
         configuration = {
             "venv": venv,
             "environment": self.environment,
@@ -78,7 +78,7 @@ class Plan:
 
 
 def read_environment_files(paths: list[str], may_be_missing: bool) -> dict[str, str]:
-    """The variables in files on the host. In a dry run, what makes a file may have made none yet.
+    """The variables in files on the host. In a dry run, a file may not exist yet.
 
     Raises ``ReleaseError`` for a file that is missing.
     """
@@ -92,7 +92,7 @@ def read_environment_files(paths: list[str], may_be_missing: bool) -> dict[str, 
 
 
 def host_key(create: bool) -> bytes:
-    """The key that release names on this host are made with; a throw-away one where it may not be created yet."""
+    """The key that release names on this host are made with; a temporary one in a dry run."""
     if HOST_KEY.exists():
         return HOST_KEY.read_bytes()
     key = random.token_hex(32)
@@ -105,7 +105,7 @@ def host_key(create: bool) -> bytes:
 def dry_run(plan: Plan) -> tuple[Release, dict[str, str]]:
     """The release that staging would give, and the diff to the live one."""
     venv = plan.venv_name()
-    # a dry run on a bare host cannot know the second half of the name, for the host has no key yet
+    # a dry run on a bare host cannot know the second half of the name, because the host has no key yet
     name = plan.release_name(venv, host_key(create=False)) if HOST_KEY.exists() else f"{plan.payload['build'][:12]}-new"
     release = plan.tree.release(name)
     live = plan.tree.live()
@@ -120,9 +120,9 @@ def dry_run(plan: Plan) -> tuple[Release, dict[str, str]]:
 
 
 def stage(plan: Plan) -> tuple[Release, list[str]]:
-    """Put the release on the host, ready to go live; tells the steps, none where there was nothing to do.
+    """Put the release on the host, ready to go live; returns the steps, none if there was nothing to do.
 
-    Raises ``ReleaseError`` where the venv, the code or the pre-flight fails. What is live is not touched.
+    Raises ``ReleaseError`` if the venv, the code or the pre-flight fails. The live release is not changed.
     """
     venv = plan.venv_name()
     release = plan.tree.release(plan.release_name(venv, host_key(create=True)))
@@ -188,7 +188,7 @@ def claim_root(plan: Plan) -> None:
     if record and record.root == str(tree.root):
         return
     if record and record.root:
-        raise ReleaseError(f"root: got {str(tree.root)!r}, but {tree.app} is in {record.root}; remove it there first, or keep that")
+        raise ReleaseError(f"root: got {str(tree.root)!r}, but {tree.app} is in {record.root}; remove it there first, or keep that directory")
     there = sorted(path.name for path in tree.root.iterdir()) if tree.root.is_dir() else []
     if there:
         shown = ", ".join(there[:10])
@@ -299,7 +299,7 @@ def link_venv(plan: Plan, release: Release, name: str, steps: Steps) -> None:
 
 
 def write_settings(plan: Plan, release: Release) -> None:
-    """Write the environment for root alone, and the server's settings for the account to read."""
+    """Write the environment for root only, and the server's settings for the account to read."""
     for entry in plan.payload["settings"]:
         path = release.path / entry["dest"]
         write_private(path, in_release(release, entry["content"]))
@@ -333,10 +333,10 @@ def preflight(plan: Plan, release: Release) -> None:
     timeout = options["health_timeout"] + probe.SETTLING
     code, output = run_as_account(options, words, release.path / "code", plan.environment, timeout, inspect.getsource(probe), verdict_to)
     os.close(verdict_to)
-    os.set_blocking(verdict_from, False)  # all is told by now, and what the app left behind may hold the other end
+    os.set_blocking(verdict_from, False)  # everything was reported by now, and a process that the app left may hold the other end
     with os.fdopen(verdict_from, encoding="utf-8") as handle:
-        told = [json.loads(line) for line in handle]
-    verdict = told[-1] if told else {}
+        reported = [json.loads(line) for line in handle]
+    verdict = reported[-1] if reported else {}
     if code is None:
         raise ReleaseError(f"{options['module']} did not answer {options['health_path']} in {timeout} s", tail(output))
     if verdict.get("settling"):

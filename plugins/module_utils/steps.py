@@ -1,6 +1,6 @@
 # Copyright: flaskops contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What a run has done, for who asks with -v."""
+"""What a run has done, shown with -v."""
 
 from __future__ import annotations
 

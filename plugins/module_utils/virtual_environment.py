@@ -27,7 +27,7 @@ LITTLE_SPACE = 64  # MiB; a venv with a framework and a server takes about as ma
 
 
 def is_built(venv: Path) -> bool:
-    """Tell whether this venv was built to its end."""
+    """Return whether this venv was built to its end."""
     return (venv / COMPLETE_MARK).exists()
 
 

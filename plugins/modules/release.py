@@ -13,11 +13,11 @@ description:
   - A release is one immutable directory, C(releases/<name>) below the app's root, that holds the code, a link to its
     virtual environment, its environment variables and its server's settings.
   - Its name is the hash of the code, the same on every host, and a hash of the configuration that is keyed by a secret
-    of the host. So the same input gives no second release, and the name tells no secret.
-  - O(state=staged) puts a release on the host and lets it exist only when its app imports and answers its health path
+    of the host. So the same input gives no second release, and the name reveals no secret.
+  - O(state=staged) puts a release on the host and accepts it only if its app imports and answers its health path
     in the release's own virtual environment, as the app's account, with the release's environment.
   - O(state=live) starts the release's instance, waits until it is healthy, flips the symlink C(current), and stops the
-    instance that served before. Where anything fails, the release that was live keeps serving.
+    instance that served before. If anything fails, the release that was live keeps serving.
   - O(state=rolled_back) does the same for a release that was live before and is still on the host.
   - O(state=run) runs O(commands) in a release as its app would, such as a migration before it goes live.
   - O(state=absent) stops the app and removes its releases, units and tree. It goes by what the host has noted of the app, and removes nothing else;
@@ -44,7 +44,7 @@ options:
       - C(.git), caches of Python and virtual environments in it are left out.
     type: str
   version:
-    description: The branch, tag or commit, where O(source) is a git repository.
+    description: The branch, tag or commit, if O(source) is a git repository.
     type: str
     default: HEAD
   module:
@@ -74,8 +74,8 @@ options:
     default: {}
   environment_files:
     description:
-      - Files on the host with more such variables, for root alone to read, in the syntax of systemd's C(EnvironmentFile=).
-        So a secret that was made on a host never leaves it. What O(environment) and O(secrets) say wins.
+      - Files on the host with more such variables, readable by root only, in the syntax of systemd's C(EnvironmentFile=).
+        So a secret that was made on a host never leaves it. O(environment) and O(secrets) take precedence.
     type: list
     elements: path
     default: []
@@ -166,12 +166,12 @@ options:
     type: str
     default: localhost
   health_timeout:
-    description: Seconds until a started instance must be healthy. The pre-flight has as many.
+    description: Seconds in which a started instance must become healthy. The pre-flight check has the same limit.
     type: int
     default: 30
   release:
     description:
-      - Name of the release to make live or to run O(commands) in, as RV(release) told. Needed with O(state=live) and O(state=run).
+      - Name of the release to make live or to run O(commands) in, as returned in RV(release). Needed with O(state=live) and O(state=run).
       - Without one, O(state=rolled_back) takes the one that was live before the one that is, and has not failed.
     type: str
   commands:
@@ -179,17 +179,17 @@ options:
       - What O(state=run) runs, one after the other until one fails. Each is split as a shell would, and run without a shell, in the
         release's code directory, as the app's account, with its virtual environment first on C(PATH) and the release's whole environment.
         Each may take 900 seconds.
-      - Ansible logs them, so they shall hold no secret. The command itself finds the app's secrets in its environment.
+      - Ansible logs them, so they must not contain secrets. The command itself finds the app's secrets in its environment.
       - A command that fails marks a release that is not live as failed, so that it never goes live. One that is live stays.
     type: list
     elements: str
     default: []
   front:
-    description: How to ask for the app through the web server when the release is live. Left out, nobody asks.
+    description: How to send the health check through the web server when the release is live. If it is left out, there is no such check.
     type: dict
     suboptions:
       address:
-        description: Where the web server listens, as C(host:port).
+        description: The web server's address, as C(host:port).
         type: str
         required: true
       host:
@@ -199,29 +199,29 @@ options:
   record:
     description:
       - What other apps on the host must know of this one, such as its sites and its processes, as RV(flaskops.hosting.survey#module:record) has it.
-      - The module itself adds the app's name, its root and the units of its processes. Left out, what was noted stays.
+      - The module itself adds the app's name, its root and the units of its processes. If it is left out, the host's record does not change.
     type: dict
   keep:
     description: How many releases are kept, the live one among them. The one that was live before is, too, unless this is V(1).
     type: int
     default: 5
   remove_data:
-    description: Whether O(state=absent) removes C(shared/) even where the app has written data there.
+    description: Whether O(state=absent) removes C(shared/) even if the app has written data there.
     type: bool
     default: false
   archive:
-    description: Internal. Where the controller has put the packed code when it is too large to travel with the task.
+    description: Internal. The path of the packed code, if it is too large to be sent with the task.
     type: path
   payload:
-    description: Internal. What the controller hands over and nobody shall see.
+    description: Internal. What the controller sends and nobody may see.
     type: str
 notes:
   - It needs root on the host, systemd, whatever O(instances[].manager) says, and C(python3-venv) on Debian and Ubuntu.
-  - A failure says which release is live and whether it serves, and RV(output) has what the app or pip wrote last.
+  - A failure says which release is live and whether it serves, and RV(output) has the last lines of the app or of pip.
 attributes:
   check_mode:
     support: partial
-    description: Tells what would be made, live or removed, and changes nothing.
+    description: Shows what would be made, live or removed, and changes nothing.
     details:
       - The virtual environment is not built, so the pre-flight cannot run.
       - No command is run.
@@ -426,7 +426,10 @@ def make_live(options: dict[str, Any], tree: Tree, check_mode: bool) -> dict[str
     if back and not release.went_live():
         raise ReleaseError(f"release: got {release.name!r}, which was never live; deploy it instead")
     if back and not activation.suits_front(release):
-        raise ReleaseError(f"release: got {release.name!r}, which the web server as it is now does not reach; move the app back by site.yml first")
+        raise ReleaseError(
+            f"release: got {release.name!r}, which the web server does not reach in its present configuration; move the app back with "
+            "flaskops.hosting.site first"
+        )
     with tree.lock():
         strays = activation.stray_instances(tree, noted)
         if record is not None and not recorded:  # first of all: the front has changed already, and must be found again if the release fails
@@ -479,7 +482,7 @@ def remove(options: dict[str, Any], tree: Tree, check_mode: bool) -> dict[str, A
     data = tree.shared.is_dir() and any(path.is_file() for path in tree.shared.rglob("*")) and not options["remove_data"]
     instances = [*activation.active_instances(tree), *activation.stray_instances(tree, record)]
     paths = [path for path in tree.own_paths() if os.path.lexists(path) and not (data and path == tree.shared)]
-    # whose the data is stays on record, so that it can be removed later by the app's name alone
+    # the record says whose the data is, so that it can be removed later by the app's name alone
     left = Record(tree.app, record.root, record.user, record.group, REMOVED, made_root=record.made_root) if data else None
     gone = [tree.record] if left is None else []
     if record.made_root and tree.root.is_dir() and {path.name for path in tree.root.iterdir()} <= {path.name for path in paths}:
@@ -527,7 +530,9 @@ def main() -> None:
             up = live.is_complete() and activation.web_of(live).is_up()
             serving = f"Release {live.name} keeps serving." if up else f"Release {live.name} is live, and is not running."
         output = getattr(error, "log", "")
-        advice = f"{'The output below tells more. ' if output else ''}Once that is mended, run the same command again: nothing needs to be cleaned up."
+        advice = "After you have corrected this, run the same command again: nothing needs to be cleaned up."
+        if output:
+            advice = f"See the output below. {advice}"
         module.fail_json(msg=f"{tree.app}: {error}. {serving} {advice}", output=output)
     module.exit_json(**result)
 

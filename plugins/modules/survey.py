@@ -1,17 +1,17 @@
 #!/usr/bin/python
 # Copyright: flaskops contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Check an app's variables and look at the host, before anything is touched."""
+"""Check an app's variables and inspect the host, before anything is changed."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: survey
-short_description: Check an app's variables and look at the host, before anything is touched
+short_description: Check an app's variables and inspect the host, before anything is changed
 version_added: 0.1.0
 description:
-  - On the controller, it takes the variables of a role and of those that its topology needs, fills in the defaults, and rejects what cannot be
-    right. A message names the variable, what was given and what would be right.
+  - On the controller, it takes the variables of a role and of those that its topology needs, fills in the defaults, and rejects what is
+    wrong. A message names the variable, what was given and what would be right.
   - On the host, in one round trip, it reads what the role needs to know, such as packages, accounts, listening sockets, the firewall,
     and which apps there are. So a task that has nothing to do costs no round trip of its own.
   - It rejects what would hurt something else on the host, such as a port that another service holds.
@@ -27,7 +27,7 @@ options:
     default: ""
   variables:
     description:
-      - One app's variables as a dictionary. They win over the host's variables of the same names, so that a loop can
+      - One app's variables as a dictionary. They take precedence over the host's variables of the same names, so that a loop can
         go over the apps of a host.
     type: dict
     default: {}
@@ -43,8 +43,8 @@ options:
     default: []
   status:
     description:
-      - Whether each app is looked at more closely. Its health path is asked for through its web server, and its releases, the state of
-        what runs it and its last lines of log are told.
+      - Whether to inspect each app closely. The result has its health check through the web server, its releases, the state of its server
+        and the last lines of its log.
     type: bool
     default: false
   user:
@@ -80,7 +80,7 @@ EXAMPLES = r"""
     variables: {flask_app_name: shop, flask_app_source: /home/me/shop}
   register: app
 
-- name: Say where it will answer
+- name: Show its URL
   ansible.builtin.debug:
     msg: "{{ app.settings.flask_app_name }} answers at {{ app.url }}"
 
@@ -125,18 +125,18 @@ sockets:
   elements: dict
   sample: [{address: 0.0.0.0, port: 22, user: root, process: sshd, unit: ssh.service}]
 firewall:
-  description: Whether ufw is installed and enabled, its policy for what comes in, and the TCP ports it lets in.
+  description: Whether ufw is installed and enabled, its policy for what comes in, and the TCP ports that it allows.
   returned: always
   type: dict
   sample: {installed: true, enabled: true, incoming: DROP, ports: [22, 80]}
 apache:
   description:
-    - The modules that Apache has enabled, and the ports that its C(ports.conf) listens on. If it is not installed, what its package brings.
+    - The modules that Apache has enabled, and the ports that its C(ports.conf) listens on. If it is not installed, those of its package.
   returned: always
   type: dict
   sample: {modules: [proxy, wsgi], ports: [80]}
 python:
-  description: The versions of the Python that was looked for and of the distribution's own. Empty where it does not run.
+  description: The versions of the Python that was looked for and of the distribution's own. Empty if it does not run.
   returned: always
   type: dict
   sample: {given: "3.13", distribution: "3.13"}
@@ -162,17 +162,17 @@ before:
   type: dict
   sample: {root: /srv/shop, topology: nginx_uwsgi}
 url:
-  description: Where the app will answer. Empty for an app that is to go.
+  description: The app's URL. Empty for an app that is to be removed.
   returned: when O(role=flask_app)
   type: str
   sample: http://192.0.2.10/
 hint:
-  description: How to get there, if only the host itself reaches it.
+  description: How to reach the app, if only the host itself can.
   returned: when O(role=flask_app)
   type: str
   sample: ""
 front:
-  description: How to ask for the app through its web server, as O(flaskops.hosting.release#module:front). Empty without one.
+  description: How to send the health check through its web server, as O(flaskops.hosting.release#module:front). Empty without one.
   returned: when O(role=flask_app)
   type: dict
   sample: {address: "127.0.0.1:80", host: localhost}
@@ -200,8 +200,8 @@ release:
   sample: {instances: [{name: web, manager: systemd}], server_requirements: [gunicorn==27.0.1]}
 firewall_plan:
   description:
-    - What the firewall must let in, and what it need not any more. RV(firewall_plan.let_in) are ports that are not open yet, RV(firewall_plan.close)
-      those that nothing needs any more, RV(firewall_plan.ssh) those of SSH.
+    - The ports that the firewall must allow, and those that it need not allow any more. RV(firewall_plan.let_in) are ports that are not open
+      yet, RV(firewall_plan.close) those that nothing needs any more, RV(firewall_plan.ssh) those of SSH.
   returned: when O(role) is given
   type: dict
   sample: {installed: true, opens: true, let_ssh_in: false, let_in: [80], needed: [22, 80], close: [], ssh: [22]}
@@ -217,7 +217,7 @@ finishes:
   sample: false
 account_goes:
   description: Whether the account is this app's and goes with it.
-  returned: when O(role=flask_app) and the app is to go
+  returned: when O(role=flask_app) and the app is to be removed
   type: bool
   sample: true
 remote:
@@ -226,7 +226,7 @@ remote:
   type: bool
   sample: false
 addresses:
-  description: Where the database's server listens.
+  description: The addresses on which the database's server listens.
   returned: when O(role=mysql_webapp)
   type: list
   elements: str
@@ -249,17 +249,17 @@ apps:
       sample: "2026-11-21T08:00:00Z"
     health:
       description: What its health path answers through the web server.
-      returned: with O(status), where a release is live
+      returned: with O(status), if a release is live
       type: str
       sample: 200 OK
     state:
       description: What systemd, supervisord or Apache says of the instance.
-      returned: with O(status), where a release is live
+      returned: with O(status), if a release is live
       type: str
       sample: active
     log:
       description: The last lines that the instance wrote, without its secrets.
-      returned: with O(status), where a release is live
+      returned: with O(status), if a release is live
       type: list
       elements: str
       sample: ["Listening at: unix:/srv/shop/releases/3f786850e387-89e6c98d/run/app.sock"]
@@ -396,7 +396,7 @@ def _unit_of(process: Path) -> str:
 
 
 def firewall() -> dict[str, Any]:
-    """What ufw is told, from its own files: its command takes a quarter of a second to say the same."""
+    """ufw's rules, read from its files, because its command takes a quarter of a second."""
     rules = Path("/etc/ufw/user.rules")
     if not rules.exists():
         return {"installed": False, "enabled": False, "incoming": "", "ports": []}
@@ -420,7 +420,7 @@ def apache() -> dict[str, Any]:
 
 
 def pythons(given: str) -> dict[str, str]:
-    """Major and minor version of a Python and of the distribution's own; empty where it does not run."""
+    """Major and minor version of a Python and of the distribution's own; empty if it does not run."""
     # the distribution's is a link to the file of its version, so it need not be run
     distribution = Path(DISTRIBUTION_PYTHON).resolve().name.removeprefix("python")
     if given in ("", DISTRIBUTION_PYTHON):
@@ -439,32 +439,32 @@ def look_at_root(root: str, records: dict[str, Record]) -> dict[str, Any]:
 
 
 def apps(records: dict[str, Record], status: bool) -> dict[str, dict[str, Any]]:
-    """The apps that this collection put on the host, with the release that is live, and more of them if that is asked for."""
+    """The apps that this collection put on the host, with the release that is live, and their status if requested."""
     return {name: tell_app(record, status) for name, record in records.items()}
 
 
 def tell_app(record: Record, status: bool) -> dict[str, Any]:
-    """What is noted of an app, how to ask for it, which release is live, and more if that is asked for."""
+    """What is noted of an app, how to send its health check, which release is live, and its status if requested."""
     tree = Tree(record.app, Path(record.root))
     live = tree.live() if record.root else None
-    told = {**record.to_json(), "front": record.question(), "live": live.name if live else ""}
-    return {**told, **more_of(record, tree)} if status and record.root else told
+    shown = {**record.to_json(), "front": record.question(), "live": live.name if live else ""}
+    return {**shown, **more_of(record, tree)} if status and record.root else shown
 
 
 def more_of(record: Record, tree: Tree) -> dict[str, Any]:
-    """What a person asks who looks after an app: what runs, since when, how it is, and what went wrong."""
+    """An app's status: what runs, since when, whether it is healthy, and what went wrong."""
     live = tree.live()
-    told: dict[str, Any] = {
+    shown: dict[str, Any] = {
         "live_since": _time(tree.current.lstat().st_mtime) if live else "",
         "maintenance": tree.maintenance.exists(),
         "releases": [_describe(release) for release in tree.kept_releases()],
     }
     if live and live.is_complete():
         web = activation.web_of(live)
-        told["health"] = ask_for_health(record, live, f"unix:{activation.socket_of(web)}")
-        told["state"] = web.state()
-        told["log"] = activation.instance_log(live).splitlines()[-LOG_LINES:]
-    return told
+        shown["health"] = ask_for_health(record, live, f"unix:{activation.socket_of(web)}")
+        shown["state"] = web.state()
+        shown["log"] = activation.instance_log(live).splitlines()[-LOG_LINES:]
+    return shown
 
 
 def ask_for_health(record: Record, live: Release, socket: str) -> str:

@@ -101,7 +101,7 @@ class Served:
 
 @dataclass(frozen=True)
 class Static:
-    """A directory that the front serves: the URL path that it has, with a slash at its end, and where it lies."""
+    """A directory that the front serves: the URL path that it has, with a slash at its end, and its path."""
 
     url: str
     directory: str
@@ -167,7 +167,7 @@ class App:
 
     @cached_property
     def listens(self) -> list[Listen]:
-        """Where the front listens for this app."""
+        """The addresses on which the front listens for this app."""
         return [Listen.parse(str(one)) for one in self.listen]
 
     @cached_property
@@ -181,7 +181,7 @@ class App:
 
     @property
     def open_ports(self) -> set[int]:
-        """The ports that the firewall must let in for this app."""
+        """The ports that the firewall must allow for this app."""
         return ports_for_others(self.site)
 
     @property
@@ -191,7 +191,7 @@ class App:
 
     @property
     def maintenance_url(self) -> str:
-        """The URL path of that page, for the front alone."""
+        """The URL path of that page, for the front only."""
         return f"/flaskops-maintenance/{self.name}"
 
     @property
@@ -202,7 +202,7 @@ class App:
 
     @property
     def asked_from(self) -> str:
-        """The address that a deploy's own question for the app's health comes from."""
+        """The address that a deploy's own health check comes from."""
         return local_address(self.listens[0])
 
 

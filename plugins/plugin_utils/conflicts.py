@@ -12,7 +12,7 @@ from ansible_collections.flaskops.hosting.plugins.plugin_utils.app import App
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.plan import served
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.topologies import FRONTS, MOD_WSGI, TOPOLOGIES, UWSGI
 
-DISTRIBUTIONS = {"Ubuntu": ["22", "24", "26"], "Debian": ["12", "13"]}  # and their major versions: where the roles are known to work
+DISTRIBUTIONS = {"Ubuntu": ["22", "24", "26"], "Debian": ["12", "13"]}  # and their major versions, on which the roles are tested
 EVERYWHERE = ("", "0.0.0.0", "[::]", "::")
 
 
@@ -40,12 +40,12 @@ def _of_distribution(host: dict[str, Any]) -> Iterator[str]:
     name, version = host["distribution"]["name"], host["distribution"]["major_version"]
     if version not in DISTRIBUTIONS.get(name, []):
         known = "; ".join(f"{distribution} {', '.join(versions)}" for distribution, versions in DISTRIBUTIONS.items())
-        yield f"This host runs {name} {version}; the roles know {known}"
+        yield f"This host runs {name} {version}, but the roles support {known}"
 
 
 def _of_root(app: App, host: dict[str, Any], own: Record | None) -> Iterator[str]:
     if own and own.root and own.root != app.root:
-        yield f"flask_app_root: got {app.root!r}, but {app.name} is in {own.root}; remove it there first, or keep that"
+        yield f"flask_app_root: got {app.root!r}, but {app.name} is in {own.root}; remove it there first, or keep that directory"
     elif host["root"]["foreign"]:
         yield (
             f"flask_app_root: got {app.root!r}, which holds files that are not this app's ({', '.join(host['root']['foreign'])}); "
@@ -56,7 +56,7 @@ def _of_root(app: App, host: dict[str, Any], own: Record | None) -> Iterator[str
 def _of_development(app: App, others: list[Record], own: Record | None) -> Iterator[str]:
     development = app.topology.for_development
     if development and app.mount != "/":
-        yield f"flask_app_mount: got {app.mount!r}, but the development server knows no mount; leave it out"
+        yield f"flask_app_mount: got {app.mount!r}, but the development server has no mounts; leave it out"
     for other in [*others, *([own] if own and development else [])]:
         topology = TOPOLOGIES.get(other.topology)  # an app of which only its data is left has none
         if topology and topology.for_development != development:
@@ -69,7 +69,7 @@ def _of_development(app: App, others: list[Record], own: Record | None) -> Itera
 def _of_python(app: App, host: dict[str, Any]) -> Iterator[str]:
     given, needed = host["python"]["given"], host["python"]["distribution"]
     if not given:
-        yield f"flask_app_python: got {app.python!r}, which is not there. For example:\n    flask_app_python: /usr/bin/python3"
+        yield f"flask_app_python: got {app.python!r}, but there is no such file. For example:\n    flask_app_python: /usr/bin/python3"
         return
     from_distribution = app.topology.server is MOD_WSGI or (app.topology.server is UWSGI and app.values["uwsgi_app_origin"] == "distribution")
     if from_distribution and given != needed:
@@ -151,7 +151,7 @@ def _own_fronts(app: App, own: Record | None, others: list[Record]) -> set[str]:
 
 
 def is_same_port(listen: str, socket: dict[str, Any]) -> bool:
-    """Tell whether a listen and a socket that ``survey`` found cannot be there both."""
+    """Return whether a listen and a socket that ``survey`` found cannot be there both."""
     if not listen or Listen.parse(listen).port != socket["port"]:
         return False
     mine, other = Listen.parse(listen).address, socket["address"]

@@ -14,7 +14,7 @@ LOOPBACK = "127.0.0.1"  # the accounts' environment files name it, so the server
 
 
 def plan_database(values: dict[str, Any], host: dict[str, Any]) -> dict[str, Any]:
-    """Where the server listens, whether others than the host reach it, and what the firewall must let in for them."""
+    """Where the server listens, whether others than the host reach it, and what the firewall must allow for them."""
     listen = values["mysql_webapp_listen"]
     address = ip_address(listen)
     remote = not address.is_loopback

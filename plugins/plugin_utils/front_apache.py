@@ -123,7 +123,7 @@ def on_host(app: App, served: Served, host: dict[str, Any]) -> OnHost:
             Text(f"/etc/apache2/sites-available/{site.name}.conf", fill("apache_site", "site.conf.j2", site=site, apps=apps)),
             Link(link, f"../sites-available/{site.name}.conf"),
             Gone("/etc/apache2/sites-enabled/000-default.conf"),
-            # after security.conf, which would win
+            # after security.conf, which would take precedence
             Text("/etc/apache2/conf-enabled/zz-flaskops.conf", fill("apache_site", "server.conf.j2")),
             *_listens(site, host["apache"]["ports"]),
             *_modules(_needed_modules(view), host),
@@ -167,7 +167,7 @@ def _modules(needed: list[str], host: dict[str, Any]) -> list[Link]:
 
 
 def _php(view: ApacheApp) -> tuple[list[Text], list[Service]]:
-    """The units of the PHP pages: php-cgi, which has the same path in every release of the distributions, behind a socket for Apache alone."""
+    """The units of the PHP pages: php-cgi, which has the same path in every release of the distributions, behind a socket for Apache only."""
     socket, service = (f"/etc/systemd/system/{view.php_unit}.{kind}" for kind in ("socket", "service"))
     lines = sandbox(UMask="0077")
     files = [

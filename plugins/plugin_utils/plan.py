@@ -68,7 +68,7 @@ def record(app: App, url: str) -> Record:
 
 
 def url(app: App, reached_at: str) -> str:
-    """Where people find the app. ``reached_at`` is the name or address that the controller reaches the host at."""
+    """The app's URL. ``reached_at`` is the name or address that the controller reaches the host at."""
     path = f"{app.mounts[0].prefix}/"
     if app.site is None:
         return f"http://{served(app).port}{path}"
@@ -84,7 +84,7 @@ def tunnel(app: App, login: str, reached_at: str) -> str:
 
 
 def plan_present(app: App, host: dict[str, Any], reached_at: str, login: str) -> dict[str, Any]:
-    """What hosting the app takes, for the role's tasks."""
+    """The plan to host the app, for the role's tasks."""
     noted = record(app, url(app, reached_at))
     mine = served(app)
     there = on_host(app, host)
@@ -110,7 +110,7 @@ def plan_present(app: App, host: dict[str, Any], reached_at: str, login: str) ->
 
 
 def plan_absent(name: str, host: dict[str, Any]) -> dict[str, Any]:
-    """What removing an app takes, for the role's tasks."""
+    """The plan to remove an app, for the role's tasks."""
     return {
         "url": "",
         "hint": "",
@@ -121,7 +121,7 @@ def plan_absent(name: str, host: dict[str, Any]) -> dict[str, Any]:
 
 
 def plan_firewall(name: str, host: dict[str, Any], needed: set[int]) -> dict[str, Any]:
-    """What the firewall must let in for the app of this ``name``, and what it need not any more.
+    """The ports that the firewall must allow for the app of this ``name``, and those that it need not allow any more.
 
     A port goes if the app had it, and neither SSH nor another app needs it.
     """

@@ -29,7 +29,7 @@ def render_text(templar: Any, text: str, variables: dict[str, Any]) -> Any:
 def render_file(action: ActionBase, source: str, task_vars: dict[str, Any], **extra: Any) -> str:
     """Render a template file, found as the task's role would find it, with the task's variables and ``extra``.
 
-    Raises ``AnsibleError`` where the file is not found, is no valid template, or needs an undefined variable.
+    Raises ``AnsibleError`` if the file is not found, is no valid template, or needs an undefined variable.
     """
     path = action._find_needle("templates", source)
     with open(path, encoding="utf-8") as handle:

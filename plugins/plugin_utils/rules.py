@@ -31,7 +31,7 @@ def matches(pattern: str) -> Callable[[Any], bool]:
 
 
 def is_listen_address(value: Any) -> bool:
-    """Tell whether a value is a port, or an IP address and a port."""
+    """Return whether a value is a port, or an IP address and a port."""
     address, _colon, port = str(value).rpartition(":")
     try:
         if address:
@@ -42,28 +42,28 @@ def is_listen_address(value: Any) -> bool:
 
 
 def are_listen_addresses(value: list[Any]) -> bool:
-    """Tell whether these are ports, or IP addresses and ports, each another and at least one."""
+    """Return whether these are ports, or IP addresses and ports, each another and at least one."""
     return bool(value) and len(set(map(str, value))) == len(value) and all(map(is_listen_address, value))
 
 
 def is_instance_address(value: Any) -> bool:
-    """Tell whether a value is the release's own unix socket, or an IP address and a port."""
+    """Return whether a value is the release's own unix socket, or an IP address and a port."""
     return str(value) == "unix:run/app.sock" or (not str(value).startswith(":") and ":" in str(value) and is_listen_address(value))
 
 
 def is_loopback_port(value: Any) -> bool:
-    """Tell whether a value is a port of the loopback address."""
+    """Return whether a value is a port of the loopback address."""
     address = str(value).rpartition(":")[0].strip("[]")
     return bool(address) and is_listen_address(value) and ipaddress.ip_address(address).is_loopback
 
 
 def are_names_to_directories(value: dict[str, Any]) -> bool:
-    """Tell whether a value maps URL paths to relative directories."""
+    """Return whether a value maps URL paths to relative directories."""
     return all(matches(r"/[\w./-]*")(url) and is_inside(path) for url, path in value.items())
 
 
 def is_inside(value: Any) -> bool:
-    """Tell whether a value is a relative path that stays inside."""
+    """Return whether a value is a relative path that stays inside."""
     return matches(r"[\w.][\w./ -]*")(value) and ".." not in str(value).split("/")
 
 
@@ -77,12 +77,12 @@ MODULE = r"[A-Za-z_][\w.]*:[A-Za-z_]\w*(?:\(\))?"
 
 
 def are_mounts(value: dict[str, Any]) -> bool:
-    """Tell whether a value maps URL prefixes to WSGI callables."""
+    """Return whether a value maps URL prefixes to WSGI callables."""
     return all(matches(MOUNT)(mount) and matches(MODULE)(module) for mount, module in value.items())
 
 
 def is_address(value: Any) -> bool:
-    """Tell whether a value is an IP address."""
+    """Return whether a value is an IP address."""
     try:
         return bool(ipaddress.ip_address(str(value)))
     except ValueError:
@@ -90,7 +90,7 @@ def is_address(value: Any) -> bool:
 
 
 def are_schema_files(value: list[str]) -> bool:
-    """Tell whether these are SQL files that can be sent."""
+    """Return whether these are SQL files that can be sent."""
     try:
         return len(read_schema(value)) == len(value)
     except SchemaError:
@@ -98,7 +98,7 @@ def are_schema_files(value: list[str]) -> bool:
 
 
 def are_commands(value: list[str]) -> bool:
-    """Tell whether each of these has a program to run, and every quote an end."""
+    """Return whether each of these has a program to run, and every quote an end."""
     try:
         return all(shlex.split(command) for command in value)
     except ValueError:
@@ -144,13 +144,13 @@ RULES = {
     "uwsgi_app_threads": AT_LEAST_1,
     "uwsgi_app_requirement": Rule(matches(r"pyuwsgi(?:[^\w-].*)?"), "pyuwsgi, of any version", "pyuwsgi==2.0.30.post1"),
     "uwsgi_app_mounts": Rule(are_mounts, "URL paths with a leading slash and no trailing one, and WSGI callables", "{/your/path: main:app}"),
-    "dev_server_listen": Rule(is_loopback_port, "a port of the loopback address, for nobody but you shall reach it", '"127.0.0.1:5000"'),
+    "dev_server_listen": Rule(is_loopback_port, "a port of the loopback address, because only you may reach it", '"127.0.0.1:5000"'),
     "mysql_webapp_database": Rule(
-        lambda value: not any(problems_of(value, [])), "1 to 64 letters, digits, _ and -, and no name of the server's own", "webapp"
+        lambda value: not any(problems_of(value, [])), "1 to 64 letters, digits, _ and -, and no name of the server itself", "webapp"
     ),
     "mysql_webapp_accounts": Rule(
         lambda value: not any(problems_of("webapp", value)),
-        "accounts, each with a name of its own in letters, digits, _ and - that is none of the server's own; with privileges that are ALL "
+        "accounts, each with a name of its own in letters, digits, _ and - and no name of the server itself; with privileges that are ALL "
         f"or some of {', '.join(sorted(PRIVILEGES))}; with a host that is localhost, an address or a pattern of addresses; "
         "with a password of 1 to 255 bytes or none",
         "[{name: reader, privileges: [SELECT]}]",

@@ -53,6 +53,6 @@ def daemon_options(app: App) -> list[str]:
         f"graceful-timeout={app.timeout}",
         # a process that is replaced waits for a moment without a request, which never comes under load; then it takes no more of them,
         "eviction-timeout=1",
-        # and finishes what it was asked, as long as that may take
+        # and completes its requests, as long as that may take
         f"shutdown-timeout={app.timeout}",
     ]

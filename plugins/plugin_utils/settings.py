@@ -1,6 +1,6 @@
 # Copyright: flaskops contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The roles' variables: completed by their defaults, and refused where they cannot be right."""
+"""The roles' variables: completed with their defaults, and rejected if they are wrong."""
 
 from __future__ import annotations
 
@@ -79,18 +79,18 @@ class Settings:
             needs = TYPE_NEEDS.get(spec.get("type", "str"), "another value")
             if spec.get("choices"):
                 needs = "one of " + ", ".join(map(str, spec["choices"]))
-            self._refuse(name, value, needs)
+            self._reject(name, value, needs)
             return
         value = checked.validated_parameters[name]
         rule = RULES.get(name)
         if rule and not rule.holds(value):
-            self._refuse(name, value, rule.needs)
+            self._reject(name, value, rule.needs)
         else:
             self.values[name] = without_secrets(value, spec)
 
-    def _refuse(self, name: str, value: Any, needs: str) -> None:
+    def _reject(self, name: str, value: Any, needs: str) -> None:
         if name not in self._given and self.problems:
-            return  # a default that follows from what was refused already
+            return  # a default that follows from what was rejected already
         given = f"a {type_of(value)}" if name == SECRETS else repr(without_secrets(value, self._wanted[name]))
         example = f". For example:\n    {name}: {RULES[name].example}" if name in RULES else ""
         self.problems.append(f"{name}: got {given}, needs {needs}{example}")
@@ -115,7 +115,7 @@ class Settings:
                 if not VARIABLE_NAME.match(str(variable)):
                     self.problems.append(f"{name}: got {variable!r}, needs a variable name of letters, digits and _")
                 if isinstance(value, str) and ("\0" in value or len(value.encode("utf-8", "replace")) > 120_000):
-                    self.problems.append(f"{name}: {variable} must hold no NUL byte and at most 120,000 bytes, as Linux demands")
+                    self.problems.append(f"{name}: {variable} must contain no NUL byte and have at most 120,000 bytes, because Linux allows no more")
 
 
 def type_of(value: Any) -> str:
@@ -152,7 +152,7 @@ def _without_required(spec: dict[str, Any]) -> dict[str, Any]:
 
 
 def problems_of_module(directory: Path, wanted: str) -> Iterator[str]:
-    """What is wrong with ``module:callable`` in a source, as far as reading the code without running it can tell."""
+    """What is wrong with ``module:callable`` in a source, as far as the code shows without being run."""
     module, _colon, name = wanted.partition(":")
     places = [directory / f"{module.replace('.', '/')}.py", directory / module.replace(".", "/") / "__init__.py"]
     found = next((place for place in places if place.is_file()), None)

@@ -1,6 +1,6 @@
 # Copyright: flaskops contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Tell that a long task is alive: Ansible itself says nothing between a task's begin and its end."""
+"""Show that a long task is alive: Ansible itself says nothing between a task's begin and its end."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ class SourceError(Exception):
 
 @dataclass(frozen=True)
 class Source:
-    """A source directory on the controller. ``version`` is the commit where it came from git, else empty."""
+    """A source directory on the controller. ``version`` is the commit if it came from git, else empty."""
 
     directory: Path
     version: str = ""
@@ -76,9 +76,9 @@ class Source:
         return gzip.compress(raw.getvalue(), mtime=0)
 
     def requirements_text(self, name: str, seen: frozenset[str] = frozenset()) -> str:
-        """A requirements file with what it includes, and the whole code's name where it installs the code itself.
+        """A requirements file with what it includes, and the whole code's name if it installs the code itself.
 
-        Raises ``SourceError`` where the file is not there.
+        Raises ``SourceError`` if the file is not there.
         """
         if not name:
             return ""
@@ -108,7 +108,7 @@ def build_name(manifest: dict[str, str]) -> str:
 def open_source(given: str, version: str) -> Iterator[Source]:
     """Give access to a directory, an archive or a git repository as a directory, for the length of a ``with`` block.
 
-    Raises ``SourceError`` where there is no such thing, or it cannot be fetched or unpacked.
+    Raises ``SourceError`` if there is no such thing, or it cannot be fetched or unpacked.
     """
     path = Path(given).expanduser()
     if path.is_dir() and not (GIT_URL.search(given) and (path / "HEAD").is_file()):
@@ -122,7 +122,7 @@ def open_source(given: str, version: str) -> Iterator[Source]:
             yield Source(Path(scratch), _fetch(given, version, scratch))
         else:
             raise SourceError(
-                f"flask_app_source: got {given!r}, which is no directory, no archive and no git URL. Right would be, for example:\n"
+                f"flask_app_source: got {given!r}, needs a directory, an archive or a git URL. For example:\n"
                 "  flask_app_source: /home/me/shop\n  flask_app_source: https://git.example.com/me/shop.git"
             )
 
@@ -173,7 +173,7 @@ def _fetch(url: str, version: str, target: str) -> str:
     git("init", "--quiet")
     try:
         git("fetch", "--quiet", "--depth=1", url, version)
-    except SourceError:  # a server may refuse a bare commit; then take all and look for it
+    except SourceError:  # a server may reject a bare commit; then fetch all and look for it
         git("fetch", "--quiet", "--tags", url, "+refs/heads/*:refs/heads/*")
         git("update-ref", "FETCH_HEAD", version)
     git("checkout", "--quiet", "--force", "FETCH_HEAD")

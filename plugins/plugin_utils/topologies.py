@@ -87,7 +87,7 @@ def topology_of(app: str, given: str, role: str, groups: list[str]) -> Topology:
         return TOPOLOGIES[found[0]]
     if not found:
         raise TopologyError(
-            f"flask_app_topology: {app} has none, and its host is in no group that is a topology ({', '.join(TOPOLOGIES)}); "
+            f"flask_app_topology: not set for {app}, and its host is in none of the groups {', '.join(TOPOLOGIES)}; "
             "put the host in one of these groups. Or, for this app:\n    flask_app_topology: nginx_gunicorn"
         )
     raise TopologyError(

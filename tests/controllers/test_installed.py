@@ -81,7 +81,7 @@ def test_it_installs_with_its_dependencies(installed: Controller, kind: str) -> 
 def test_site_by_its_name_gives_the_facts(installed: Controller, hosts: dict[str, str], tmp_path: Path, kind: str) -> None:
     """Every host is what docs/facts.yml says, as if it was converged from a checkout."""
     play = installed.succeed("ansible-playbook flaskops.hosting.site -i hosts")
-    shown = play.shown_by("Tell what is live, and where it answers")
+    shown = play.shown_by("Show the live release and the URL of each app")
     assert not missing(shown, ["live release", *(topology.replace("_", "-") for topology in hosts), f"http://{hosts['nginx_gunicorn']}/"])
     inventory: dict[str, Any] = yaml.safe_load((ROOT / "inventories/docker/apps.yml").read_text())
     for topology in inventory["fleet"]["children"]:

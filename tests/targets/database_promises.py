@@ -335,7 +335,7 @@ class DatabasePromises:
         latin.write_bytes("SELECT 'é'".encode("latin-1"))
         product.write_text("SELECT 1")
         host.refuse("mysql_webapp_database: got 'web`app'", "mysql_webapp_database: webapp", database="web`app")
-        host.refuse("mysql_webapp_database: got 'mysql'", "no name of the server's own", database="mysql")
+        host.refuse("mysql_webapp_database: got 'mysql'", "no name of the server itself", database="mysql")
         for name in ("a`b", "root", "a'; DROP TABLE x; --"):
             host.refuse("mysql_webapp_accounts: got", "reader", accounts=[{"name": name, "privileges": ["SELECT"]}])
         host.refuse("mysql_webapp_accounts: got", "SELEKT", accounts=[{"name": "reader", "privileges": ["SELEKT"]}])
@@ -449,9 +449,9 @@ class DatabasePromises:
         remote = {"listen": address, "accounts": accounts}
         dry = host.converge("--check", "--diff", **remote)
         play = host.converge("--diff", **remote)
-        foretold = [task for task in dry.changed if not task.startswith("Say what would")]
-        assert [task for task in play.changed if task not in ("Let SSH in", "Let in what is served, and nothing else")] == foretold
-        assert "22, 3306" in dry.shown_by("Say what would be let in, if the firewall is not installed yet")
+        planned = [task for task in dry.changed if " that would be " not in task]
+        assert [task for task in play.changed if task not in ("Allow SSH", "Allow the ports of the apps, and reject all others")] == planned
+        assert "22, 3306" in dry.shown_by("Show the ports that would be allowed, if ufw is not installed yet")
         assert host.listening() == sorted(["127.0.0.1:3306", f"{address}:3306"])
         assert "3306/tcp" in host.target.run("ufw status") and "22/tcp" in host.target.run("ufw status")
         assert host.converge(**remote).recap["changed"] == 0

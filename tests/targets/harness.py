@@ -138,7 +138,7 @@ class Target:
         return done.stdout.strip()
 
     def succeeds(self, command: str) -> bool:
-        """Tell whether a shell command ends well as root."""
+        """Return whether a shell command ends well as root."""
         return self.run(f"({command}) >/dev/null 2>&1 && echo yes || echo no") == "yes"
 
     def play(
@@ -262,7 +262,7 @@ def write_source(directory: Path, files: Mapping[str, str | bytes]) -> Path:
 
 
 def eventually(holds: Callable[[], bool], seconds: float = 5) -> bool:
-    """Tell whether something gets true in this time."""
+    """Return whether something gets true in this time."""
     deadline = time.monotonic() + seconds
     while not holds():
         if time.monotonic() > deadline:

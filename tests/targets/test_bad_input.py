@@ -22,7 +22,7 @@ REFUSED: dict[str, tuple[dict[str, Any], list[str]]] = {
     "name of 33 characters": ({"flask_app_name": "a" * 33}, [f"flask_app_name: got '{'a' * 33}'", "1 to 32", "flask_app_name: shop"]),
     "no such source": (
         {"flask_app_source": "/nowhere/shop"},
-        ["flask_app_source: got '/nowhere/shop'", "no directory, no archive and no git URL", "flask_app_source: /home/me/shop"],
+        ["flask_app_source: got '/nowhere/shop'", "needs a directory, an archive or a git URL", "flask_app_source: /home/me/shop"],
     ),
     "no such module": ({"flask_app_module": "mian:app"}, ["flask_app_module: got 'mian:app'", "no module mian", "its modules: main"]),
     "module without that callable": (

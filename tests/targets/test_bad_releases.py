@@ -212,5 +212,5 @@ def test_wrong_python_is_refused_before_anything_is_touched(host: Target, good: 
     before = host.releases(server)
     done = play(host, server, good, python="/usr/bin/python3.99")
     assert done.returncode == 2, done.output
-    assert missing(done.output, ["Nothing was changed.", "flask_app_python: got '/usr/bin/python3.99', which is not there"]) == []
+    assert missing(done.output, ["Nothing was changed.", "flask_app_python: got '/usr/bin/python3.99', but there is no such file"]) == []
     assert host.releases(server) == before

@@ -194,7 +194,7 @@ def test_bad_input_is_refused(target: Target, real: Play, source: Path) -> None:
     words = ["dev_server_listen: got '0.0.0.0:5001'", "a port of the loopback address", "dev_server_port: unknown variable"]
     play = target.play([app("new", source, dev_server_listen="0.0.0.0:5001", dev_server_port=5)])
     assert (play.returncode, play.recap["changed"], missing(play.output, words)) == (2, 0, []), play.output
-    words = ["flask_app_mount: got '/new', but the development server knows no mount", f"127.0.0.1:1024 is the app {SECOND}'s"]
+    words = ["flask_app_mount: got '/new', but the development server has no mounts", f"127.0.0.1:1024 is the app {SECOND}'s"]
     play = target.play([app("new", source, mount="/new", dev_server_listen="127.0.0.1:1024")])
     assert (play.returncode, play.recap["changed"], missing(play.output, words)) == (2, 0, []), play.output
     play = target.play([app("new", source)], playbook="nginx_gunicorn")

@@ -22,7 +22,7 @@ def host(target: Target) -> Target:
 
 
 def answers(port: int) -> bool:
-    """Tell whether the port takes a connection from outside of the host."""
+    """Return whether the port takes a connection from outside of the host."""
     try:
         with socket.create_connection((ADDRESS, port), timeout=1):
             return True
@@ -57,7 +57,7 @@ def test_closed_port_is_closed(host: Target) -> None:
         assert answers(9999)
     finally:
         # what somebody has switched off is on again after a run
-        assert host.converge([SHOP]).changed == ["Let in what is served, and nothing else"]
+        assert host.converge([SHOP]).changed == ["Allow the ports of the apps, and reject all others"]
     assert not answers(9999)
 
 
@@ -65,7 +65,7 @@ def test_lost_rule_comes_back(host: Target) -> None:
     """A rule that somebody has deleted is there again after a run, and a second run has nothing to do."""
     host.run("ufw delete allow 8443/tcp")
     assert not answers(8443)
-    assert host.converge([API]).changed == ["Let in what is served, and nothing else"]
+    assert host.converge([API]).changed == ["Allow the ports of the apps, and reject all others"]
     assert answers(8443)
     assert host.converge([API]).recap["changed"] == 0
 

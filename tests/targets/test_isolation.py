@@ -38,7 +38,7 @@ def ask(host: Target, action: str, path: str, port: int = 80) -> object:
 
 
 def as_account(host: Target, account: str, command: str) -> bool:
-    """Tell whether a command succeeds as an account outside of any sandbox."""
+    """Return whether a command succeeds as an account outside of any sandbox."""
     group = host.run(f"id -gn {account}")
     return host.succeeds(f"setpriv --reuid={account} --regid={group} --init-groups sh -c '{command}'")
 

@@ -101,13 +101,13 @@ def closed(host: Target, name: str) -> Iterator[None]:
 
 
 def is_page(answer: Answer, *words: str) -> bool:
-    """Tell whether this is the page, as browsers and search engines want it."""
+    """Return whether this is the page, as browsers and search engines want it."""
     told = (answer.status, answer.headers.get("Retry-After"), answer.headers.get("Content-Type"))
     return told == (503, "300", "text/html; charset=utf-8") and not missing(answer.text, words)
 
 
 def reaches(answer: Answer, mount: str, path: str, method: str = "GET", size: int = 0) -> bool:
-    """Tell whether the app has answered."""
+    """Return whether the app has answered."""
     return (answer.status, answer.text) == (200, f"{VERSION} {mount} {path} {method} {size}")
 
 
@@ -261,11 +261,12 @@ def test_refuses_what_cannot_be_meant(nginx: Target, tmp_path: Path) -> None:
     nginx.run("""mkdir -p /srv/dev/releases/a && ln -sfn releases/a /srv/dev/current""")
     nginx.run("""echo '{"app": "dev", "root": "/srv/dev", "url": "", "topology": "dev_server", "front_role": ""}' >/etc/flaskops/apps/dev.json""")
     before = nginx.snapshot()
+    no_file = f"on this machine, but there is no file {nginx.work}/no.html"
     for name, to, variables, wanted in (
-        ("shpo", "on", {}, ["flask_app_name: got shpo, and the apps on these hosts are: blog, dev, idle, shop, uw"]),
+        ("shpo", "on", {}, ["flask_app_name: got shpo, needs an app of these hosts: blog, dev, idle, shop, uw"]),
         ("shop", "closed", {}, ["maintenance: got closed, needs on or off"]),
-        ("shop", "on", {"maintenance_page": "no.html"}, [f"maintenance_page: got no.html, needs a file on this machine, and {nginx.work}/no.html"]),
-        ("idle", "on", {}, ["flask_app_name: idle has nothing live on this host"]),
+        ("shop", "on", {"maintenance_page": "no.html"}, [f"maintenance_page: got no.html, needs a file {no_file}"]),
+        ("idle", "on", {}, ["flask_app_name: idle has no live release on this host"]),
         ("dev", "on", {}, ["flask_app_name: dev has no web server in front of it (dev_server)"]),
     ):
         play = switch(nginx, name, to, **variables)
@@ -277,12 +278,13 @@ def test_refuses_what_cannot_be_meant(nginx: Target, tmp_path: Path) -> None:
 
 
 def test_does_not_call_an_app_closed_that_is_open(nginx: Target) -> None:
-    """Where the web server's files are of a time before this page, site.yml comes first."""
+    """If the web server's configuration is older than the page, flaskops.hosting.site comes first."""
     apps = "/etc/nginx/flaskops/80"
     nginx.run(f"cp {apps}/shop.conf /root/ && sed -i '/if (-f/,/}}/d' {apps}/shop.conf && systemctl reload nginx")
     try:
         play = switch(nginx, "shop", "on")
-        assert play.returncode == 2 and not missing(" ".join(play.output.split()), ["is still open, with status 200", "Run site.yml"]), play.output
+        words = ["is still open, with status 200", "Run flaskops.hosting.site"]
+        assert play.returncode == 2 and not missing(" ".join(play.output.split()), words), play.output
     finally:
         nginx.run(f"cp /root/shop.conf {apps}/ && systemctl reload nginx && rm /srv/shop/maintenance.html /root/shop.conf")
 

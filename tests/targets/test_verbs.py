@@ -46,7 +46,7 @@ def served(host: Target) -> str:
 
 
 def test_deploy_ships_one_app_and_touches_nothing_else(host: Target, apps: list[dict[str, object]], source: Path) -> None:
-    """A change to the other app, and to the site, waits for site.yml."""
+    """A change to the other app, and to the site, waits for flaskops.hosting.site."""
     write_source(source, {"main.py": probe("two")})
     before = host.snapshot("/etc", "/srv/blog")
     changed = [{**apps[0], "nginx_site_snippet": "expires 20m;"}, {**apps[1], "flask_app_environment": {"MORE": "1"}}]
@@ -67,7 +67,7 @@ def test_deploy_takes_another_source(host: Target, apps: list[dict[str, object]]
 def test_deploy_refuses_a_name_that_no_host_has(host: Target, apps: list[dict[str, object]]) -> None:
     """And says which there are."""
     play = host.play(apps, playbook="deploy", variables={"flask_app_name": "shpo"})
-    assert play.returncode and not missing(play.output, ["flask_app_name: got shpo, and the inventory's apps are: blog, shop"])
+    assert play.returncode and not missing(play.output, ["flask_app_name: got shpo, needs an app of the inventory: blog, shop"])
 
 
 def test_deploy_refuses_an_app_that_is_not_installed(host: Target) -> None:

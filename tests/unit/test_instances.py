@@ -113,7 +113,7 @@ def test_supervisord_gets_time_to_answer_after_its_start(tree: Tree, host: Host,
     assert host.said[0] == "systemctl enable --now supervisor.service" and instance(tree, "new", "supervisord").is_up()
     monkeypatch.setattr(instance_supervisord, "SUPERVISORD_TIMEOUT", 0.01)
     host.answers_after = 1_000_000
-    with pytest.raises(ReleaseError, match="supervisord does not take shop@old: unix:///var/run/supervisor.sock no such file"):
+    with pytest.raises(ReleaseError, match="supervisord rejects shop@old: unix:///var/run/supervisor.sock no such file"):
         instance(tree, "old", "supervisord").start()
 
 
@@ -252,7 +252,7 @@ def test_a_daemon_process_that_does_not_come_back_is_told(tree: Tree, apache: Ap
     monkeypatch.setattr(instance_apache, "run", lambda *_words: None)
     apache.add(201, "old")
     apache.replaces = None
-    with pytest.raises(ReleaseError, match="shop@new does not start: Apache has started none that loads it in 0.2 s"):
+    with pytest.raises(ReleaseError, match="shop@new does not start: no daemon process of Apache has loaded it in 0.2 s"):
         instance(tree, "new", "apache", socket="", log="error.log").start()
 
 

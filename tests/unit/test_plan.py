@@ -163,7 +163,7 @@ def test_an_app_has_its_own_topology_or_its_hosts() -> None:
     ("given", "groups", "sentence"),
     [
         ("", ["nginx_gunicorn", "apache_mod_wsgi"], "is in the groups nginx_gunicorn and apache_mod_wsgi, so the app shop must say"),
-        ("", ["web"], "the app shop has none, and its host is in no group that is a topology (nginx_gunicorn, "),
+        ("", ["web"], "not set for the app shop, and its host is in none of the groups nginx_gunicorn, "),
         ("nginx_unicorn", [], "got 'nginx_unicorn', needs one of nginx_gunicorn, "),
     ],
 )

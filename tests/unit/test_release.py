@@ -103,7 +103,7 @@ def test_a_run_that_died_early_goes_on_where_it_was(tree: Tree) -> None:
 def test_an_app_that_is_somewhere_else_is_not_moved(tree: Tree) -> None:
     make(tree)
     before = record_of(tree)
-    with pytest.raises(ReleaseError, match=f"root: got '/srv/other', but shop is in {tree.root}; remove it there first, or keep that"):
+    with pytest.raises(ReleaseError, match=f"root: got '/srv/other', but shop is in {tree.root}; remove it there first, or keep that directory"):
         claim(Tree("shop", Path("/srv/other")))
     assert record_of(tree) == before
 

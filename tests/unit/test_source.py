@@ -146,7 +146,7 @@ def test_a_version_that_is_not_there_is_named(repository: Path) -> None:
 
 
 def test_what_is_no_source_is_rejected_with_an_example(tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match=r"got '/no/such/place', which is no directory.*\n  flask_app_source: "):
+    with pytest.raises(SourceError, match=r"got '/no/such/place', needs a directory, .*\n  flask_app_source: "):
         with open_source("/no/such/place", ""):
             pass
 
