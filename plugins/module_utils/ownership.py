@@ -11,10 +11,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from ansible_collections.flaskops.hosting.plugins.module_utils.record import RECORDS, read_json, read_note
+from ansible_collections.flaskops.hosting.plugins.module_utils.transaction import Change
 
 OWNERS = Path("/etc/flaskops/owners")
+ORIGINALS = Path("/var/lib/flaskops/originals")  # files that were there before an owner came, for when the last one has gone
 FORMAT = 1
 NGINX, APACHE, UNITS = "/etc/nginx", "/etc/apache2", "/etc/systemd/system"
 
@@ -81,6 +84,29 @@ def left_behind(before: Owned, after: Owned, others: Iterable[Owned]) -> tuple[l
     paths = set(before.paths) - set(after.paths) - all_paths(others)
     directories = set(before.directories) - set(after.directories) - {one for other in others for one in other.directories}
     return sorted(map(Path, paths)), sorted(map(Path, directories), key=lambda path: (-len(path.parts), path))
+
+
+def foreign_files(named: list[Path], everyone: Iterable[Owned]) -> list[Path]:
+    """Those of the paths that an owner takes now, and that were somebody's files before."""
+    noted = all_paths(everyone)
+    return [path for path in named if str(path) not in noted and path.is_file() and not path.is_symlink()]
+
+
+def keep_original(path: Path) -> Change:
+    """Keep a copy of a file that is somebody's."""
+    return Change.of_file(_original(path), path)
+
+
+def give_back(path: Path) -> list[Change]:
+    """Remove a path that nobody has any more; or put back the file that was there before."""
+    original = _original(path)
+    if not original.is_file():
+        return [Change(path, "absent")]
+    return [Change.of_file(path, original), Change(original, "absent")]
+
+
+def _original(path: Path) -> Path:
+    return ORIGINALS / quote(str(path), safe="")
 
 
 def legacy_owned(app: str, record: dict[str, Any]) -> Owned:

@@ -67,6 +67,13 @@ class Change:
             secret=bool(entry.get("secret")),
         )
 
+    @classmethod
+    def of_file(cls, path: Path, source: Path) -> Change:
+        """Make a path the same file as another one, with its mode and owners."""
+        found = source.stat()
+        owner, group = _owner_names(found)
+        return cls(path, "file", source.read_bytes(), mode=stat.S_IMODE(found.st_mode), owner=owner, group=group)
+
     def is_in_place(self) -> bool:
         """Tell whether the path is already what it must be."""
         try:

@@ -203,12 +203,15 @@ class Work:
         before = everyone.get(owner, Owned())
         others = [owned for name, owned in everyone.items() if name != owner]
         named = [change.path for change in self.changes if change.kind in ("file", "link")]
+        self.changes += [ownership.keep_original(path) for path in ownership.foreign_files(named, everyone.values())]
         after = ownership.note_after(named, self.services, everyone.values())
         paths, directories = ownership.left_behind(before, after, others)
         self.services = [*self.services, *(service for service in before.services if service.name not in self.given)]
         mentioned = {change.path for change in self.changes}
         # a directory that somebody has put in its place is not ours
-        self.changes += [Change(path, "absent") for path in paths if path not in mentioned and (path.is_symlink() or not path.is_dir())]
+        for path in paths:
+            if path not in mentioned and (path.is_symlink() or not path.is_dir()):
+                self.changes += ownership.give_back(path)
         for directory in directories:
             if directory.is_dir() and is_empty_after(directory, self.changes):
                 self.changes.append(Change(directory, "not empty"))

@@ -134,7 +134,7 @@ apache:
     - The modules that Apache has enabled, and the ports that its C(ports.conf) listens on. If it is not installed, those of its package.
   returned: always
   type: dict
-  sample: {modules: [proxy, wsgi], ports: [80]}
+  sample: {modules: [proxy, wsgi], sites: [000-default.conf], ports: [80]}
 python:
   description: The versions of the Python that was looked for and of the distribution's own. Empty if it does not run.
   returned: always
@@ -269,7 +269,8 @@ apps:
       type: bool
       sample: false
     releases:
-      description: The releases that are kept, oldest first, each with its name, its source's version, when it was made and went live, and why it failed.
+      description:
+        - The releases that are kept, oldest first, each with its name, its source's version, when it was made and went live, and why it failed.
       returned: with O(status)
       type: list
       elements: dict
@@ -401,7 +402,8 @@ def firewall() -> dict[str, Any]:
     if not rules.exists():
         return {"installed": False, "enabled": False, "incoming": "", "ports": []}
     ports: set[int] = set()
-    for words in re.findall(r"^### tuple ### allow (?:tcp|any) (\S+) 0\.0\.0\.0/0 any 0\.0\.0\.0/0 (?:\S+ \S+ )?in\b", rules.read_text(), re.MULTILINE):
+    allowed = r"^### tuple ### allow (?:tcp|any) (\S+) 0\.0\.0\.0/0 any 0\.0\.0\.0/0 (?:\S+ \S+ )?in\b"
+    for words in re.findall(allowed, rules.read_text(), re.MULTILINE):
         ports |= {int(port) for port in words.split(",") if port.isdigit()}
     enabled = re.search(r"^ENABLED=yes", Path("/etc/ufw/ufw.conf").read_text(), re.MULTILINE)
     policy = re.search(r'^DEFAULT_INPUT_POLICY="(\w+)"', Path("/etc/default/ufw").read_text(), re.MULTILINE)
@@ -415,6 +417,7 @@ def apache() -> dict[str, Any]:
     plain = re.sub(r"<IfModule.*?</IfModule>", "", text, flags=re.DOTALL)  # of modules for TLS
     return {
         "modules": sorted(path.stem for path in Path("/etc/apache2/mods-enabled").glob("*.load")),
+        "sites": sorted(path.name for path in Path("/etc/apache2/sites-enabled").glob("*.conf")),
         "ports": [int(port) for port in re.findall(r"^\s*Listen\s+(\d+)\s*$", plain, re.MULTILINE)],
     }
 
@@ -448,16 +451,16 @@ def tell_app(record: Record, status: bool) -> dict[str, Any]:
     tree = Tree(record.app, Path(record.root))
     live = tree.live() if record.root else None
     shown = {**record.to_json(), "front": record.question(), "live": live.name if live else ""}
-    return {**shown, **more_of(record, tree)} if status and record.root else shown
+    return {**shown, **more_of(record, tree)} if status else shown
 
 
 def more_of(record: Record, tree: Tree) -> dict[str, Any]:
     """An app's status: what runs, since when, whether it is healthy, and what went wrong."""
-    live = tree.live()
+    live = tree.live() if record.root else None
     shown: dict[str, Any] = {
         "live_since": _time(tree.current.lstat().st_mtime) if live else "",
-        "maintenance": tree.maintenance.exists(),
-        "releases": [_describe(release) for release in tree.kept_releases()],
+        "maintenance": bool(record.root) and tree.maintenance.exists(),
+        "releases": [_describe(release) for release in tree.kept_releases()] if record.root else [],
     }
     if live and live.is_complete():
         web = activation.web_of(live)

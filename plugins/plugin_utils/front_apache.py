@@ -26,6 +26,7 @@ MODULES = {
     "proxy_fcgi": ["proxy_fcgi.load"],
     "headers": ["headers.load"],
 }
+PORTS, DEFAULT_SITE = "/etc/apache2/ports.conf", "000-default.conf"
 MOD_WSGI_PACKAGE = "libapache2-mod-wsgi-py3"
 
 
@@ -122,10 +123,10 @@ def on_host(app: App, served: Served, host: dict[str, Any]) -> OnHost:
             Text(f"{apps}/{view.file_name}", fill("apache_site", "app.conf.j2", app=app, view=view, snippet=app.values["apache_site_snippet"])),
             Text(f"/etc/apache2/sites-available/{site.name}.conf", fill("apache_site", "site.conf.j2", site=site, apps=apps)),
             Link(link, f"../sites-available/{site.name}.conf"),
-            Gone("/etc/apache2/sites-enabled/000-default.conf"),
+            Gone(f"/etc/apache2/sites-enabled/{DEFAULT_SITE}"),
             # after security.conf, which would take precedence
             Text("/etc/apache2/conf-enabled/zz-flaskops.conf", fill("apache_site", "server.conf.j2")),
-            *_listens(site, host["apache"]["ports"]),
+            *_listens(site, host),
             *_modules(_needed_modules(view), host),
             *php_files,
         ],
@@ -135,12 +136,20 @@ def on_host(app: App, served: Served, host: dict[str, Any]) -> OnHost:
     )
 
 
-def _listens(site: Site, listened_on: list[int]) -> list[Text]:
-    """The files that have Apache listen, for ports that its own ports.conf does not name."""
+def _listens(site: Site, host: dict[str, Any]) -> list[Text]:
+    """The files that have Apache listen where the app needs it, and nowhere else: another web server may have port 80.
+
+    If there are sites that are not ours, ports.conf is theirs, and what it listens on needs no file.
+    """
+    foreign = {name for name in host["apache"]["sites"] if f"/etc/apache2/sites-enabled/{name}" not in host["owned_paths"]} - {DEFAULT_SITE}
+    ports_are_ours = not foreign or PORTS in host["owned_paths"]
     return [
-        Text(f"/etc/apache2/conf-enabled/flaskops-port-{_words(one)}.conf", fill("apache_site", "listen.conf.j2", listen=one))
-        for one in site.listens
-        if one.port not in listened_on
+        *([Text(PORTS, fill("apache_site", "ports.conf.j2"))] if ports_are_ours else []),
+        *(
+            Text(f"/etc/apache2/conf-enabled/flaskops-port-{_words(one)}.conf", fill("apache_site", "listen.conf.j2", listen=one))
+            for one in site.listens
+            if ports_are_ours or one.port not in host["apache"]["ports"]
+        ),
     ]
 
 

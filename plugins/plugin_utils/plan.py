@@ -37,7 +37,7 @@ def served(app: App) -> Served:
 
 def packages(app: App) -> list[str]:
     """The distribution's packages that the app needs."""
-    anywhere = {"apache": {"modules": [], "ports": []}, "owned_paths": [], "check_mode": False}  # they are the same on each host
+    anywhere = {"apache": {"modules": [], "sites": [], "ports": []}, "owned_paths": [], "check_mode": False}  # they are the same on each host
     return [*PACKAGES, *_on_front(app, anywhere).packages, *served(app).packages]
 
 

@@ -53,7 +53,8 @@ NGINX = {"runs nginx", "starts nginx", f"nginx/flaskops/80/{NAME}.conf", "nginx/
     "listens 0.0.0.0:80", "open 80/tcp"
 }  # fmt: skip
 APACHE = {"runs apache2", "starts apache2", f"apache2/flaskops/80/98-{NAME}.conf", "apache2/sites-available/80.conf"} | {
-    "apache2/sites-enabled/80.conf", "apache2/conf-enabled/zz-flaskops.conf", "listens 0.0.0.0:80", "open 80/tcp"
+    "apache2/sites-enabled/80.conf", "apache2/conf-enabled/zz-flaskops.conf", "apache2/conf-enabled/flaskops-port-80.conf",
+    "listens 0.0.0.0:80", "open 80/tcp"
 }  # fmt: skip
 MOD_WSGI = ALWAYS | APACHE | {f"apache2/mods-enabled/{one}" for one in ("wsgi.load", "wsgi.conf", "headers.load")} | {"process apache2"}
 GUNICORN = ALWAYS | NGINX | UNIT | {"process gunicorn"}

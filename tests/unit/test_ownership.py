@@ -68,12 +68,13 @@ class Host:
         self.nginx, self.apache = self.etc / "nginx", self.etc / "apache2"
         self.units = self.systemd.units = self.etc / "systemd/system"
         self.owners, self.records = self.etc / "flaskops/owners", self.etc / "flaskops/apps"
-        self.journal = root / "var/transaction"
+        self.journal, self.originals = root / "var/transaction", root / "var/originals"
         for directory in (self.nginx / "sites-enabled", self.apache / "sites-enabled", self.units, self.records):
             directory.mkdir(parents=True)
         for module, name, value in (
             (ownership, "OWNERS", self.owners),
             (ownership, "RECORDS", self.records),
+            (ownership, "ORIGINALS", self.originals),
             (ownership, "NGINX", str(self.nginx)),
             (ownership, "APACHE", str(self.apache)),
             (ownership, "UNITS", str(self.units)),
@@ -186,6 +187,19 @@ def test_what_is_named_no_more_goes(host: Host) -> None:
     result = host.write("shop", host.etc / "b.conf")
     assert result["paths"] == [str(host.etc / "a.d/a.conf"), str(host.etc / "a.d"), str(host.owners / "shop.json")]
     assert not (host.etc / "a.d").exists() and (host.etc / "b.conf").exists()
+
+
+def test_a_file_that_was_there_before_comes_back_with_the_last_owner(host: Host) -> None:
+    ports = host.apache / "ports.conf"
+    ports.write_text("Listen 80\n")
+    ports.chmod(0o640)
+    for app in ("shop", "blog", "shop"):
+        host.write(app, ports)
+    host.write("shop")
+    assert ports.read_text() == "ports.conf\n", "another owner has it still"
+    host.write("blog")
+    assert (ports.read_text(), oct(ports.stat().st_mode)[-3:], list(host.originals.iterdir())) == ("Listen 80\n", "640", [])
+    assert not host.write("blog")["changed"]
 
 
 def test_what_another_owner_has_stays_till_that_one_goes(host: Host) -> None:

@@ -145,12 +145,27 @@ def test_where_a_database_listens(listen: str, state: str, remote: bool, address
 
 def test_an_apache_module_that_was_on_before_is_not_ours() -> None:
     def links(modules: list[str], owned: list[str]) -> set[str]:
-        host = a_host(apache={"modules": modules, "ports": [80]}, owned_paths=owned)
+        host = a_host(apache={"modules": modules, "sites": [], "ports": [80]}, owned_paths=owned)
         return {entry["link"].rpartition("/")[2] for entry in planned("apache_mod_wsgi", host)["files"] if "mods-enabled" in entry.get("link", "")}
 
     assert links([], []) == {"wsgi.load", "wsgi.conf", "headers.load"}
     assert links(["headers", "ssl"], []) == {"wsgi.load", "wsgi.conf"}
     assert links(["headers", "wsgi"], ["/etc/apache2/mods-enabled/wsgi.load"]) == {"wsgi.load", "wsgi.conf"}
+
+
+def test_apache_listens_where_its_apps_need_it_unless_somebody_else_has_sites() -> None:
+    def files(listen: list[str], sites: list[str], owned: list[str]) -> set[str]:
+        host = a_host(apache={"modules": [], "sites": sites, "ports": [80]}, owned_paths=owned)
+        there = {entry.get("dest", "") for entry in planned("apache_mod_wsgi", host, listen=listen)["files"]}
+        return {path for path in there if "port" in path}
+
+    eighty, other = (f"/etc/apache2/conf-enabled/flaskops-port-{port}.conf" for port in (80, 8081))
+    ports = "/etc/apache2/ports.conf"
+    assert files(["80"], ["000-default.conf"], []) == {eighty, ports}
+    assert files(["8081"], [], []) == {other, ports}
+    assert files(["80", "8081"], ["theirs.conf"], []) == {other}
+    assert files(["80"], ["80.conf"], ["/etc/apache2/sites-enabled/80.conf"]) == {eighty, ports}
+    assert files(["80"], ["theirs.conf"], [ports]) == {eighty, ports}, "what is ours already stays so"
 
 
 def test_an_app_has_its_own_topology_or_its_hosts() -> None:
