@@ -11,7 +11,7 @@ from ansible_collections.flaskops.hosting.tests.targets.harness import TOPOLOGIE
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What takes longest comes first, or it would be waited for alone at the end; load, which mostly waits, runs beside what computes."""
+    """The longest tests start first, so that no long test is left at the end; load, which mostly waits, runs beside what computes."""
     load = [item for item in items if item.path.parent.name == "load"]
     others = [item for item in items if item.path.parent.name != "load"]
     others.sort(key=lambda item: (item.get_closest_marker("molecule") is None, item.path.parent.name not in ("controllers", "aws")))

@@ -16,7 +16,7 @@ class Block:
 
     @property
     def file(self) -> str:
-        """The path that the first line, a comment, gives the block; empty where it is no file."""
+        """The path that the first line, a comment, gives the block; empty if it is no file."""
         named = re.match(r"(?:#|--) (\S+\.\w+)\n", self.text)
         return named[1] if named and self.language != "console" else ""
 

@@ -79,8 +79,8 @@ def test_every_link_leads_somewhere(site: Path) -> None:
 @pytest.mark.parametrize("topology", TOPOLOGIES)
 def test_a_topology_has_a_page_with_a_diagram(site: Path, topology: str) -> None:
     page = site / f"docs/topologies/{topology}.html"
-    [(diagram, told)] = list(Page(page).images.items())
-    assert "→" in told
+    [(diagram, description)] = list(Page(page).images.items())
+    assert "→" in description
     assert (page.parent / diagram).resolve().read_text() == (ROOT / f"docs/topologies/{topology}.svg").read_text()
 
 

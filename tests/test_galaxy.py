@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 @pytest.mark.lint
 def test_galaxy_importer_finds_nothing(tmp_path: Path) -> None:
-    """galaxy-importer, with ansible-doc and ansible-lint, takes the tarball and complains of nothing, where its dependencies are installed."""
+    """galaxy-importer, with ansible-doc and ansible-lint, finds nothing wrong with the tarball if its dependencies are installed."""
     env = {**os.environ, "PATH": f"{ROOT}/.venv/bin:{os.environ['PATH']}", "NO_COLOR": "1"}
     subprocess.run(["ansible-galaxy", "collection", "build", "--output-path", tmp_path, ROOT], env=env, check=True, capture_output=True)
     (tarball,) = tmp_path.glob("*.tar.gz")

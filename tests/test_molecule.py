@@ -30,7 +30,7 @@ ENV = {
 @pytest.mark.molecule
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_scenario(scenario: str, capfd: pytest.CaptureFixture[str]) -> None:
-    """`molecule test` ends well; what it says goes to a log, and every quarter of a minute to the terminal where it is."""
+    """`molecule test` ends well; what it says goes to a log, and its current step every quarter of a minute to the terminal."""
     log = ROOT / f".cache/logs/molecule-{scenario}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
@@ -51,7 +51,7 @@ def test_scenario(scenario: str, capfd: pytest.CaptureFixture[str]) -> None:
             except subprocess.TimeoutExpired:
                 seconds = time.monotonic() - began
                 assert seconds < LIMIT_SECONDS, f"molecule {scenario}: not over after {LIMIT_SECONDS} s, see {log}\n{tail(log)}"
-                # The terminal itself, not what pytest captures (and keeps till the test is over).
+                # The terminal itself, not what pytest captures (and keeps until the test is over).
                 with capfd.disabled():
                     print(f"\nmolecule {scenario}: {seconds:.0f} s, {where(log)}", file=sys.stderr, flush=True)
     finally:
@@ -68,7 +68,7 @@ def command(scenario: str) -> list[str | Path]:
 
 
 def tail(log: Path) -> str:
-    """The end of the log, where it says what went wrong."""
+    """The end of the log, which says what went wrong."""
     return "\n".join(log.read_text(errors="replace").splitlines()[-80:])
 
 

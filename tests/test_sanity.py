@@ -50,7 +50,7 @@ def prepare_home() -> None:
 
 
 def search_path() -> str:
-    """Where commands are found: an interpreter itself, not a version manager's shim, for that may have none behind it."""
+    """The path for commands: an interpreter itself, not a version manager's shim, because that may have none behind it."""
     managed = sorted(Path.home().glob(".pyenv/versions/*/bin"))
     found = [str(VENV), *os.environ["PATH"].split(os.pathsep), *map(str, managed)]
     return os.pathsep.join(directory for directory in found if "shims" not in Path(directory).parts)

@@ -116,7 +116,7 @@ def test_absent_removes_what_was_made_and_nothing_else(ec2: Ec2) -> None:
 def test_bad_input_is_rejected_before_anything_is_made(ec2: Ec2) -> None:
     """Each message has the variable, what was given, and what would be right."""
     bad = ["-e", "provision_state=gone", "-e", "provision_project=My_Shop", "-e", "provision_keyname=x", "-e", "provision_topologies=nginx"]
-    refused = {
+    rejected = {
         tuple(bad): [
             "provision_keyname: unknown variable. The variables of this playbook are: provision_image_name, ",
             "provision_state: got gone, needs present or absent",
@@ -136,7 +136,7 @@ def test_bad_input_is_rejected_before_anything_is_made(ec2: Ec2) -> None:
         ],
         ("-e", "provision_image_name=ubuntu-plucky-*"): ["provision_image_name: got ubuntu-plucky-*, but Canonical has no image of that name"],
     }
-    for arguments, messages in refused.items():
+    for arguments, messages in rejected.items():
         play = ec2.provision(*arguments)
         assert play.returncode != 0, arguments
         assert missing(" ".join(play.output.split()), messages) == [], play.output  # long lines are folded
@@ -148,17 +148,17 @@ def test_it_does_not_take_over_what_it_did_not_make(ec2: Ec2) -> None:
     """It rejects a security group of the same name that it did not make, and a region without a network for instances."""
     ec2.client.create_security_group(GroupName="flaskops-nginx_gunicorn", Description="somebody's")
     [vpc] = ec2.client.describe_vpcs()["Vpcs"]
-    refused = ec2.provision()
-    assert refused.returncode != 0
-    assert "this playbook did not make the security groups flaskops-nginx_gunicorn. Needs another name" in refused.output
+    rejected = ec2.provision()
+    assert rejected.returncode != 0
+    assert "this playbook did not make the security groups flaskops-nginx_gunicorn. Needs another name" in rejected.output
 
     ec2.client.delete_security_group(GroupName="flaskops-nginx_gunicorn")
     for subnet in ec2.client.describe_subnets()["Subnets"]:
         ec2.client.delete_subnet(SubnetId=subnet["SubnetId"])
     ec2.client.delete_vpc(VpcId=vpc["VpcId"])
-    refused = ec2.provision()
-    assert refused.returncode != 0
-    assert "AWS_REGION: eu-central-1 has no default VPC for the instances. To make one: aws ec2 create-default-vpc" in refused.output
+    rejected = ec2.provision()
+    assert rejected.returncode != 0
+    assert "AWS_REGION: eu-central-1 has no default VPC for the instances. To make one: aws ec2 create-default-vpc" in rejected.output
     assert ec2.made() == []
 
 

@@ -46,7 +46,7 @@ def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
     options = ChromeOptions()
     options.binary_location = str(CHROMIUM)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    # Chromium refuses to sandbox itself as root.
+    # Chromium does not sandbox itself as root.
     sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []
     for flag in [*FLAGS, *sandbox, f"--user-data-dir={tmp_path_factory.mktemp('chromium')}"]:
         options.add_argument(flag)

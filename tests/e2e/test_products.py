@@ -27,7 +27,7 @@ NAMES = {
     "sql": "'); DELETE FROM product; -- ",
     "longest": "長" * 100,
 }
-REFUSED = {
+REJECTED = {
     "no name": ("", "100", "name"),
     "a name of spaces": (" \u3000 ", "100", "name"),
     "a name too long": ("長" * 101, "100", "name"),
@@ -97,7 +97,7 @@ def test_names_and_prices_are_stored_without_the_spaces_around_them(browser: Bro
     assert [row["price"] for row in rows.values() if row["name"] == f"ペン {unique}"] == [stored]
 
 
-@pytest.mark.parametrize(("name", "price", "wrong"), REFUSED.values(), ids=REFUSED)
+@pytest.mark.parametrize(("name", "price", "wrong"), REJECTED.values(), ids=REJECTED)
 def test_wrong_input_is_rejected(browser: Browser, base_url: str, name: str, price: str, wrong: str) -> None:
     """The wrong field has a message, what was typed is still there, and nothing was added."""
     name = name.format(unique=uuid.uuid4())
@@ -198,8 +198,8 @@ def test_a_forged_request_is_rejected(browser: Browser, base_url: str, cookie: s
     fields = {"name": unique, "price": "1"} | ({} if token is None else {"token": token})
     headers = {} if cookie is None else {"Cookie": f"product_form={cookie}"}
     request = urllib.request.Request(f"{base_url}/", urllib.parse.urlencode(fields).encode(), headers)
-    with pytest.raises(urllib.error.HTTPError) as refused:
+    with pytest.raises(urllib.error.HTTPError) as rejected:
         urllib.request.urlopen(request, timeout=10)
-    assert refused.value.status == 403
+    assert rejected.value.status == 403
     text, _rows = listed(browser, base_url)
     assert unique not in text

@@ -12,7 +12,7 @@ TOPOLOGY = "apache_mod_wsgi"
 
 
 @of([Fact(TOPOLOGY, FACTS[TOPOLOGY]["apps"]["flaskapp"])])
-def test_the_app_tells_of_its_daemon_process(host: Host, fact: Fact) -> None:
+def test_the_app_shows_its_daemon_process(host: Host, fact: Fact) -> None:
     """Apache's own child, with nothing but its account in all its ids."""
     user = host.user(fact.what["account"])
     reported = json.loads(ask(host, TOPOLOGY, 80, f"{fact.what['mounts'][0]}/process")[2])

@@ -71,7 +71,7 @@ def test_sandbox(host: Host, fact: Fact) -> None:
 
 
 @whole("sites")
-def test_front_tells_no_version(host: Host, fact: Fact) -> None:
+def test_front_shows_no_version(host: Host, fact: Fact) -> None:
     """Neither a good answer nor an error page shows a version, or a server behind the front."""
     front = fact.what["enabled"][0].split("/")[2]
     for port in open_ports(fact.topology) - {SSH}:

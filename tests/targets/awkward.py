@@ -41,8 +41,8 @@ while True:
 
 
 def as_given(secrets: dict[str, str]) -> dict[str, str]:
-    """The same for a variables file, where no value is a template."""
-    # Ansible itself takes `!unsafe ""` for no value at all
+    """The same for a variables file in which no value is a template."""
+    # Ansible itself treats `!unsafe ""` as undefined
     return {name: Unsafe(value) if value else value for name, value in secrets.items()}
 
 

@@ -85,7 +85,7 @@ class Server:
         assert play.returncode == 0, play.output
         return play
 
-    def refuse(self, *words: str, **settings: Any) -> str:
+    def reject(self, *words: str, **settings: Any) -> str:
         """Run the role and insist that it fails with these words; returns what it said."""
         play = self.play(**settings)
         assert play.returncode == 2 and missing(play.output, words) == [], play.output
@@ -149,7 +149,7 @@ class DatabasePromises:
     @pytest.fixture(scope="class")
     @classmethod
     def dry(cls, server: Server) -> Play:
-        """The dry run on the bare target, which has touched nothing."""
+        """The dry run on the bare target, which has changed nothing."""
         before = server.target.snapshot()
         play = server.converge("--check", "--diff")
         assert differences(before, server.target.snapshot()) == {}
@@ -171,12 +171,12 @@ class DatabasePromises:
 
     # -- what a run does
 
-    def test_dry_run_foretells_the_run(self, dry: Play, real: Play) -> None:
+    def test_dry_run_shows_what_the_run_does(self, dry: Play, real: Play) -> None:
         """On a bare host: packages, settings, the database, its accounts and its schema files."""
-        told = ["+database web_app (utf8mb4)", "+account reader@localhost: SELECT", "+account writer@localhost: INSERT, SELECT",
+        words = ["+database web_app (utf8mb4)", "+account reader@localhost: SELECT", "+account writer@localhost: INSERT, SELECT",
                 "+password of reader@localhost, generated on this host", "+password of writer@localhost, given",
                 "+schema file 001-products.sql", "+schema file 002-programs.sql", f"{self.flavor}-server"]  # fmt: skip
-        assert missing(dry.output, told) == [] and missing(real.output, told[:-1]) == []
+        assert missing(dry.output, words) == [] and missing(real.output, words[:-1]) == []
         assert dry.changed == real.changed != []
         assert dry.diffs == real.diffs != set()
 
@@ -192,13 +192,13 @@ class DatabasePromises:
     # -- the server
 
     def test_server_is_the_one_that_was_asked_for(self, host: Server) -> None:
-        """MariaDB or Oracle's MySQL, in utf8mb4, on loopback alone, deaf to files from clients."""
+        """MariaDB or Oracle's MySQL, in utf8mb4, on loopback only, and it loads no files from clients."""
         assert ("MariaDB" in host.sql("SELECT VERSION()")) == (self.flavor == "mariadb")
         assert host.sql("SELECT @@character_set_server, @@local_infile, @@require_secure_transport") == "utf8mb4\t0\t0"
         assert host.sql("SELECT DEFAULT_CHARACTER_SET_NAME FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = 'web_app'") == "utf8mb4"
         assert host.listening() == ["127.0.0.1:3306"]
         assert host.target.run(f"systemctl is-enabled {host.unit}") == "enabled"
-        assert not host.target.succeeds("ufw version"), "nobody else shall connect, so there is nothing to open"
+        assert not host.target.succeeds("ufw version"), "nobody else may connect, so there is nothing to open"
 
     def test_root_comes_by_the_socket_alone(self, host: Server) -> None:
         """As the system's root, without a password; nobody else, and not over TCP."""
@@ -227,13 +227,13 @@ class DatabasePromises:
     def test_test_database_with_tables_is_not_lost(self, host: Server) -> None:
         """Somebody's data is nobody's to drop: that is said, and nothing happens."""
         host.sql("CREATE DATABASE test; CREATE TABLE test.t (a INT)")
-        host.refuse("Nothing was changed", "database test with 1 tables")
+        host.reject("Nothing was changed", "database test with 1 tables")
         host.sql("DROP DATABASE test")
 
     def test_other_flavor_is_not_replaced(self, host: Server) -> None:
         """A host with one server is not given the other in its place, data and all."""
         other = "mysql" if self.flavor == "mariadb" else "mariadb"
-        host.refuse("Nothing was changed", "mysql_webapp_flavor", f"{self.flavor}-server", flavor=other)
+        host.reject("Nothing was changed", "mysql_webapp_flavor", f"{self.flavor}-server", flavor=other)
 
     # -- accounts
 
@@ -251,7 +251,7 @@ class DatabasePromises:
         assert generated and not host.target.succeeds(f"setpriv --reuid=nobody --clear-groups cat {ENVIRONMENTS}/reader.env")
 
     def test_account_may_do_what_it_is_for(self, host: Server) -> None:
-        """The server refuses what was not granted, here and in every other database."""
+        """The server rejects what was not granted, here and in every other database."""
         assert host.login("reader", "SELECT name FROM product WHERE id = 1") == "ペン 🖊"
         assert "INSERT command denied" in host.login("reader", "INSERT INTO product (name, price) VALUES ('x', 1)")
         insert = "INSERT INTO product (name, price) VALUES ('消しゴム 🧽', 0)"
@@ -302,16 +302,16 @@ class DatabasePromises:
         assert host.converge().recap["changed"] == 0
 
     def test_account_of_another_database_is_not_shared(self, host: Server) -> None:
-        """Each database has accounts of its own, for each account has one database."""
+        """Each database has accounts of its own, because each account has one database."""
         other = host.database(database="other", schema=[], accounts=[{"name": "reader", "privileges": ["ALL"]}])
         before = host.inside()
-        host.refuse("Nothing was changed", "reader@localhost is the database web_app's", databases=[other])
+        host.reject("Nothing was changed", "reader@localhost is the database web_app's", databases=[other])
         assert host.inside() == before
 
     # -- secrets
 
     def test_passwords_are_not_shown(self, host: Server, real: Play) -> None:
-        """Not at the highest verbosity that a user gets told to use, in no diff, no argument, no log, no open file."""
+        """Not at the highest verbosity that users are asked for, in no diff, no argument, no log, no open file."""
         generated = re.findall(r'^DATABASE_PASSWORD="(.*)"$', host.environment("reader"), re.MULTILINE)[0]
         failing = host.play("-vvv", "--diff", database="no`good")
         misspelt = host.play("-vvv", accounts=[{"name": "w", "privileges": ["SELEKT"], "password": PASSWORD}])
@@ -328,24 +328,24 @@ class DatabasePromises:
 
     # -- bad input
 
-    def test_bad_input_is_refused_before_anything_is_touched(self, host: Server, tmp_path: Path) -> None:
+    def test_bad_input_is_rejected_before_anything_is_changed(self, host: Server, tmp_path: Path) -> None:
         """With the variable's name, what was given, and what would be right."""
         before, inside = host.target.snapshot(), host.inside()
         latin, product = tmp_path / "latin.sql", tmp_path / "001-products.sql"
         latin.write_bytes("SELECT 'é'".encode("latin-1"))
         product.write_text("SELECT 1")
-        host.refuse("mysql_webapp_database: got 'web`app'", "mysql_webapp_database: webapp", database="web`app")
-        host.refuse("mysql_webapp_database: got 'mysql'", "no name of the server itself", database="mysql")
+        host.reject("mysql_webapp_database: got 'web`app'", "mysql_webapp_database: webapp", database="web`app")
+        host.reject("mysql_webapp_database: got 'mysql'", "no name of the server itself", database="mysql")
         for name in ("a`b", "root", "a'; DROP TABLE x; --"):
-            host.refuse("mysql_webapp_accounts: got", "reader", accounts=[{"name": name, "privileges": ["SELECT"]}])
-        host.refuse("mysql_webapp_accounts: got", "SELEKT", accounts=[{"name": "reader", "privileges": ["SELEKT"]}])
-        host.refuse("mysql_webapp_accounts: got", accounts=[{"name": "reader", "privileges": ["SELECT"], "host": "a b"}])
-        host.refuse("mysql_webapp_schema: got", "/nowhere.sql", schema=["/nowhere.sql"])
-        host.refuse("mysql_webapp_schema: got", "UTF-8", schema=[str(latin)])
-        host.refuse("mysql_webapp_schema: got", "a name of its own", schema=[str(product), *host.files()])
-        host.refuse("mysql_webapp_listen: got 'everywhere'", listen="everywhere")
-        host.refuse("mysql_webapp_flavor: got 'postgres'", flavor="postgres")
-        host.refuse("mysql_webapp_acounts: unknown variable; did you mean mysql_webapp_accounts?", acounts=[])
+            host.reject("mysql_webapp_accounts: got", "reader", accounts=[{"name": name, "privileges": ["SELECT"]}])
+        host.reject("mysql_webapp_accounts: got", "SELEKT", accounts=[{"name": "reader", "privileges": ["SELEKT"]}])
+        host.reject("mysql_webapp_accounts: got", accounts=[{"name": "reader", "privileges": ["SELECT"], "host": "a b"}])
+        host.reject("mysql_webapp_schema: got", "/nowhere.sql", schema=["/nowhere.sql"])
+        host.reject("mysql_webapp_schema: got", "UTF-8", schema=[str(latin)])
+        host.reject("mysql_webapp_schema: got", "a name of its own", schema=[str(product), *host.files()])
+        host.reject("mysql_webapp_listen: got 'everywhere'", listen="everywhere")
+        host.reject("mysql_webapp_flavor: got 'postgres'", flavor="postgres")
+        host.reject("mysql_webapp_acounts: unknown variable; did you mean mysql_webapp_accounts?", acounts=[])
         assert (differences(before, host.target.snapshot()), host.inside()) == ({}, inside)
 
     # -- the schema
@@ -362,7 +362,7 @@ class DatabasePromises:
         assert definers == "root@localhost", "an account that is gone would break it"
 
     def test_new_file_is_applied_alone(self, host: Server) -> None:
-        """On top of what is there, which it may count on; foretold by the dry run."""
+        """On top of what is there, which it may count on; the dry run shows it."""
         (host.schema / "003-follows.sql").write_text(FOLLOWS)
         rows = int(host.sql("SELECT COUNT(*) FROM product", "web_app"))
         dry = host.converge("--check", "--diff")
@@ -381,9 +381,9 @@ class DatabasePromises:
         bad.write_text("ALTER TABLE product ADD COLUMN colour INT;\nINSERT INTO nowhere VALUES (1);\nCREATE TABLE after_it (a INT);\n")
         accounts = [*host.database()["mysql_webapp_accounts"], {"name": "late", "privileges": ["SELECT"]}]
         message = "005-bad.sql: ERROR 1146 (42S02) at line 2: Table 'web_app.nowhere' doesn't exist"
-        host.refuse(message, "was not touched", accounts=accounts)
+        host.reject(message, "was not touched", accounts=accounts)
         bad.write_text("SELEKT '鉛筆';\n")
-        host.refuse("005-bad.sql: ERROR 1064 (42000) at line 1: You have an error in your SQL syntax")
+        host.reject("005-bad.sql: ERROR 1064 (42000) at line 1: You have an error in your SQL syntax")
         assert (host.dump(), host.inside()) == (before, inside)
         assert not host.target.succeeds(f"ls {ENVIRONMENTS}/late.env")
         bad.write_text("ALTER TABLE product ADD COLUMN colour INT;\n")
@@ -395,7 +395,7 @@ class DatabasePromises:
         before = host.dump()
         path = host.schema / "006-unique.sql"
         path.write_text("DROP VIEW dear;\nALTER TABLE product ADD UNIQUE (price);\n")
-        host.refuse("006-unique.sql: ERROR 1062 (23000) at line 2: Duplicate entry '999'")
+        host.reject("006-unique.sql: ERROR 1062 (23000) at line 2: Duplicate entry '999'")
         assert host.dump() == before
         path.unlink()
 
@@ -405,18 +405,18 @@ class DatabasePromises:
         before, inside = host.dump(), host.inside()
         path = host.schema / "006-reaches.sql"
         path.write_text(f"CREATE TABLE fine (a INT);\n{text}\n")
-        host.refuse("006-reaches.sql: ERROR", "denied" if "USER" not in text else "CREATE USER", "was not touched")
+        host.reject("006-reaches.sql: ERROR", "denied" if "USER" not in text else "CREATE USER", "was not touched")
         path.write_text("\\! touch /root/reached\n")
-        host.refuse("006-reaches.sql: ERROR")
+        host.reject("006-reaches.sql: ERROR")
         path.unlink()
         assert (host.dump(), host.inside(), host.target.succeeds("ls /root/reached")) == (before, inside, False)
 
-    def test_changed_file_is_refused(self, host: Server) -> None:
+    def test_changed_file_is_rejected(self, host: Server) -> None:
         """What was applied cannot be applied again, and that is said before anything happens."""
         path = host.schema / "001-products.sql"
         path.write_text(PRODUCTS + "-- one more line\n", encoding="utf-8")
         before = host.dump()
-        host.refuse("Nothing was changed", "001-products.sql has changed since it was applied", "another file at the end")
+        host.reject("Nothing was changed", "001-products.sql has changed since it was applied", "another file at the end")
         path.write_text(PRODUCTS, encoding="utf-8")
         assert host.dump() == before and host.converge().recap["changed"] == 0
 
@@ -442,7 +442,7 @@ class DatabasePromises:
         assert host.converge().recap["changed"] == 0
 
     def test_remote_connections_need_tls(self, host: Server) -> None:
-        """Told to listen, the server asks for TLS, the firewall lets its port in; loopback again closes both."""
+        """With an address, the server requires TLS and the firewall allows its port; with loopback both are closed again."""
         address = host.target.address
         far = {"name": "far", "host": "198.18.%", "privileges": ["SELECT"], "password": PASSWORD}
         accounts = [*host.database()["mysql_webapp_accounts"], far]
@@ -456,7 +456,7 @@ class DatabasePromises:
         assert "3306/tcp" in host.target.run("ufw status") and "22/tcp" in host.target.run("ufw status")
         assert host.converge(**remote).recap["changed"] == 0
 
-        # as bytes: PyMySQL takes a text for Latin-1
+        # as bytes, because PyMySQL reads a text as Latin-1
         login: dict[str, Any] = {"host": address, "user": "far", "password": PASSWORD.encode(), "database": "web_app", "charset": "utf8mb4"}
         with pytest.raises(pymysql.err.OperationalError, match="insecure transport|denied"):  # whichever of the two says it first
             pymysql.connect(**login, ssl_disabled=True)
@@ -480,7 +480,7 @@ class DatabasePromises:
         assert host.converge().recap["changed"] == 0
 
     def test_two_databases_on_one_server(self, host: Server) -> None:
-        """One goes, with its data where that is wanted; the other does not notice."""
+        """One goes, with its data if requested; the other does not notice."""
         before, inside = host.dump(), host.inside()
         other = host.database(database="other", schema=[], accounts=[{"name": "other", "privileges": ["ALL"]}])
         both = [host.database(), other]
@@ -493,8 +493,8 @@ class DatabasePromises:
         assert host.target.run("find /etc/flaskops -name '*other*'") == ""
         assert host.converge().recap["changed"] == 0
 
-    def test_absent_keeps_the_data_unless_told_otherwise(self, host: Server) -> None:
-        """Accounts and files go, the server stops and stays stopped; the name alone is enough; what comes back finds its data."""
+    def test_absent_keeps_the_data_by_default(self, host: Server) -> None:
+        """Accounts and files go, the server stops and stays stopped; the name is enough; what comes back finds its data."""
         rows, old = host.sql("SELECT COUNT(*) FROM product", "web_app"), host.environment("reader")
         absent = {name: host.database(state="absent")[f"mysql_webapp_{name}"] for name in ("database", "state", "flavor")}
         absent = {f"mysql_webapp_{name}": value for name, value in absent.items()}

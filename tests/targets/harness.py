@@ -102,11 +102,11 @@ class Target:
 
     @property
     def inventory(self) -> Path:
-        """The inventory that has this host alone."""
+        """The inventory that has this host only."""
         return self.work / "inventory.yml"
 
     def up(self) -> None:
-        """Start the container and wait till it lets Ansible in."""
+        """Start the container and wait until Ansible can log in."""
         host = {
             "ansible_host": self.address,
             "target_variant": self.variant,
@@ -123,7 +123,7 @@ class Target:
         shutil.rmtree(self.control)
 
     def reboot(self) -> None:
-        """Restart the container and wait till it has booted."""
+        """Restart the container and wait until it has booted."""
         self._fleet("restart")
 
     def _fleet(self, command: str) -> None:
@@ -202,8 +202,8 @@ class Target:
         assert play.returncode == 0, play.output
         return play
 
-    def foretell(self, apps: list[dict[str, Any]] | None, **options: Any) -> Play:
-        """Run the playbook as a dry run, and insist that it ends well and touches nothing."""
+    def dry_run(self, apps: list[dict[str, Any]] | None, **options: Any) -> Play:
+        """Run the playbook as a dry run, and insist that it ends well and changes nothing."""
         before = self.snapshot()
         play = self.converge(apps, "--check", "--diff", **options)
         assert differences(before, self.snapshot()) == {}
@@ -220,7 +220,7 @@ class Target:
             connection.close()
 
     def live(self, app: str) -> str:
-        """The name of the app's live release; empty where it has none."""
+        """The name of the app's live release; empty if it has none."""
         return Path(self.run(f"readlink /srv/{app}/current || true")).name
 
     def releases(self, app: str) -> list[str]:
@@ -230,8 +230,8 @@ class Target:
     def snapshot(self, *places: str) -> dict[str, str]:
         """Every path below these places with its kind, mode, owner and link, a file's size and time, and every active unit."""
         where = " ".join(places or ("/etc", "/srv", "/usr/local", "/var/lib/dpkg/status", "/var/lib/flaskops"))
-        told = r"-printf '%p\t%y %m %u:%g %l\n' -type f -printf '%p\t%y %m %u:%g %s %T@\n'"
-        listed = self.run(f"find {where} ! -name transaction.lock {told} 2>/dev/null", check=False)
+        printed = r"-printf '%p\t%y %m %u:%g %l\n' -type f -printf '%p\t%y %m %u:%g %s %T@\n'"
+        listed = self.run(f"find {where} ! -name transaction.lock {printed} 2>/dev/null", check=False)
         paths = dict(line.split("\t", 1) for line in listed.splitlines())
         units = self.run("systemctl list-units --all --plain --no-legend --type=service,socket --state=active | awk '{print $1, $4}'")
         return {**paths, **dict.fromkeys(units.splitlines(), "unit")}
@@ -262,7 +262,7 @@ def write_source(directory: Path, files: Mapping[str, str | bytes]) -> Path:
 
 
 def eventually(holds: Callable[[], bool], seconds: float = 5) -> bool:
-    """Return whether something gets true in this time."""
+    """Return whether something becomes true in this time."""
     deadline = time.monotonic() + seconds
     while not holds():
         if time.monotonic() > deadline:

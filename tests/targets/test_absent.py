@@ -1,4 +1,4 @@
-"""`flask_app_state: absent` removes every trace of one app; the other keeps serving, and data is kept unless told otherwise."""
+"""`flask_app_state: absent` removes every trace of one app; the other keeps serving, and data is kept by default."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_app_on_a_shared_site_leaves_the_site(host: Target) -> None:
     assert_serves(host)
 
 
-def test_data_is_kept_unless_told_otherwise(host: Target, tmp_path: Path) -> None:
+def test_data_is_kept_by_default(host: Target, tmp_path: Path) -> None:
     """What the app has written stays, with its account, and is there when the app comes back; a variable removes it."""
     source = write_source(tmp_path, {"main.py": (APPS / "probe/main.py").read_bytes(), "uploads/.keep": ""})
     data = {**GOES, "flask_app_source": str(source), "flask_app_shared": ["uploads"]}
@@ -104,7 +104,7 @@ def test_data_is_kept_unless_told_otherwise(host: Target, tmp_path: Path) -> Non
 
 
 def test_absent_needs_the_name_alone(host: Target) -> None:
-    """Whoever has lost the app's source and settings can still remove it whole."""
+    """Without the app's source and settings it can still be removed completely."""
     host.converge([GOES])
     host.converge([{"flask_app_name": "qzleaver", "flask_app_state": "absent"}])
     assert traces(host, "qzleaver") == ""
@@ -113,7 +113,7 @@ def test_absent_needs_the_name_alone(host: Target) -> None:
 
 
 def test_absent_of_what_was_never_there(host: Target) -> None:
-    """Nothing to do, also on a bare host; a foreign account of that name is not touched."""
+    """Nothing to do, also on a bare host; a foreign account of that name is not changed."""
     host.run("useradd --system --shell /usr/sbin/nologin qzforeign")
     before = host.snapshot()
     assert host.converge([absent(app("qzforeign"))]).recap["changed"] == 0

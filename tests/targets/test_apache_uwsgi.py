@@ -27,7 +27,7 @@ from ansible_collections.flaskops.hosting.tests.targets.harness import (
     write_source,
 )
 from ansible_collections.flaskops.hosting.tests.targets.test_absent import traces
-from ansible_collections.flaskops.hosting.tests.targets.test_dry_run import builds, foretold_tasks
+from ansible_collections.flaskops.hosting.tests.targets.test_dry_run import builds, planned_tasks
 
 ADDRESS = "198.18.2.170"
 TOPOLOGY = "apache_uwsgi_mysql"
@@ -111,10 +111,10 @@ def apps(source: Path, *names: str) -> list[dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def dry(target: Target, source: Path) -> Play:
-    """The dry run on the bare target, which has touched nothing."""
+    """The dry run on the bare target, which has changed nothing."""
     escaped = re.sub(r'["\\`$]', r"\\\g<0>", PAGE_SECRET)
     target.run(f"umask 077 && cat >{ENVIRONMENT_FILE}", stdin=f'PAGE_SECRET="{escaped}"\n')
-    return target.foretell(apps(source))
+    return target.dry_run(apps(source))
 
 
 @pytest.fixture(scope="module")
@@ -137,20 +137,20 @@ def client(host: Target) -> str:
 
 
 def page(host: Target, path: str = "/", port: int = 80, **query: str) -> dict[str, Any]:
-    """What the page tells."""
+    """What the page reports."""
     answer = host.get(path + "".join(f"?{name}={value}" for name, value in query.items()), port=port)
     assert answer.status == 200, answer
     content: dict[str, Any] = answer.json()
     return content
 
 
-def test_run_does_what_was_foretold(host: Target, dry: Play, real: Play) -> None:
+def test_the_run_does_what_the_dry_run_showed(host: Target, dry: Play, real: Play) -> None:
     """Of a host without Apache, uWSGI and PHP: packages, files, builds; the same tasks change, the same files."""
     assert missing(dry.output, ["apache2", "uwsgi-core", "php-cgi", 'ProxyPass "/flask/" "uwsgi://127.0.0.1:8930/flask/"']) == []
-    assert sorted(set(real.changed)) == sorted(set(foretold_tasks(dry)))
+    assert sorted(set(real.changed)) == sorted(set(planned_tasks(dry)))
     assert dry.diffs <= real.diffs
-    unforetold = {path for path in real.diffs - dry.diffs if host.succeeds(f"test -e {path} -o -L {path}")}
-    assert unforetold == set()
+    unplanned = {path for path in real.diffs - dry.diffs if host.succeeds(f"test -e {path} -o -L {path}")}
+    assert unplanned == set()
     assert builds(dry) == builds(real) and len(builds(real)) == 3
 
 
@@ -185,12 +185,12 @@ def test_the_app_learns_who_asked(host: Target, client: str, name: str) -> None:
     connection = http.client.HTTPConnection(ADDRESS, PORTS[name], timeout=10)
     claim = {"X-Forwarded-For": "192.0.2.9", "X-Forwarded-Proto": "https", "X-Forwarded-Host": "evil.example", "Host": "shop.example"}
     connection.request("GET", "/client" if name == HTTP else "/flask/client", headers=claim)
-    told = json.load(connection.getresponse())
+    shown = json.load(connection.getresponse())
     connection.close()
-    assert told["Host"] == "shop.example" and told["Proto"] == "http"
-    assert [one.strip() for one in told["For"].split(",")] == ["192.0.2.9", client]
-    assert told["Forwarded-Host"].split(",")[-1].strip() == "shop.example"
-    assert name == HTTP or told["address"] == client
+    assert shown["Host"] == "shop.example" and shown["Proto"] == "http"
+    assert [one.strip() for one in shown["For"].split(",")] == ["192.0.2.9", client]
+    assert shown["Forwarded-Host"].split(",")[-1].strip() == "shop.example"
+    assert name == HTTP or shown["address"] == client
 
 
 def test_static_files_come_from_apache(host: Target) -> None:
@@ -225,19 +225,19 @@ def test_every_byte_of_a_secret_arrives(host: Target) -> None:
 
 def test_page_is_shut_in(host: Target, client: str) -> None:
     """It gets its own environment, runs as an account that is no other's, and neither reads the app's files nor writes."""
-    told = page(host)
-    assert (told["version"], told["secret"], told["address"]) == ("one", PAGE_SECRET, client)
+    shown = page(host)
+    assert (shown["version"], shown["secret"], shown["address"]) == ("one", PAGE_SECRET, client)
     known = {int(uid) for uid in host.run("cut -d: -f3 /etc/passwd").split()}
-    assert told["uid"] not in known and set(told["groups"]) <= {told["uid"]}
+    assert shown["uid"] not in known and set(shown["groups"]) <= {shown["uid"]}
     current = f"/srv/{UNIX}/releases/{host.live(UNIX)}"
     served = ("code/static/style.css", "code/page/index.php")
     for path in ("environment", "uwsgi.ini", "release.json", "code/main.py", "run/app.sock", *served):
-        told = page(host, file=f"{current}/{path}")
-        assert not told["write"], path
-        assert told["refused"] == (path not in served), path
+        shown = page(host, file=f"{current}/{path}")
+        assert not shown["write"], path
+        assert shown["refused"] == (path not in served), path
     assert page(host, file=ENVIRONMENT_FILE)["refused"] and page(host, file="/etc/passwd")["refused"]
     for account in (UNIX, TCP, "www-data"):
-        (process, *_rest) = host.run(f"pgrep -u {told['uid']}").split()
+        (process, *_rest) = host.run(f"pgrep -u {shown['uid']}").split()
         assert not host.succeeds(f"setpriv --reuid={account} --regid={account} --init-groups cat /proc/{process}/environ")
         assert not host.succeeds(f"setpriv --reuid={account} --regid={account} --init-groups cat {ENVIRONMENT_FILE}")
     assert not host.succeeds(f"setpriv --reuid={TCP} --regid={TCP} --init-groups test -w /run/{UNIX}-php.sock")
@@ -245,7 +245,7 @@ def test_page_is_shut_in(host: Target, client: str) -> None:
 
 
 def test_page_beside_the_app(host: Target) -> None:
-    """A form, a file without code, no listing; an app at / leaves the pages alone; no source is shown where PHP does not run."""
+    """A form, a file without code, no listing; an app at / does not affect the pages; no source is shown if PHP does not run."""
     posted = host.get("/index.php", method="POST", body=b"name=%E3%83%9A%E3%83%B3")
     assert posted.status == 200 and "X-Powered-By" not in posted.headers
     assert host.get("/page.css").text == "p {}\n" and host.get("/pages/page.css", port=PORTS[HTTP]).text == "p {}\n"
@@ -295,7 +295,7 @@ def test_release_of_app_and_page_loses_no_request(host: Target, source: Path, tm
 
 @pytest.mark.parametrize("name", [UNIX, HTTP])
 def test_release_that_fails_under_uwsgi_goes_back(host: Target, source: Path, tmp_path: Path, name: str) -> None:
-    """It passes the pre-flight alone: the old release keeps serving, with its page."""
+    """It passes only the pre-flight: the old release keeps serving, with its page."""
     live = host.live(name)
     broken = write_source(tmp_path, {**FILES, "main.py": f"import sys\nif 'uwsgi' in sys.modules:\n    import nowhere\n{MAIN}"})
     play = host.play(apps(broken, name))

@@ -1,4 +1,4 @@
-"""Bad input is refused with the variable, what was given and what would be right; nothing is touched, the good app keeps serving."""
+"""Bad input is rejected with the variable, what was given and what would be right; nothing is changed, the good app keeps serving."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TCP = app("tcp", nginx_gunicorn_listen="127.0.0.1:8080", listen="81")
 PROBE = (APPS / "probe/main.py").read_text()
 
 # What is wrong, as changes to a right app, and the words that its message must have.
-REFUSED: dict[str, tuple[dict[str, Any], list[str]]] = {
+REJECTED: dict[str, tuple[dict[str, Any], list[str]]] = {
     "name with a slash": ({"flask_app_name": "a/b"}, ["flask_app_name: got 'a/b'", "letters, digits, - and _", "flask_app_name: shop"]),
     "name with a space": ({"flask_app_name": "a b"}, ["flask_app_name: got 'a b'", "1 to 32 letters", "flask_app_name: shop"]),
     "name of 33 characters": ({"flask_app_name": "a" * 33}, [f"flask_app_name: got '{'a' * 33}'", "1 to 32", "flask_app_name: shop"]),
@@ -35,11 +35,11 @@ REFUSED: dict[str, tuple[dict[str, Any], list[str]]] = {
         ["nginx_gunicorn_workers: got 0", "a whole number of at least 1", "nginx_gunicorn_workers: 4"],
     ),
     "many workers": ({"nginx_gunicorn_workers": "many"}, ["nginx_gunicorn_workers: got 'many'", "a whole number", "nginx_gunicorn_workers: 4"]),
-    "instance address that is none": (
+    "wrong instance address": (
         {"nginx_gunicorn_listen": "localhost:http"},
         ["nginx_gunicorn_listen: got 'localhost:http'", "an IP address and a port", "127.0.0.1:8080"],
     ),
-    "site address that is none": (
+    "wrong site address": (
         {"flask_app_listen": "300.1.2.3:80"},
         ["flask_app_listen: got '300.1.2.3:80'", "a port, or an IP address and a port", 'flask_app_listen: "80"'],
     ),
@@ -82,7 +82,7 @@ REFUSED: dict[str, tuple[dict[str, Any], list[str]]] = {
     ),
 }
 
-# What only the release itself can tell, as files of the source, and the words that the message must have.
+# What only the release itself can show, as files of the source, and the words that the message must have.
 FAILS_PREFLIGHT: dict[str, tuple[dict[str, str], dict[str, Any], list[str]]] = {
     "raises on import": (
         {"main.py": "print('about to fail')\napp = None\nraise RuntimeError('no database named 猫')\n"},
@@ -94,7 +94,7 @@ FAILS_PREFLIGHT: dict[str, tuple[dict[str, str], dict[str, Any], list[str]]] = {
         {},
         ["importing main ended the process (code 3)", "last words"],
     ),
-    "callable that is none": ({"main.py": "app = 'a string'\n"}, {}, ["main:app is a str, not a WSGI callable"]),
+    "object that is not callable": ({"main.py": "app = 'a string'\n"}, {}, ["main:app is a str, not a WSGI callable"]),
     "health path answers 500": (
         {
             "main.py": "def app(environ, start_response):\n"
@@ -140,28 +140,28 @@ def assert_serves(host: Target) -> None:
     assert host.get("/", port=81).json()["version"] == "one"
 
 
-def assert_refused(play: Play, words: list[str]) -> None:
+def assert_rejected(play: Play, words: list[str]) -> None:
     """The play failed and said all these words; no secret is among what it said."""
     assert (play.returncode, play.recap["failed"], play.recap["changed"]) == (2, 1, 0), play.output
     assert missing(play.output, words) == [], play.output
     assert "71077345" not in play.output
 
 
-@pytest.mark.parametrize("mistake", REFUSED)
-def test_refused_before_anything_is_touched(untouched: Target, mistake: str) -> None:
+@pytest.mark.parametrize("mistake", REJECTED)
+def test_rejected_before_anything_is_changed(untouched: Target, mistake: str) -> None:
     """A mistake in the variables of a new app."""
-    settings, words = REFUSED[mistake]
+    settings, words = REJECTED[mistake]
     play = untouched.play([{**app("new", server_names=["new.example"]), **settings}])
-    assert_refused(play, [*words, "Nothing was changed."])
+    assert_rejected(play, [*words, "Nothing was changed."])
     assert "squatter.service" in untouched.run("systemctl list-units squatter.service")
 
 
-def test_refused_with_plain_variables(untouched: Target) -> None:
+def test_rejected_with_plain_variables(untouched: Target) -> None:
     """A host's own variables are checked like those of a list of apps, and nothing is there when it is missing."""
     play = untouched.play(None, variables={**app("new"), "nginx_gunicorn_wrkers": 2})
-    assert_refused(play, ["nginx_gunicorn_wrkers: unknown variable", "did you mean nginx_gunicorn_workers?"])
+    assert_rejected(play, ["nginx_gunicorn_wrkers: unknown variable", "did you mean nginx_gunicorn_workers?"])
     play = untouched.play([{"flask_app_name": "new"}])
-    assert_refused(play, ["flask_app_source: is not given", "flask_app_source: /home/me/shop"])
+    assert_rejected(play, ["flask_app_source: is not given", "flask_app_source: /home/me/shop"])
 
 
 @pytest.mark.parametrize("fault", FAILS_PREFLIGHT)
@@ -189,7 +189,7 @@ def test_failed_release_leaves_the_live_one(host: Target, tmp_path: Path, fault:
 
 
 def test_new_app_that_fails_leaves_no_traffic_to_it(host: Target, tmp_path: Path) -> None:
-    """The first release of an app fails: nginx never hears of it, and the message says that none is live."""
+    """The first release of an app fails: nginx's configuration does not have it, and the message says that no release is live."""
     nginx = host.snapshot("/etc/nginx", "/etc/systemd", "/etc/flaskops")
     source = write_source(tmp_path / "source", {"main.py": "import nowhere\napp = None\n"})
     play = host.play([app("new", source, listen="82")])

@@ -56,7 +56,7 @@ FAULTS: dict[str, tuple[str, dict[str, Any], list[str]]] = {
     "out of memory": ("held = bytearray(400 * 1024 * 1024)", {"memory_max": 128}, ["importing main raised MemoryError"]),
     "secret missing": ("TOKEN = os.environ['API_TOKEN']", {}, ["importing main raised KeyError: 'API_TOKEN'"]),
 }  # fmt: skip
-# What shows under the server alone, after a pre-flight that went well.
+# What shows only under the server, after a pre-flight that went well.
 UNDER_THE_SERVER: dict[str, tuple[str, dict[str, Any], list[str]]] = {
     "does not load": ("import sys\nif sys.argv[0] != '-':\n    raise RuntimeError('not here')", {}, ["RuntimeError: not here"]),
     "needs too much memory": (
@@ -119,7 +119,7 @@ def bad_source(directory: Path, code: str) -> Path:
     return write_source(directory, {"main.py": f"import os, time\n{code}\n{BAD}", "requirements.txt": "dataclasses==0.8\n"})
 
 
-def assert_refused(host: Target, server: str, done: Play, live: str, words: list[str]) -> None:
+def assert_rejected(host: Target, server: str, done: Play, live: str, words: list[str]) -> None:
     """The play says why, the old release is live, and the failed one is kept, with the reason."""
     assert done.returncode == 2, done.output
     assert missing(done.output, [*words, f"Release {live} keeps serving."]) == [], done.output
@@ -139,18 +139,18 @@ def test_bad_release_serves_nothing(host: Target, tmp_path: Path, server: str, f
     with asked_all_the_time(host, server) as wrong:
         done = play(host, server, bad_source(tmp_path, code), **settings)
     assert wrong == []
-    assert_refused(host, server, done, live, words)
+    assert_rejected(host, server, done, live, words)
     assert host.run(f"pgrep -u {server} | sort") == processes
 
 
 @pytest.mark.parametrize("server", SERVERS)
-def test_failed_release_is_told_of_and_never_gone_back_to(host: Target, tmp_path: Path, server: str) -> None:
+def test_failed_release_is_shown_and_never_gone_back_to(host: Target, tmp_path: Path, server: str) -> None:
     """Neither by its name."""
     live = host.live(server)
-    assert_refused(host, server, play(host, server, bad_source(tmp_path, "raise OSError('no queue')")), live, ["OSError: no queue"])
+    assert_rejected(host, server, play(host, server, bad_source(tmp_path, "raise OSError('no queue')")), live, ["OSError: no queue"])
     failed = host.run(f"ls -t /srv/{server}/releases/*/failed.json").splitlines()[0].split("/")[4]
-    told = host.converge(None, playbook="status", variables={"flask_app_name": server})
-    assert missing(told.output, [f"{failed}, failed: importing main raised OSError: no queue", f"live: {live}", "health 200 OK"]) == [], told.output
+    shown = host.converge(None, playbook="status", variables={"flask_app_name": server})
+    assert missing(shown.output, [f"{failed}, failed: importing main raised OSError: no queue", f"live: {live}", "health 200 OK"]) == [], shown.output
     back = host.play(None, playbook="rollback", variables={"flask_app_name": server, "flask_app_release": failed})
     assert back.returncode == 2 and "which failed before" in back.output and host.live(server) == live, back.output
 
@@ -164,34 +164,34 @@ def test_what_the_pre_flight_cannot_see_serves_nothing_either(host: Target, tmp_
     with asked_all_the_time(host, server) as wrong:
         done = play(host, server, bad_source(tmp_path, code), **settings)
     assert wrong == []
-    assert_refused(host, server, done, live, words)
+    assert_rejected(host, server, done, live, words)
     assert host.run(f"systemctl list-units --all --plain --no-legend '{server}@*' | wc -l") == "1"
 
 
 @pytest.mark.parametrize("server", BLUE_GREEN)
 def test_failure_behind_the_front_switches_back(host: Target, tmp_path: Path, server: str) -> None:
-    """Healthy on its own socket, an error to whoever comes through the front; the play says that the old release keeps serving."""
+    """Healthy on its own socket, an error through the front; the play says that the old release keeps serving."""
     code = (
         "def broken(environ, start_response):\n    start_response('500 Oh' if 'HTTP_X_REAL_IP' in environ else '200 OK', [])\n    return [b'bad']\n"
     )
     live = host.live(server)
     done = play(host, server, bad_source(tmp_path, code), module="main:broken", health_timeout=2)
-    assert_refused(host, server, done, live, ["at 127.0.0.1:", "did not get healthy in 2 s: 500 Oh"])
+    assert_rejected(host, server, done, live, ["at 127.0.0.1:", "did not get healthy in 2 s: 500 Oh"])
     assert host.get("/", port=SERVERS[server][1]).text.startswith("good ")
 
 
 def test_failure_in_apache_switches_back(host: Target, tmp_path: Path) -> None:
-    """What fails in mod_wsgi's process alone is seen through the front, and switched back."""
+    """What fails only in mod_wsgi's process is seen through the front, and switched back."""
     live = host.live("modwsgi")
     source = bad_source(tmp_path, "import sys\nif 'mod_wsgi' in sys.modules:\n    raise RuntimeError('not in Apache')")
     done = play(host, "modwsgi", source, health_timeout=2)
-    assert_refused(host, "modwsgi", done, live, ["RuntimeError: not in Apache"])
+    assert_rejected(host, "modwsgi", done, live, ["RuntimeError: not in Apache"])
     assert host.get("/").text.startswith("good ")
 
 
 @pytest.mark.parametrize("server", SERVERS)
 def test_changed_configuration_is_gated_too(host: Target, good: Path, tmp_path: Path, server: str) -> None:
-    """A variable alone makes a release that is switched to without a failed request, refused where it is bad, and rolled back from."""
+    """A variable alone makes a release that is switched to without a failed request, rejected if it is bad, and rolled back."""
     source = write_source(tmp_path, {"main.py": "import os\nassert os.environ.get('MODE') != 'bad', 'this mode is bad'\n" + GOOD})
     done = play(host, server, source)
     assert done.returncode == 0, done.output
@@ -199,15 +199,15 @@ def test_changed_configuration_is_gated_too(host: Target, good: Path, tmp_path: 
     with asked_all_the_time(host, server) as wrong:
         assert play(host, server, source, environment={"MODE": "new"}).returncode == 0
         second = host.live(server)
-        refused = play(host, server, source, secrets={"MODE": "bad"})
-        assert_refused(host, server, refused, second, ["AssertionError: this mode is bad"])
+        rejected = play(host, server, source, secrets={"MODE": "bad"})
+        assert_rejected(host, server, rejected, second, ["AssertionError: this mode is bad"])
         host.converge(None, playbook="rollback", variables={"flask_app_name": server})
     assert wrong == [] and host.live(server) == first != second
     assert first.split("-")[0] == second.split("-")[0]
 
 
 @pytest.mark.parametrize("server", SERVERS)
-def test_wrong_python_is_refused_before_anything_is_touched(host: Target, good: Path, server: str) -> None:
+def test_wrong_python_is_rejected_before_anything_is_changed(host: Target, good: Path, server: str) -> None:
     """One that the host has not."""
     before = host.releases(server)
     done = play(host, server, good, python="/usr/bin/python3.99")

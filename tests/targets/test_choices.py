@@ -1,4 +1,4 @@
-"""Variables that most people leave alone do what they say."""
+"""Variables that most people never set do what they say."""
 
 from __future__ import annotations
 

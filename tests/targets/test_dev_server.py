@@ -1,4 +1,4 @@
-"""The development server: on loopback alone, reloads edited code, reached by the tunnel that the play prints; never beside production."""
+"""The development server: on loopback only, reloads edited code, reached by the tunnel that the play prints; never beside production."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from ansible_collections.flaskops.hosting.tests.targets.harness import (
     write_source,
 )
 from ansible_collections.flaskops.hosting.tests.targets.test_absent import traces
-from ansible_collections.flaskops.hosting.tests.targets.test_dry_run import builds, foretold_tasks
+from ansible_collections.flaskops.hosting.tests.targets.test_dry_run import builds, planned_tasks
 
 ADDRESS = "198.18.2.190"
 TOPOLOGY = "dev_server"
@@ -74,8 +74,8 @@ def apps(source: Path) -> list[dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def dry(target: Target, source: Path) -> Play:
-    """The dry run on the bare target, which has touched nothing."""
-    return target.foretell(apps(source))
+    """The dry run on the bare target, which has changed nothing."""
+    return target.dry_run(apps(source))
 
 
 @pytest.fixture(scope="module")
@@ -89,16 +89,16 @@ def ask(target: Target, port: int, path: str = "/") -> str:
     return target.run(f"python3 - {port} {path}", check=False, stdin=ASK)
 
 
-def test_run_does_what_was_foretold(target: Target, dry: Play, real: Play) -> None:
+def test_the_run_does_what_the_dry_run_showed(target: Target, dry: Play, real: Play) -> None:
     """The same tasks, the same builds; no web server."""
-    assert sorted(set(real.changed)) == sorted(set(foretold_tasks(dry)))
+    assert sorted(set(real.changed)) == sorted(set(planned_tasks(dry)))
     assert dry.diffs <= real.diffs and builds(dry) == builds(real) and len(builds(real)) == 2
     assert f"{FIRST} would answer at http://127.0.0.1:5000/ " in dry.output
     assert not target.succeeds("dpkg-query --show nginx apache2")
 
 
 def test_second_run_changes_nothing(target: Target, real: Play, source: Path) -> None:
-    """Neither does a dry run foretell anything."""
+    """Nor does a dry run show any change."""
     before = target.snapshot()
     assert target.converge(apps(source)).recap["changed"] == 0
     assert target.converge(apps(source), "--check", "--diff").recap["changed"] == 0
@@ -106,7 +106,7 @@ def test_second_run_changes_nothing(target: Target, real: Play, source: Path) ->
 
 
 def test_answers_on_the_host_alone(target: Target, real: Play) -> None:
-    """On loopback; nobody outside reaches it, and the firewall lets in SSH alone."""
+    """On loopback; nobody outside reaches it, and the firewall allows only SSH."""
     for port in (5000, 1024):
         assert ask(target, port) == "200 one"
         with pytest.raises(OSError):
@@ -163,7 +163,7 @@ def test_printed_tunnel_works(target: Target, real: Play) -> None:
 
 
 def test_edited_code_is_reloaded(target: Target, real: Play, source: Path) -> None:
-    """A developer edits the live release's code on the host; the next run of the same source leaves that alone."""
+    """A developer edits the live release's code on the host; the next run of the same source does not change that."""
     code = f"/srv/{FIRST}/current/code/main.py"
     main = target.run(f"systemctl show --property=MainPID --value {FIRST}@{target.live(FIRST)}")
     target.run(f'sed -i \'s/"one"/"edited"/\' {code}')
@@ -188,8 +188,8 @@ def test_new_release(target: Target, real: Play, source: Path, tmp_path: Path) -
     assert target.live(FIRST) == before and ask(target, 5000) == "200 one"
 
 
-def test_bad_input_is_refused(target: Target, real: Play, source: Path) -> None:
-    """A mount, an address that others reach, a port of another app, an unknown variable; nothing is touched."""
+def test_bad_input_is_rejected(target: Target, real: Play, source: Path) -> None:
+    """A mount, an address that others reach, a port of another app, an unknown variable; nothing is changed."""
     before = target.snapshot()
     words = ["dev_server_listen: got '0.0.0.0:5001'", "a port of the loopback address", "dev_server_port: unknown variable"]
     play = target.play([app("new", source, dev_server_listen="0.0.0.0:5001", dev_server_port=5)])

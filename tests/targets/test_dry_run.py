@@ -1,4 +1,4 @@
-"""A dry run foretells what the run does, and does nothing; a second run finds nothing to do."""
+"""A dry run shows what the run does, and changes nothing; a second run finds nothing to do."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ def builds(play: Play) -> list[str]:
     return re.findall(r"^\+build: (\w+)$", play.output, re.MULTILINE)
 
 
-def foretold_tasks(play: Play) -> list[str]:
+def planned_tasks(play: Play) -> list[str]:
     """What the real run is to change, task by task."""
     return [real for task in play.changed for real in STANDS_FOR.get(task, [task])]
 
 
 @pytest.fixture(scope="module")
 def dry(target: Target) -> Play:
-    """The dry run on the bare target, which has touched nothing."""
-    return target.foretell(APPS)
+    """The dry run on the bare target, which has changed nothing."""
+    return target.dry_run(APPS)
 
 
 @pytest.fixture(scope="module")
@@ -55,12 +55,12 @@ def test_dry_run_names_packages_files_and_release(dry: Play) -> None:
     assert "api would answer at http://198.18.2.10:81/ " in dry.output
 
 
-def test_run_does_what_was_foretold(target: Target, dry: Play, real: Play) -> None:
+def test_the_run_does_what_the_dry_run_showed(target: Target, dry: Play, real: Play) -> None:
     """The same tasks change, and the same files; no other path of the diff is there in the end."""
-    assert sorted(set(real.changed)) == sorted(set(foretold_tasks(dry)))
+    assert sorted(set(real.changed)) == sorted(set(planned_tasks(dry)))
     assert dry.diffs <= real.diffs
-    unforetold = {path for path in real.diffs - dry.diffs if target.succeeds(f"test -e {path} -o -L {path}")}
-    assert unforetold == set(), "was nginx's default site, which its package brings, not removed?"
+    unplanned = {path for path in real.diffs - dry.diffs if target.succeeds(f"test -e {path} -o -L {path}")}
+    assert unplanned == set(), "was nginx's default site, which its package brings, not removed?"
     assert builds(dry) == builds(real) and len(builds(real)) == 2
     for name in ("shop", "api"):
         assert target.live(name).startswith(builds(dry)[0][:12])
@@ -76,13 +76,13 @@ def test_second_run_changes_nothing(target: Target, real: Play) -> None:
     assert differences(before, target.snapshot()) == {}
 
 
-def test_dry_run_on_converged_host_foretells_nothing(target: Target, real: Play) -> None:
-    """What is done is not foretold again."""
+def test_dry_run_on_converged_host_shows_nothing(target: Target, real: Play) -> None:
+    """A finished change is not shown again."""
     assert target.converge(APPS, "--check", "--diff").recap["changed"] == 0
 
 
-def test_dry_run_of_a_change_foretells_that_change_alone(target: Target, real: Play) -> None:
-    """A changed setting is shown as one, and nothing is touched."""
+def test_dry_run_of_a_change_shows_only_that_change(target: Target, real: Play) -> None:
+    """A changed setting is shown as one, and nothing is changed."""
     before = target.snapshot()
     changed = [{**APPS[0], "nginx_site_snippet": "expires 7m;"}, APPS[1]]
     play = target.converge(changed, "--check", "--diff")
@@ -93,7 +93,7 @@ def test_dry_run_of_a_change_foretells_that_change_alone(target: Target, real: P
 
 
 def test_host_without_package_lists(new_target: Callable[..., Target]) -> None:
-    """A host that never ran `apt update` is foretold and converged all the same."""
+    """A host that never ran `apt update` works in a dry run and in a real run."""
     bare = new_target("198.18.2.11", "debian13")
     bare.run("rm -rf /var/lib/apt/lists/*")
     before = bare.snapshot()
@@ -102,6 +102,6 @@ def test_host_without_package_lists(new_target: Callable[..., Target]) -> None:
     assert differences(before, bare.snapshot()) == {}
     assert bare.run("ls /var/lib/apt/lists") == ""
     real = bare.converge(APPS[:1], "--diff")
-    assert sorted(set(real.changed)) == sorted(set(foretold_tasks(dry)))
+    assert sorted(set(real.changed)) == sorted(set(planned_tasks(dry)))
     assert bare.get("/").status == 200
     assert bare.converge(APPS[:1]).recap["changed"] == 0

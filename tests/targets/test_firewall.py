@@ -1,4 +1,4 @@
-"""The firewall lets in SSH and what is served, and nothing else."""
+"""The firewall allows SSH and the ports of the apps, and no others."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def answers(port: int) -> bool:
 
 
 def test_rules_are_ssh_and_what_is_served(host: Target) -> None:
-    """For IPv4 and IPv6, with all else denied, now and after a boot."""
+    """For IPv4 and IPv6, with all others denied, now and after a boot."""
     status = host.run("ufw status verbose")
     assert "Status: active" in status
     assert "Default: deny (incoming), allow (outgoing)" in status
@@ -71,7 +71,7 @@ def test_lost_rule_comes_back(host: Target) -> None:
 
 
 def test_changed_default_policy_comes_back(host: Target) -> None:
-    """All else is denied again."""
+    """All others are denied again."""
     host.run("ufw default allow incoming")
     assert answers(9999)
     host.converge([SHOP])
@@ -79,14 +79,14 @@ def test_changed_default_policy_comes_back(host: Target) -> None:
 
 
 def test_own_rules_of_the_host_stay(host: Target) -> None:
-    """A rule that is not ours is nobody's business here."""
+    """A rule that is not ours is not changed."""
     host.run("ufw allow from 198.18.9.9 to any port 5432 proto tcp")
     host.converge([SHOP])
     assert "5432/tcp" in host.run("ufw status")
 
 
 def test_port_that_is_served_no_more_is_closed(host: Target) -> None:
-    """An app that moves to another port takes its rule along."""
+    """An app that moves to another port takes its rule with it."""
     host.converge([SHOP, {**API, "flask_app_listen": "8444"}])
     assert answers(8444)
     status = host.run("ufw status")
@@ -95,7 +95,7 @@ def test_port_that_is_served_no_more_is_closed(host: Target) -> None:
     assert host.converge([SHOP, {**API, "flask_app_listen": "8444"}]).recap["changed"] == 0
 
 
-def test_ssh_on_another_port_is_let_in(new_target: Callable[..., Target]) -> None:
+def test_ssh_on_another_port_is_allowed(new_target: Callable[..., Target]) -> None:
     """A host whose SSH listens elsewhere is not locked out."""
     moved = new_target("198.18.2.71", "debian13")
     moved.run("printf 'Port 22\\nPort 2222\\n' >/etc/ssh/sshd_config.d/ports.conf && systemctl restart ssh")

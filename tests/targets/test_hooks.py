@@ -1,4 +1,4 @@
-"""Commands before and after a release goes live: where, as whom and with what they run, and what a failing one stops."""
+"""Commands before and after a release goes live: on which host, with which account and environment they run, and what a failing one stops."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ansible_collections.flaskops.hosting.tests.targets.harness import APPS, Tar
 ADDRESS = "198.18.2.220"
 PROBE = (APPS / "probe/main.py").read_text()
 SECRET = "s3cret {{ no }} $HOME 'ペン'"
-# Notes what it sees in the app's shared data, and ends as it is told.
+# Notes what it sees in the app's shared data, and ends with the code that it is given.
 HOOK = """
 import json, os, sys
 
@@ -26,7 +26,7 @@ seen = {
 }
 with open(root + "/shared/hooks", "a", encoding="utf-8") as notes:
     notes.write(json.dumps(seen) + "\\n")
-print("told", os.environ.get("PASSWORD"))
+print("got", os.environ.get("PASSWORD"))
 sys.exit(int(os.environ.get("CODE_" + sys.argv[1].upper(), "0")))
 """
 
@@ -44,7 +44,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def host(target: Target, source: Path) -> Target:
-    """A host with the shop, in its topology's group alone, as deploy goes by the groups."""
+    """A host with the shop, only in its topology's group, because deploy goes by the groups."""
     groups = yaml.safe_load(target.inventory.read_text())
     target.inventory.write_text(yaml.safe_dump({target.topology: groups[target.topology]}))
     target.converge(shop(source, before_activation=[], after_activation=[]))
@@ -58,15 +58,15 @@ def shop(source: Path, **settings: Any) -> list[dict[str, Any]]:
 
 
 def notes(host: Target) -> list[dict[str, Any]]:
-    """What the commands have noted since this was last asked."""
+    """What the commands have noted since the last call."""
     lines = host.run("cat /srv/shop/shared/hooks 2>/dev/null || true; rm -f /srv/shop/shared/hooks").splitlines()
     return [json.loads(line) for line in lines]
 
 
-def test_a_dry_run_tells_the_commands_and_runs_none(host: Target, source: Path) -> None:
-    """What would run is told, and nothing is touched."""
+def test_a_dry_run_shows_the_commands_and_runs_none(host: Target, source: Path) -> None:
+    """What would run is shown, and nothing is changed."""
     write_source(source, {"main.py": probe("two")})
-    play = host.foretell(shop(source), playbook="deploy", variables={"flask_app_name": "shop"})
+    play = host.dry_run(shop(source), playbook="deploy", variables={"flask_app_name": "shop"})
     assert not missing(play.output, ["Would run in the release: python hook.py before", "Would run in the release: python hook.py after"])
     assert notes(host) == []
 
@@ -85,7 +85,7 @@ def test_commands_run_around_the_switch_as_the_app(host: Target, source: Path) -
         assert one["cwd"] == f"/srv/shop/releases/{after}/code"
         assert one["prefix"] == f"/srv/shop/releases/{after}/.venv"
         assert [one["uid"], one["gid"]] == account and one["groups"] in ([], account[1:])
-    assert "told <PASSWORD>" in play.output and "s3cret" not in play.output
+    assert "got <PASSWORD>" in play.output and "s3cret" not in play.output
 
 
 def test_commands_run_once_per_release(host: Target, source: Path) -> None:
@@ -99,12 +99,12 @@ def test_commands_run_once_per_release(host: Target, source: Path) -> None:
 
 
 def test_a_failing_command_before_stops_the_release(host: Target, source: Path) -> None:
-    """The live release keeps serving, the new one is marked, status tells why, and the next run starts anew."""
+    """The live release keeps serving, the new one is marked, status shows why, and the next run starts anew."""
     live = host.live("shop")
     write_source(source, {"main.py": probe("four")})
     failing = shop(source, environment={"CODE_BEFORE": "3"}, before_activation=["python hook.py before", "true"])
     play = host.play(failing, playbook="deploy", variables={"flask_app_name": "shop"})
-    words = ["the command 'python hook.py before' ended with code 3", "told <PASSWORD>", f"Release {live} keeps serving."]
+    words = ["the command 'python hook.py before' ended with code 3", "got <PASSWORD>", f"Release {live} keeps serving."]
     assert play.returncode == 2 and not missing(play.output, words), play.output
     assert "s3cret" not in play.output
     assert host.live("shop") == live and host.get("/").json()["version"] == "three"
@@ -141,8 +141,8 @@ def test_a_failing_command_after_leaves_the_release_live(host: Target, source: P
 
 
 @pytest.mark.parametrize("commands", [["echo 'no end"], [""]])
-def test_commands_that_cannot_be_right_are_refused(host: Target, source: Path, commands: list[str]) -> None:
-    """Before anything is touched."""
+def test_wrong_commands_are_rejected(host: Target, source: Path, commands: list[str]) -> None:
+    """Before anything is changed."""
     play = host.play(shop(source, before_activation=commands))
     words = ["Nothing was changed.", "flask_app_before_activation: got [", "every quote closed", "flask_app_before_activation: [flask db upgrade]"]
     assert play.returncode == 2 and not missing(play.output, words), play.output

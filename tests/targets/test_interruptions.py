@@ -30,7 +30,7 @@ def app(environ, start_response):
     start_response("200 OK", [("Content-Type", "text/plain")])
     return [VERSION.encode()]
 """
-# Where the controller is killed: seconds after a task has begun, the first being that of the survey.
+# When the controller is killed: seconds after a task has begun, the first being that of the survey.
 TASKS = [
     "Check the variables, look at the host, and plan the run",
     "Stage the release, and let it prove itself",
@@ -89,7 +89,7 @@ def served_throughout(host: Target, versions: set[str], port: int = 80) -> Itera
 
 
 def kill_at(process: subprocess.Popen[str], task: str, delay: float) -> bool:
-    """Kill a play, with all its processes, some time after a task has begun; tells whether it came that far."""
+    """Kill a play, with all its processes, some time after a task has begun; returns whether it came that far."""
     assert process.stdout
     began = any(f"{task}]" in line for line in process.stdout)
     time.sleep(delay)
@@ -112,7 +112,7 @@ def test_controller_is_killed(host: Target, tmp_path: Path, task: str, delay: fl
 
 
 def root_of(host: Target) -> Path:
-    """Where this machine sees the target's files as they are written."""
+    """The directory in which this machine sees the target's files as they are written."""
     found = subprocess.run(
         [ROOT / "dev/docker", "inspect", "--format={{json .GraphDriver.Data}}", f"flaskops-{host.name}"], capture_output=True, text=True, check=True
     )
@@ -139,7 +139,7 @@ CUTS: dict[str, Callable[[Path, str, set[str]], bool]] = {
 
 @pytest.mark.parametrize("moment", CUTS)
 def test_power_is_cut(host: Target, tmp_path: Path, moment: str) -> None:
-    """The target boots into the release before, or into the new one where `current` named it already; the next run converges."""
+    """The target boots into the release before, or into the new one if `current` named it already; the next run converges."""
     before = served(host)
     root, live = root_of(host), host.live("shop")
     known = {path.name for place in ("venvs", "releases") for path in (root / "srv/shop" / place).iterdir()}
@@ -161,16 +161,16 @@ def test_power_is_cut(host: Target, tmp_path: Path, moment: str) -> None:
     assert host.converge(apps).recap["changed"] == 0
 
 
-def test_refused_release_runs_after_a_boot(host: Target, tmp_path: Path) -> None:
-    """The power went after it was refused and before it was stopped: staged again, it is not taken from under its processes."""
-    for version in ("refused", "better"):
+def test_failed_release_runs_after_a_boot(host: Target, tmp_path: Path) -> None:
+    """The power went after it failed and before it was stopped: staged again, it is not taken from under its processes."""
+    for version in ("bad", "better"):
         host.converge(shop(release(tmp_path / version, version)))
-    refused = next(name for name in host.releases("shop") if host.succeeds(f"grep \"'refused'\" /srv/shop/releases/{name}/code/main.py"))
-    host.run(f"echo '{{}}' >/srv/shop/releases/{refused}/failed.json")
-    host.run(f"cd /srv/shop/releases/{refused} && cp app.service /etc/systemd/system/shop@{refused}.service && systemctl start shop@{refused}")
-    with served_throughout(host, {"better", "refused"}):
-        host.converge(shop(tmp_path / "refused"))
-    assert served(host) == "refused"
+    failed = next(name for name in host.releases("shop") if host.succeeds(f"grep \"'bad'\" /srv/shop/releases/{name}/code/main.py"))
+    host.run(f"echo '{{}}' >/srv/shop/releases/{failed}/failed.json")
+    host.run(f"cd /srv/shop/releases/{failed} && cp app.service /etc/systemd/system/shop@{failed}.service && systemctl start shop@{failed}")
+    with served_throughout(host, {"better", "bad"}):
+        host.converge(shop(tmp_path / "bad"))
+    assert served(host) == "bad"
 
 
 def _ask_slowly(host: Target) -> None:
@@ -186,7 +186,7 @@ def _answers(host: Target) -> bool:
 
 
 def test_disk_is_full(host: Target, tmp_path: Path) -> None:
-    """While the code is laid down, and while a venv is built: the reason is told, nothing half is left, and with room it goes on."""
+    """While the code is laid down, and while a venv is built: the reason is shown, nothing unfinished is left, and with room it goes on."""
     host.run(f"mkdir -p {SMALL} && mount -t tmpfs -o size=96m none {SMALL}")
     settings = {"root": f"{SMALL}/tight", "user": "tight", "nginx_gunicorn_listen": "unix:run/app.sock", "flask_app_listen": "81"}
 
@@ -211,7 +211,7 @@ def test_disk_is_full(host: Target, tmp_path: Path) -> None:
 
 
 def test_venv_cannot_be_written(host: Target, tmp_path: Path) -> None:
-    """Told, and the live release keeps serving; with the directory writable again the next run converges."""
+    """It is reported, and the live release keeps serving; with the directory writable again the next run converges."""
     before = served(host)
     apps = shop(release(tmp_path, "unwritable", "idna==3.6\n"))
     host.run("mount --bind /srv/shop/venvs /srv/shop/venvs && mount -o remount,bind,ro /srv/shop/venvs")

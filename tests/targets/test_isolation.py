@@ -1,4 +1,4 @@
-"""An app's account writes its run/ and shared/ alone, and sees nothing of its neighbours; nginx sees the socket and static files."""
+"""An app's account writes only its run/ and shared/, and sees nothing of its neighbours; nginx sees the socket and static files."""
 
 from __future__ import annotations
 
@@ -53,9 +53,9 @@ def as_account(host: Target, account: str, command: str) -> bool:
     ],
 )  # fmt: skip
 def test_app_cannot_write(host: Target, path: str) -> None:
-    """Neither from its sandbox, nor where somebody forgot the sandbox: the modes alone forbid it."""
-    told = ask(host, "write", path)
-    assert isinstance(told, dict) and told["refused"] in DENIED, told
+    """Neither from its sandbox, nor without a sandbox: the modes forbid it by themselves."""
+    answer = ask(host, "write", path)
+    assert isinstance(answer, dict) and answer["refused"] in DENIED, answer
     assert not as_account(host, "one", f"echo >>{path}")
 
 
@@ -78,16 +78,16 @@ def test_app_writes_where_it_may(host: Target) -> None:
 )  # fmt: skip
 def test_neighbour_cannot_read(host: Target, path: str) -> None:
     """The other app, in its sandbox and without it."""
-    told = ask(host, "read", path, port=81)
+    answer = ask(host, "read", path, port=81)
     # ProtectHome shows homes as empty directories
-    assert told == [] or (isinstance(told, dict) and told["refused"] in DENIED), told
+    assert answer == [] or (isinstance(answer, dict) and answer["refused"] in DENIED), answer
     assert not as_account(host, "two", f"cat {path} || ls {path}/")
 
 
 def test_neighbour_cannot_reach_socket_or_process(host: Target) -> None:
     """Not by its socket, past nginx; nor by its entry in /proc."""
-    told = ask(host, "connect", "/srv/one/current/run/app.sock", port=81)
-    assert isinstance(told, dict) and told["refused"] == "PermissionError"
+    answer = ask(host, "connect", "/srv/one/current/run/app.sock", port=81)
+    assert isinstance(answer, dict) and answer["refused"] == "PermissionError"
     pid = host.get("/who").json()["pid"]
     assert ask(host, "read", f"/proc/{pid}/cmdline", port=81) == {"refused": "FileNotFoundError", "errno": 2}
     assert not as_account(host, "two", f"kill -0 {pid}")

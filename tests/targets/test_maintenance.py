@@ -17,10 +17,10 @@ from ansible_collections.flaskops.hosting.tests.targets.harness import Answer, N
 ADDRESS, APACHE = "198.18.2.210", "198.18.2.211"
 DEFAULT_PAGE = "<h1>Closed for maintenance</h1>"
 OWN_PAGE = "<p>ペン 🐙 {{ not a template }}</p>\r\n".encode()
-HEALTH = "flaskops-health"  # how a deploy's own question names itself
+HEALTH = "flaskops-health"  # how a deploy's own health check names itself
 VERSION = "one"
 NO_PATCH = "<Limit PATCH>\n    Require all denied\n</Limit>"
-# It tells what reached it, and says 503 by itself.
+# It shows what reached it, and says 503 by itself.
 MAIN = """
 VERSION = "one"
 
@@ -102,8 +102,8 @@ def closed(host: Target, name: str) -> Iterator[None]:
 
 def is_page(answer: Answer, *words: str) -> bool:
     """Return whether this is the page, as browsers and search engines want it."""
-    told = (answer.status, answer.headers.get("Retry-After"), answer.headers.get("Content-Type"))
-    return told == (503, "300", "text/html; charset=utf-8") and not missing(answer.text, words)
+    shown = (answer.status, answer.headers.get("Retry-After"), answer.headers.get("Content-Type"))
+    return shown == (503, "300", "text/html; charset=utf-8") and not missing(answer.text, words)
 
 
 def reaches(answer: Answer, mount: str, path: str, method: str = "GET", size: int = 0) -> bool:
@@ -143,7 +143,7 @@ def while_asked(host: Target, work: Callable[[], Any], *paths: str) -> dict[str,
 
 
 def test_closes_and_opens(nginx: Target) -> None:
-    """Foretold, told, once; nothing but the page changes, and nobody's process."""
+    """In a dry run, and in a run, once; only the page changes, and no process is replaced."""
     workers = set(nginx.run("pgrep -P $(cat /run/nginx.pid)").split())
     before = nginx.snapshot()
     assert switched(nginx, "shop", "on", "--check").changed == ["Write the page"]
@@ -164,7 +164,7 @@ def test_closes_and_opens(nginx: Target) -> None:
 
 
 def test_every_byte_of_an_own_page(nginx: Target, tmp_path: Path) -> None:
-    """Given by its path from where the command is run; another one takes its place at once."""
+    """With its path relative to the command's directory; another page replaces it at once."""
     page = nginx.work / "own.html"
     for content in (OWN_PAGE, OWN_PAGE * 20000):
         page.write_bytes(content)
@@ -255,8 +255,8 @@ def test_releases_and_reboots_leave_it_closed(nginx: Target, source: Path, tmp_p
         switched(nginx, "shop", "off")
 
 
-def test_refuses_what_cannot_be_meant(nginx: Target, tmp_path: Path) -> None:
-    """With what was given and what would be right; nothing is touched."""
+def test_rejects_wrong_variables(nginx: Target, tmp_path: Path) -> None:
+    """With what was given and what would be right; nothing is changed."""
     nginx.run("""echo '{"app": "idle", "root": "/srv/idle", "url": "http://x/", "front_role": "nginx_site"}' >/etc/flaskops/apps/idle.json""")
     nginx.run("""mkdir -p /srv/dev/releases/a && ln -sfn releases/a /srv/dev/current""")
     nginx.run("""echo '{"app": "dev", "root": "/srv/dev", "url": "", "topology": "dev_server", "front_role": ""}' >/etc/flaskops/apps/dev.json""")
@@ -345,7 +345,7 @@ def test_apache_deploys_while_closed(apache: Target, source: Path, tmp_path: Pat
 
 
 def test_removed_app_takes_its_page_along(apache: Target) -> None:
-    """Also where the app's data stays."""
+    """Also if the app's data stays."""
     apache.run("touch /srv/tcp/maintenance.html /srv/tcp/shared/data")
     apache.converge([{"flask_app_name": "tcp", "flask_app_state": "absent"}])
     assert apache.run("ls /srv/tcp") == "shared" and reaches(apache.get("/tcp/x"), "", "/tcp/x")

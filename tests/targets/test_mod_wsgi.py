@@ -24,7 +24,7 @@ from ansible_collections.flaskops.hosting.tests.targets.harness import (
     write_source,
 )
 from ansible_collections.flaskops.hosting.tests.targets.test_absent import traces
-from ansible_collections.flaskops.hosting.tests.targets.test_dry_run import builds, foretold_tasks
+from ansible_collections.flaskops.hosting.tests.targets.test_dry_run import builds, planned_tasks
 
 ADDRESS = "198.18.2.160"
 TOPOLOGY = "apache_mod_wsgi"
@@ -89,8 +89,8 @@ def apps(source: Path) -> list[dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def dry(target: Target, source: Path) -> Play:
-    """The dry run on the bare target, which has touched nothing."""
-    return target.foretell(apps(source))
+    """The dry run on the bare target, which has changed nothing."""
+    return target.dry_run(apps(source))
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +109,7 @@ def host(target: Target, real: Play) -> Target:
 
 
 def changed(source: Path, directory: Path, version: str, **files: str) -> Path:
-    """The same app, telling another version."""
+    """The same app with another version."""
     code = {"main.py": MAIN.replace('VERSION = "one"', f'VERSION = "{version}"')}
     return write_source(directory, {**FILES, **code, **files})
 
@@ -138,14 +138,14 @@ def begin_slow(host: Target, pool: ThreadPoolExecutor, seconds: int) -> Any:
     return answer
 
 
-def test_run_does_what_was_foretold(host: Target, dry: Play, real: Play) -> None:
-    """Of a host without Apache: packages, files, builds; the same tasks change, the same files."""
+def test_the_run_does_what_the_dry_run_showed(host: Target, dry: Play, real: Play) -> None:
+    """On a host without Apache: packages, files, builds; the same tasks change, the same files."""
     words = ["apache2", "libapache2-mod-wsgi-py3", "WSGIDaemonProcess", f"{SHOP} would answer at http://{ADDRESS}/app/ "]
     assert missing(dry.output, words) == []
-    assert sorted(set(real.changed)) == sorted(set(foretold_tasks(dry)))
+    assert sorted(set(real.changed)) == sorted(set(planned_tasks(dry)))
     assert dry.diffs <= real.diffs
-    unforetold = {path for path in real.diffs - dry.diffs if host.succeeds(f"test -e {path} -o -L {path}")}
-    assert unforetold == set()
+    unplanned = {path for path in real.diffs - dry.diffs if host.succeeds(f"test -e {path} -o -L {path}")}
+    assert unplanned == set()
     assert builds(dry) == builds(real) and len(builds(real)) == 4
 
 
@@ -177,11 +177,11 @@ def test_documented_process_tree(host: Target) -> None:
     owners = [user for _pid, user in listed]
     assert {user: owners.count(user) for user in set(owners) - {"www-data"}} == {SHOP: 1, ROOT: 2, PORT: 2, NAMED: 2}
     assert owners.count("www-data") >= 2
-    told = host.get("/app/process").json()
+    shown = host.get("/app/process").json()
     uid, gid = int(host.run(f"id -u {SHOP}")), int(host.run(f"id -g {SHOP}"))
-    assert (told["ppid"], told["resuid"], told["resgid"], told["groups"]) == (parent(host), [uid] * 3, [gid] * 3, [gid])
-    assert told["prefix"].startswith(f"/srv/{SHOP}/venvs/"), "not the app's own venv"
-    assert not [path for path in told["path"] if "/current/" in path], "what it imports after a switch would be the next release's"
+    assert (shown["ppid"], shown["resuid"], shown["resgid"], shown["groups"]) == (parent(host), [uid] * 3, [gid] * 3, [gid])
+    assert shown["prefix"].startswith(f"/srv/{SHOP}/venvs/"), "not the app's own venv"
+    assert not [path for path in shown["path"] if "/current/" in path], "what it imports after a switch would be the next release's"
     assert host.run(f"getent passwd {SHOP}").endswith("/nonexistent:/usr/sbin/nologin")
 
 
@@ -280,7 +280,7 @@ def test_no_request_is_lost_by_a_release(host: Target, source: Path, tmp_path: P
 
 
 def test_process_that_starts_during_a_switch_is_replaced(host: Target, source: Path) -> None:
-    """It has Python's home of one release and the script of the next: it ends before it has been asked, and the next one is whole."""
+    """It has Python's home of one release and the script of the next: it ends before its first request, and the next one is whole."""
     old = f"/srv/{SHOP}/releases/{host.live(SHOP)}"
     venvs = {f"/srv/{SHOP}/releases/{name}": host.run(f"readlink -f /srv/{SHOP}/releases/{name}/.venv") for name in host.releases(SHOP)}
     new = next(path for path, venv in venvs.items() if venv != venvs[old])
@@ -290,8 +290,8 @@ def test_process_that_starts_during_a_switch_is_replaced(host: Target, source: P
     assert eventually(lambda: daemons(host, SHOP) not in ([], [before]), 3)
     (mixed,) = daemons(host, SHOP)
     host.run(f"ln -sfn {new} /srv/{SHOP}/current")
-    told = host.get("/app/process").json()
-    assert str(told["pid"]) != mixed and told["prefix"] == venvs[new]
+    shown = host.get("/app/process").json()
+    assert str(shown["pid"]) != mixed and shown["prefix"] == venvs[new]
     host.run(f"rm {slow}; ln -sfn {old} /srv/{SHOP}/current")
     host.converge([shop(source)])
 
@@ -323,7 +323,7 @@ def broken(tmp_path: Path) -> Path:
 
 
 def test_first_release_that_fails_leaves_nothing_that_cannot_be_removed(host: Target, broken: Path) -> None:
-    """Nothing of it is live, Apache starts no process for it, and whoever gives up removes it by its name."""
+    """Nothing of it is live, Apache starts no process for it, and it can be removed by its name."""
     name = "qzbroken"
     play = host.play([app(name, broken, mount="/broken", secrets={"QUOTES": "a secret"}, health_timeout=2)])
     assert play.returncode == 2 and missing(play.output, ["cannot log in with <QUOTES>", "No release is live."]) == []
@@ -366,8 +366,8 @@ def test_rejected_snippet_is_put_back(host: Target, source: Path) -> None:
     assert host.converge([shop(source)]).recap["changed"] == 0
 
 
-def test_bad_input_is_refused(host: Target, source: Path) -> None:
-    """Each mistake with its variable, what was given and what would be right; nothing is touched."""
+def test_bad_input_is_rejected(host: Target, source: Path) -> None:
+    """Each mistake with its variable, what was given and what would be right; nothing is changed."""
     host.run("printf '#!/bin/sh\\necho 3.9\\n' >/usr/local/bin/python3.9 && chmod +x /usr/local/bin/python3.9")
     before = host.snapshot()
     mistakes = {"apache_wsgi_threads": 0, "flask_app_listen": "http", "apache_site_php": {"page": "../page"}, "apache_wsgi_process": 2}

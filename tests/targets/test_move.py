@@ -88,7 +88,7 @@ MOVES: dict[str, tuple[str, dict[str, Any], set[str]]] = {
     "mod_wsgi from supervisord": ("apache_mod_wsgi", {}, MOD_WSGI),
     "nowhere from Apache": ("apache_mod_wsgi", {"state": "absent"}, {"open 22/tcp"}),
 }
-# Each fails under its server alone, after the front has changed; the next step of the above must make it good.
+# Each fails only under its server, after the front has changed; the next step of the above must make it good.
 FAILING = {
     "mod_wsgi": ("apache_mod_wsgi", "mod_wsgi"), "uwsgi": ("nginx_gunicorn", "gunicorn"), "supervisord": ("apache_uwsgi_mysql", "uwsgi")
 }  # fmt: skip
@@ -121,8 +121,8 @@ def answers(host: Target, topology: str) -> None:
         assert host.get("/app/").json() == {"item": "/app/items/7", "style": "/app/static/style.css", "query": ""}
 
 
-def refuses_development(host: Target, source: Path) -> None:
-    """Where a production app is, neither the app itself nor another one gets a development server, and nothing is touched."""
+def rejects_development(host: Target, source: Path) -> None:
+    """On a host with a production app, neither that app nor another one gets a development server, and nothing is changed."""
     before = host.snapshot()
     for one in (mover(source, mount="/"), [app("other", source)]):
         play = host.play(one, playbook="dev_server")
@@ -133,7 +133,7 @@ def refuses_development(host: Target, source: Path) -> None:
 
 @pytest.mark.parametrize("move", MOVES)
 def test_move(target: Target, source: Path, tmp_path: Path, move: str) -> None:
-    """To the next topology. Before some moves a release fails after its front has changed, or a development server is refused."""
+    """To the next topology. Before some moves a release fails after its front has changed, or a development server is rejected."""
     topology, settings, expected = MOVES[move]
     if move in FAILING:
         playbook, module = FAILING[move]
@@ -144,7 +144,7 @@ def test_move(target: Target, source: Path, tmp_path: Path, move: str) -> None:
         play = target.play(mover(broken), playbook=playbook)
         assert play.returncode == 2 and "not here" in play.output, play.output
     if move == "nowhere":
-        refuses_development(target, source)
+        rejects_development(target, source)
     play = target.converge(mover(source, **settings), playbook=topology)
     assert state(target) == expected, play.output
     if settings.get("state") != "absent":

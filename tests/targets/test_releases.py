@@ -203,7 +203,7 @@ def test_a_venv_has_pip_from_its_own_python(host: Target, tmp_path: Path) -> Non
 
 
 def test_old_releases_are_pruned(host: Target, tmp_path: Path) -> None:
-    """As many as asked for stay, the live one among them, and no venv that none of them needs; only the live one has a unit."""
+    """The given number of them stays, the live one among them, and no venv that none of them needs; only the live one has a unit."""
     for version in ("four", "five", "six"):
         host.converge(shop(write_source(tmp_path / version, {"main.py": probe(version)}), keep_releases=2))
     assert len(host.releases("shop")) == 2 and host.live("shop") in host.releases("shop")
@@ -229,7 +229,7 @@ def test_half_staged_release_is_repaired(host: Target, tmp_path: Path) -> None:
 
 
 def test_killed_run_is_made_good(host: Target, tmp_path: Path) -> None:
-    """A run that is killed while it stages leaves the live release alone, and no lock that stops the next run."""
+    """A run that is killed while it stages does not affect the live release, and leaves no lock that stops the next run."""
     live = host.live("shop")
     source = write_source(tmp_path, {"main.py": f"{probe('eight')}\nimport time\ntime.sleep(30)\n"})
     host.run("cat >/root/kill.py && systemd-run --quiet --unit=kill python3 /root/kill.py", stdin=KILL)

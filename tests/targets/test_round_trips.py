@@ -34,11 +34,11 @@ def test_second_run_and_code_only_release_take_four_round_trips(target: Target, 
     assert round_trips(play) == len(PHASES)
     assert target.live("shop") != before
     steps = ["laid down the code: ", "took the virtual environment ", "pre-flight, main:app answered /: ", "switched current: "]
-    assert missing(play.output, steps) == [], "a verbose run tells what was done, and how long each step took"
+    assert missing(play.output, steps) == [], "a verbose run shows what was done, and how long each step took"
 
 
 def test_deploy_takes_three_and_a_port_none_more(target: Target, tmp_path: Path) -> None:
-    """Deploy leaves the web server alone; what holds a port of the app's own is looked at together with it."""
+    """Deploy does not change the web server; the units of the app's own port are checked together with it."""
     source = tmp_path / "probe"
     shutil.copytree(APPS / "probe", source)
     apps = [app("shop", source, nginx_gunicorn_listen="127.0.0.1:8080")]

@@ -43,7 +43,7 @@ def test_every_byte_arrives(target: Target, deployed: Play) -> None:
 
 
 def test_not_in_output(deployed: Play) -> None:
-    """Not at the highest verbosity a user gets told to use, not in a diff, not encoded."""
+    """Not at the highest verbosity that users are asked for, not in a diff, not encoded."""
     assert leaks(deployed.output) == []
     assert "variable: QUOTES (" in deployed.output and "module_args:" in deployed.output, "this output would show nothing anyway"
 
@@ -71,7 +71,7 @@ def test_not_in_logs(target: Target, deployed: Play) -> None:
 
 
 def test_only_root_reads_it_on_disk(target: Target, deployed: Play) -> None:
-    """The environment's file is the only file that holds it, and it is root's alone."""
+    """The environment's file is the only file that holds it, and only root can read it."""
     found = target.run(f"grep -rlsF -e '{MARK}' /etc /home /opt /root /srv /tmp /usr/local /var || true").split()
     assert sorted(found) == sorted(target.run("ls /srv/*/releases/*/environment").split())
     for path in found:
@@ -88,7 +88,7 @@ def test_other_app_cannot_read_it(target: Target, deployed: Play) -> None:
     assert "refused" in target.get(f"/read?path=/proc/{pid}/environ", port=81).json()
     assert set(target.get("/environment").json()) & {"TOKEN", "PLAIN"} == set()
     assert not target.succeeds(f"setpriv --reuid=other --regid=other --clear-groups cat /proc/{pid}/environ")
-    # and its own file is none of its business either: the process has what it needs
+    # nor can it read its own file: the process has what it needs
     assert target.get(f"/read?path={environment}").json() == {"refused": "PermissionError", "errno": 13}
 
 

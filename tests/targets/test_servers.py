@@ -85,7 +85,7 @@ def test_serves_slow_requests_side_by_side(host: Target, name: str, at_once: int
 
 
 def test_listens_where_it_should(host: Target) -> None:
-    """Each on its unix socket, one on loopback too, where systemd holds the port; nothing but nginx and SSH listens to others."""
+    """Each on its unix socket, one on loopback too, on a port that systemd holds; nothing but nginx and SSH listens to others."""
     listening = host.run("ss --listening --tcp --numeric --no-header --processes")
     outside = {line.split()[3].rpartition(":")[2] for line in listening.splitlines() if not line.split()[3].startswith(("127.", "[::1]"))}
     assert outside == {"22", "80", "81", "82", "83"}

@@ -16,11 +16,11 @@ from ansible_collections.flaskops.hosting.tests.targets.harness import APPS, TOP
 ADDRESSES = ["198.18.2.221", "198.18.2.222", "198.18.2.223"]
 NOBODY = "198.18.2.229"
 PROBE = (APPS / "probe/main.py").read_text()
-# A host with this file refuses the release, in the pre-flight or not before Gunicorn starts it.
-REFUSES = """
+# A host with this file rejects the release, in the pre-flight or not before Gunicorn starts it.
+REJECTS = """
 import os, sys
-if os.path.exists("/etc/refuse-" + ("gunicorn" if "gunicorn" in sys.modules else "preflight")):
-    raise RuntimeError("this host refuses")
+if os.path.exists("/etc/reject-" + ("gunicorn" if "gunicorn" in sys.modules else "preflight")):
+    raise RuntimeError("this host rejects")
 """
 NOTE = "sh -c 'echo {} $(basename $(dirname $PWD)) $(basename $(readlink ../../../current)) >>../../../shared/hooks'"
 HOOKS: dict[str, Any] = {"before_activation": [NOTE.format("before")], "after_activation": [NOTE.format("after")]}
@@ -45,7 +45,7 @@ class Hosts:
     def change(self) -> str:
         """Change the code; returns its new version."""
         self.version += 1
-        write_source(self.source, {"main.py": PROBE.replace('"one"', f'"{self.version}"') + REFUSES})
+        write_source(self.source, {"main.py": PROBE.replace('"one"', f'"{self.version}"') + REJECTS})
         return str(self.version)
 
     def deploy(self, *arguments: str, unreachable: int | None = None, **settings: Any) -> Play:
@@ -66,7 +66,7 @@ class Hosts:
         return [one.live("shop") for one in self.targets]
 
     def notes(self) -> list[list[str]]:
-        """What the commands have noted on each host since this was last asked, as words such as `before`, their release, what was live."""
+        """What the commands have noted on each host since the last call, as words such as `before`, their release, what was live."""
         found = [one.run("cat /srv/shop/shared/hooks 2>/dev/null || true; rm -f /srv/shop/shared/hooks").splitlines() for one in self.targets]
         return [[word for line in lines for word in line.split()] for lines in found]
 
@@ -84,17 +84,17 @@ def fleet(new_target: Callable[..., Target], tmp_path_factory: pytest.TempPathFa
 
 @pytest.fixture
 def hosts(fleet: Hosts) -> Iterator[Hosts]:
-    """The three hosts with the same code live on all; what a test makes them refuse is over afterwards."""
+    """The three hosts with the same code live on all; what a test makes them reject is over afterwards."""
     if len(set(fleet.served())) > 1:
         assert fleet.deploy().returncode == 0
     fleet.notes()
     yield fleet
     for one in fleet.targets:
-        one.run("rm -f /etc/refuse-*; systemctl start ssh")
+        one.run("rm -f /etc/reject-*; systemctl start ssh")
 
 
 def test_all_hosts_stage_before_any_switches(hosts: Hosts) -> None:
-    """Also where their apps differ in a value; the build has the same name on all of them, the configuration each its own."""
+    """Also if their apps differ in a value; the build has the same name on all of them, the configuration each its own."""
     version = hosts.change()
     play = hosts.deploy()
     assert play.returncode == 0 and hosts.served() == [version] * 3
@@ -132,33 +132,33 @@ def test_a_host_that_fails_to_stage_keeps_all_from_switching(hosts: Hosts, batch
     """Also the hosts of batches before its own, and no command runs."""
     live = hosts.live()
     hosts.change()
-    hosts.targets[2].run("touch /etc/refuse-preflight")
+    hosts.targets[2].run("touch /etc/reject-preflight")
     play = hosts.deploy(*batches, **HOOKS)
-    assert play.returncode == 2 and "importing main raised RuntimeError: this host refuses" in play.output
+    assert play.returncode == 2 and "importing main raised RuntimeError: this host rejects" in play.output
     assert hosts.live() == live and hosts.notes() == [[], [], []]
 
 
 def test_a_first_host_that_fails_runs_no_command_and_so_none_switches(hosts: Hosts) -> None:
-    """Even where each host is for itself."""
+    """Even if each host is for itself."""
     live = hosts.live()
     hosts.change()
-    hosts.targets[0].run("touch /etc/refuse-preflight")
+    hosts.targets[0].run("touch /etc/reject-preflight")
     play = hosts.deploy(*EACH_FOR_ITSELF, **HOOKS)
     assert play.returncode == 2 and f"has not run on {hosts.targets[0].name}" in play.output
     assert hosts.live() == live and hosts.notes() == [[], [], []]
 
 
 def test_hosts_go_back_where_one_fails_to_activate(hosts: Hosts) -> None:
-    """All serve what they did; the run tells who failed and why, and who went back. The release is no failed one on the others."""
+    """All serve what they did; the run shows which hosts failed and why, and which went back. On the others the release is not marked as failed."""
     live = hosts.live()
     version = hosts.change()
-    hosts.targets[1].run("touch /etc/refuse-gunicorn")
+    hosts.targets[1].run("touch /etc/reject-gunicorn")
     play = hosts.deploy(**HOOKS)
     first, second, third = (one.name for one in hosts.targets)
     words = [f"{second} failed: shop:", f"Release {live[1]} keeps serving.", f"{first} went back to release {live[0]}.", f"{third} went back to"]
     assert play.returncode == 2 and not missing(play.output, words), play.output
     assert hosts.live() == live and "after" not in hosts.notes()[2]
-    hosts.targets[1].run("rm /etc/refuse-gunicorn")
+    hosts.targets[1].run("rm /etc/reject-gunicorn")
     assert hosts.deploy().returncode == 0 and hosts.served() == [version] * 3
 
 
@@ -166,7 +166,7 @@ def test_hosts_of_earlier_batches_go_back_too(hosts: Hosts) -> None:
     """And those of later ones stay as they are."""
     live = hosts.live()
     hosts.change()
-    hosts.targets[1].run("touch /etc/refuse-gunicorn")
+    hosts.targets[1].run("touch /etc/reject-gunicorn")
     play = hosts.deploy(*SERIAL, keep_releases=1)
     first, second, third = (one.name for one in hosts.targets)
     words = [f"{second} failed: shop:", f"{first} went back to release {live[0]}.", f"{third} was not switched."]
@@ -175,16 +175,16 @@ def test_hosts_of_earlier_batches_go_back_too(hosts: Hosts) -> None:
 
 
 def test_each_host_for_itself(hosts: Hosts) -> None:
-    """The others keep the new release; a run for all later leaves them alone, as they had it before that run."""
+    """The others keep the new release; a later run for all does not change them, because they had it before that run."""
     before, version = hosts.served(), hosts.change()
-    hosts.targets[1].run("touch /etc/refuse-gunicorn")
+    hosts.targets[1].run("touch /etc/reject-gunicorn")
     play = hosts.deploy(*EACH_FOR_ITSELF, **HOOKS)
     served = [version, before[1], version]
     assert play.returncode == 2 and hosts.served() == served and "went back to release" not in play.output
     assert [one[:1] for one in hosts.notes()] == [["before"], [], ["after"]]
     play = hosts.deploy()
     assert play.returncode == 2 and hosts.served() == served and "went back to release" not in play.output
-    hosts.targets[1].run("rm /etc/refuse-gunicorn")
+    hosts.targets[1].run("rm /etc/reject-gunicorn")
     assert hosts.deploy(**HOOKS).returncode == 0 and hosts.served() == [version] * 3
     assert hosts.notes() == [[], [], []], "the commands have run for this release"
 
@@ -192,14 +192,14 @@ def test_each_host_for_itself(hosts: Hosts) -> None:
 def test_site_takes_each_host_for_itself(hosts: Hosts) -> None:
     """A host that fails stops no other, in what is not a deploy of one app."""
     before, version = hosts.served(), hosts.change()
-    hosts.targets[0].run("touch /etc/refuse-preflight")
-    hosts.targets[1].run("touch /etc/refuse-gunicorn")
+    hosts.targets[0].run("touch /etc/reject-preflight")
+    hosts.targets[1].run("touch /etc/reject-gunicorn")
     play = hosts.all.play([app("shop", hosts.source, environment={"WHERE": "{{ inventory_hostname }}"})], playbook="site")
     assert play.returncode == 2 and hosts.served() == [*before[:2], version]
 
 
 def test_a_host_that_cannot_be_reached_counts_as_one_that_fails(hosts: Hosts) -> None:
-    """From the start: none switches. Where each is for itself, the others do."""
+    """From the start: none switches. If each is for itself, the others do."""
     live = hosts.live()
     version = hosts.change()
     play = hosts.deploy(unreachable=1)
@@ -210,7 +210,7 @@ def test_a_host_that_cannot_be_reached_counts_as_one_that_fails(hosts: Hosts) ->
 
 
 def test_hosts_go_back_where_one_is_lost_before_it_activates(hosts: Hosts) -> None:
-    """A command on the first host waits till the second has let nobody in any more."""
+    """A command on the first host waits until the second is unreachable."""
     live = hosts.live()
     hosts.change()
     hosts.targets[0].run("rm -f /tmp/lost; echo waiting >/srv/shop/shared/hooks")

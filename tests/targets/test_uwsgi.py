@@ -40,7 +40,7 @@ RECOMMENDED = {
     "strict", "master", "need-app", "enable-threads", "single-interpreter", "vacuum", "no-orphans", "disable-logging", "log-4xx", "log-5xx",
     "max-worker-lifetime", "reload-on-rss", "worker-reload-mercy", "auto-procname", "manage-script-name", "buffer-size",
 }  # fmt: skip
-# An app that tells how uWSGI runs it, and takes its time where it is asked to; a file tells that it has begun.
+# An app that reports how uWSGI runs it, and is slow if requested; a file shows that it has begun.
 MAIN = """
 import json, os, tempfile, time
 
@@ -51,21 +51,21 @@ def app(environ, start_response):
     if seconds.isdigit():
         with tempfile.NamedTemporaryFile(prefix="asleep-", dir="../run"):
             time.sleep(int(seconds))
-    told = {"version": VERSION, "pid": os.getpid(), "uid": os.getuid(), "binary": os.readlink("/proc/self/exe")}
+    reported = {"version": VERSION, "pid": os.getpid(), "uid": os.getuid(), "binary": os.readlink("/proc/self/exe")}
     try:
         import uwsgi
-        told["uwsgi"] = uwsgi.version.decode()
-        told["options"] = {name: str(value) for name, value in uwsgi.opt.items()}
-        told["patched"] = time.sleep.__module__
+        reported["uwsgi"] = uwsgi.version.decode()
+        reported["options"] = {name: str(value) for name, value in uwsgi.opt.items()}
+        reported["patched"] = time.sleep.__module__
     except ImportError:  # the pre-flight
         pass
     start_response("200 OK", [("Content-Type", "application/json")])
-    return [json.dumps(told).encode()]
+    return [json.dumps(reported).encode()]
 """
 
 
 def port(name: str) -> int:
-    """Where an app's site listens."""
+    """The port on which an app's site listens."""
     return int(SERVERS[name]["flask_app_listen"])
 
 
@@ -106,8 +106,8 @@ def master(host: Target, name: str) -> int:
     return int(host.run(ask))
 
 
-def told(host: Target, name: str) -> dict[str, Any]:
-    """What the app tells through the front."""
+def reported(host: Target, name: str) -> dict[str, Any]:
+    """What the app reports through the front."""
     answer = host.get("/", port=port(name))
     assert answer.status == 200, answer
     content: dict[str, Any] = answer.json()
@@ -126,13 +126,13 @@ def instances(host: Target, name: str) -> list[str]:
 @pytest.mark.parametrize("name", SERVERS)
 def test_serves_as_its_own_account_with_its_processes(host: Target, source: Path, name: str) -> None:
     """The chosen number of processes below one master, none of them root's."""
-    told(host, name)
+    reported(host, name)
     main = master(host, name)
     workers = host.run(f"pgrep -P {main}").split()
     assert len(workers) == PROCESSES[name]
     for process in [main, *workers]:
         status = host.run(f"cat /proc/{process}/status")
-        assert f"Uid:\t{told(host, name)['uid']}\t" in status and told(host, name)["uid"] != 0
+        assert f"Uid:\t{reported(host, name)['uid']}\t" in status and reported(host, name)["uid"] != 0
         assert re.search(r"^NoNewPrivs:\t1$", status, re.MULTILINE) and re.search(r"^CapBnd:\t0+$", status, re.MULTILINE)
 
 
@@ -149,21 +149,21 @@ def test_systemd_knows_when_it_is_ready_and_shuts_it_in(host: Target, source: Pa
 
 @pytest.mark.parametrize("name", SERVERS)
 def test_recommended_options_are_on(host: Target, name: str) -> None:
-    """As uWSGI itself tells its app; and the choices arrive."""
-    options = told(host, name)["options"]
+    """As uWSGI itself reports them to its app; and the choices arrive."""
+    options = reported(host, name)["options"]
     assert RECOMMENDED - set(options) == set()
     assert "die-on-term" not in options and "lazy-apps" not in options
     assert ("http-socket" in options) == (SERVERS[name].get("uwsgi_app_protocol") == "http")
     assert ("gevent" in options) == (SERVERS[name].get("uwsgi_app_worker_class") == "gevent") == ("harakiri" not in options)
-    assert told(host, name)["patched"] == ("gevent.hub" if "gevent" in options else "time")
+    assert reported(host, name)["patched"] == ("gevent.hub" if "gevent" in options else "time")
 
 
 def test_origin_is_as_chosen(host: Target) -> None:
     """The distribution's binary, or the venv's own in the version that was chosen."""
     for name, settings in SERVERS.items():
         in_venv = settings.get("uwsgi_app_origin") == "venv"
-        assert told(host, name)["binary"].startswith("/usr/bin/python3" if in_venv else "/usr/bin/uwsgi")
-        assert told(host, name)["uwsgi"].startswith(VERSIONS.get(name, "2.0."))
+        assert reported(host, name)["binary"].startswith("/usr/bin/python3" if in_venv else "/usr/bin/uwsgi")
+        assert reported(host, name)["uwsgi"].startswith(VERSIONS.get(name, "2.0."))
     assert host.run("dpkg-query --show --showformat='${Status}' uwsgi 2>/dev/null || true") != "install ok installed", "it brings a service"
 
 
@@ -178,7 +178,7 @@ def test_listens_where_it_should(host: Target) -> None:
 
 
 def test_speaks_the_chosen_protocol(host: Target) -> None:
-    """HTTP is understood where it was chosen, and only there."""
+    """HTTP is understood only if it was chosen."""
     ask = "python3 -c 'import urllib.request; print(urllib.request.urlopen(\"http://127.0.0.1:%d/\", timeout=5).status)'"
     assert host.run(ask % 1024) == "200"
     assert not host.succeeds(ask % 8930)
@@ -186,7 +186,7 @@ def test_speaks_the_chosen_protocol(host: Target) -> None:
 
 @pytest.mark.parametrize("mount", ["/shop", "/your/path"])
 def test_urls_and_redirects_stay_below_each_mount(host: Target, mount: str) -> None:
-    """One uWSGI, several prefixes: url_for, redirects and static files all stay below the one that was asked for."""
+    """One uWSGI, several prefixes: url_for, redirects and static files all stay below the one of the request."""
     assert host.get(f"{mount}/").json() == {"item": f"{mount}/items/7", "style": f"{mount}/static/style.css", "query": ""}
     assert host.get(f"{mount}/items/7?a=1").json() == {
         "number": 7, "path": "/items/7", "root": mount, "url": f"http://{ADDRESS}{mount}/items/7?a=1"
@@ -200,7 +200,7 @@ def test_urls_and_redirects_stay_below_each_mount(host: Target, mount: str) -> N
 
 
 def test_what_clients_send_arrives(host: Target) -> None:
-    """A cookie that is longer than uWSGI takes by default, and the host that was asked for; no version is told."""
+    """A cookie that is longer than uWSGI takes by default, and the host of the request; no version is shown."""
     connection = http.client.HTTPConnection(ADDRESS, timeout=10)
     connection.request("GET", "/shop/items/1", headers={"Cookie": f"a={'x' * 7000}", "Host": "else.example"})
     answer = connection.getresponse()
@@ -222,7 +222,7 @@ def test_gevent_answers_slow_requests_side_by_side(host: Target, name: str) -> N
 @pytest.mark.parametrize("name", SERVERS)
 def test_killed_worker_and_killed_master_come_back(host: Target, name: str) -> None:
     """uWSGI replaces a worker, the manager replaces uWSGI, and no process of before stays."""
-    worker, main = told(host, name)["pid"], master(host, name)
+    worker, main = reported(host, name)["pid"], master(host, name)
 
     def replaced() -> bool:
         workers = host.run(f"pgrep -P {main} || true").split()
@@ -304,7 +304,7 @@ def test_releases_on_a_shared_port_follow_one_another(host: Target, source: Path
     host.converge([{**one, "flask_app_environment": {"GREETING": "hello"}} for one in apps(source, *names)])
     for name in names:
         assert host.live(name) != before[name] and host.live(name).split("-")[0] == before[name].split("-")[0]
-        assert told(host, name)["version"] == "one"
+        assert reported(host, name)["version"] == "one"
         assert instances(host, name) == [f"{name}@{host.live(name)}"]
 
 
@@ -317,7 +317,7 @@ def test_release_that_fails_under_uwsgi_goes_back(host: Target, source: Path, tm
     assert play.returncode == 2
     assert "No module named 'nowhere'" in play.output and f"Release {live} keeps serving." in play.output, play.output
     assert host.live(name) == live
-    assert told(host, name)["version"] == "one"
+    assert reported(host, name)["version"] == "one"
     assert instances(host, name) == [f"{name}@{live}"]
     assert len(host.run(f"ls /srv/{name}/releases/*/failed.json").split()) == 1
 
@@ -325,8 +325,8 @@ def test_release_that_fails_under_uwsgi_goes_back(host: Target, source: Path, tm
 def test_a_request_without_end_is_given_up(host: Target, source: Path) -> None:
     """harakiri: the process is replaced, the front says 504, and the log says why."""
     host.converge([{**apps(source, "plain")[0], "flask_app_timeout": 2, "uwsgi_app_processes": 1}])
-    before = told(host, "plain")["pid"]
+    before = reported(host, "plain")["pid"]
     assert host.get("/sleep/60").status in (502, 504)
     assert eventually(lambda: not host.succeeds(f"kill -0 {before}"), 10)
-    assert told(host, "plain")["pid"] != before
+    assert reported(host, "plain")["pid"] != before
     assert "HARAKIRI" in host.run(f"journalctl --unit=plain@{host.live('plain')} --output=cat --no-pager")

@@ -9,7 +9,7 @@ import pytest
 
 from ansible_collections.flaskops.hosting.tests.targets.awkward import SECRETS, WATCH, as_given, leaks
 from ansible_collections.flaskops.hosting.tests.targets.harness import Play, Target, app, differences, eventually, missing, write_source
-from ansible_collections.flaskops.hosting.tests.targets.test_dry_run import builds, foretold_tasks
+from ansible_collections.flaskops.hosting.tests.targets.test_dry_run import builds, planned_tasks
 
 ADDRESS = "198.18.2.151"
 VARIANT = "debian12"
@@ -36,8 +36,8 @@ MOVED = [one(**SUPERVISORD, **TCP, uwsgi_app_protocol="http"), two()]
 
 @pytest.fixture(scope="module")
 def dry(target: Target) -> Play:
-    """The dry run on the bare target, which has touched nothing."""
-    return target.foretell(APPS)
+    """The dry run on the bare target, which has changed nothing."""
+    return target.dry_run(APPS)
 
 
 @pytest.fixture(scope="module")
@@ -69,13 +69,13 @@ def versions(host: Target) -> list[str]:
     return [host.get("/", port=port).json()["version"] for port in (80, 8081)]
 
 
-def test_run_does_what_was_foretold(target: Target, dry: Play, real: Play) -> None:
+def test_the_run_does_what_the_dry_run_showed(target: Target, dry: Play, real: Play) -> None:
     """Of a host without uWSGI and supervisord: packages, files, builds; the same tasks change."""
     assert "uwsgi-core" in dry.output and "uwsgi-plugin-python3" in dry.output and "supervisor" in dry.output
-    assert sorted(set(real.changed)) == sorted(set(foretold_tasks(dry)))
+    assert sorted(set(real.changed)) == sorted(set(planned_tasks(dry)))
     assert dry.diffs <= real.diffs
-    unforetold = {path for path in real.diffs - dry.diffs if target.succeeds(f"test -e {path} -o -L {path}")}
-    assert unforetold == set()
+    unplanned = {path for path in real.diffs - dry.diffs if target.succeeds(f"test -e {path} -o -L {path}")}
+    assert unplanned == set()
     assert builds(dry) == builds(real) and len(builds(real)) == 2
     assert "+    uwsgi_pass 127.0.0.1:8930;" in dry.output
     assert versions(target) == ["one", "one"]
@@ -154,8 +154,8 @@ def test_moves_leave_nothing(target: Target, real: Play) -> None:
     assert (settings_of(target), target.run("ls /var/log/supervisor")) == (before, logs)
 
 
-def test_bad_input_is_refused(target: Target, real: Play, tmp_path: Path) -> None:
-    """Each mistake with its variable, what was given and what would be right; nothing is touched."""
+def test_bad_input_is_rejected(target: Target, real: Play, tmp_path: Path) -> None:
+    """Each mistake with its variable, what was given and what would be right; nothing is changed."""
     target.run("printf '#!/bin/sh\\necho 3.9\\n' >/usr/local/bin/python3.9 && chmod +x /usr/local/bin/python3.9")
     before = target.snapshot()
     mistakes: dict[str, Any] = {
@@ -182,7 +182,7 @@ def test_bad_input_is_refused(target: Target, real: Play, tmp_path: Path) -> Non
 
 
 def test_a_bad_app_under_supervisord_leaves_the_old_one(target: Target, real: Play, tmp_path: Path) -> None:
-    """A new app that fails in uWSGI alone is no program of supervisord's then, and its secret is not in what is said of it."""
+    """A new app that fails only in uWSGI is no program of supervisord's then, and its secret is not in what is said of it."""
     code = "import os, sys\nif 'uwsgi' in sys.modules:\n    raise RuntimeError('cannot log in with ' + os.environ['QUOTES'])\n"
     code += "def app(environ, start_response):\n    start_response('200 OK', [])\n    return []\n"
     broken = {**APPS[1], "flask_app_source": str(write_source(tmp_path, {"main.py": code}))}
@@ -195,7 +195,7 @@ def test_a_bad_app_under_supervisord_leaves_the_old_one(target: Target, real: Pl
 
 
 def test_absent_leaves_nothing(target: Target, real: Play) -> None:
-    """Neither of systemd nor of supervisord, of an app that has been under both; whoever removes it needs its name alone."""
+    """Neither of systemd nor of supervisord, of an app that has been under both; to remove it, its name is enough."""
     target.converge([{"flask_app_name": name, "flask_app_state": "absent"} for name in (ONE, TWO)])
     traces = (
         "find / -xdev -name '*qzs*' -not -path '/proc/*';"

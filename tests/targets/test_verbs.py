@@ -33,7 +33,7 @@ def apps(source: Path) -> list[dict[str, object]]:
 
 @pytest.fixture(scope="module")
 def host(target: Target, apps: list[dict[str, object]]) -> Target:
-    """A host with both, in its topology's group alone, as deploy goes by the groups."""
+    """A host with both, only in its topology's group, because deploy goes by the groups."""
     groups = yaml.safe_load(target.inventory.read_text())
     target.inventory.write_text(yaml.safe_dump({target.topology: groups[target.topology]}))
     target.converge(apps)
@@ -45,7 +45,7 @@ def served(host: Target) -> str:
     return str(host.get("/").json()["version"])
 
 
-def test_deploy_ships_one_app_and_touches_nothing_else(host: Target, apps: list[dict[str, object]], source: Path) -> None:
+def test_deploy_ships_one_app_and_changes_nothing_else(host: Target, apps: list[dict[str, object]], source: Path) -> None:
     """A change to the other app, and to the site, waits for flaskops.hosting.site."""
     write_source(source, {"main.py": probe("two")})
     before = host.snapshot("/etc", "/srv/blog")
@@ -58,19 +58,19 @@ def test_deploy_ships_one_app_and_touches_nothing_else(host: Target, apps: list[
 
 
 def test_deploy_takes_another_source(host: Target, apps: list[dict[str, object]], tmp_path: Path) -> None:
-    """For this run alone."""
+    """For this run only."""
     other = write_source(tmp_path, {"main.py": probe("elsewhere")})
     host.converge(apps, playbook="deploy", variables={"flask_app_name": "shop", "flask_app_source": str(other)})
     assert served(host) == "elsewhere"
 
 
-def test_deploy_refuses_a_name_that_no_host_has(host: Target, apps: list[dict[str, object]]) -> None:
+def test_deploy_rejects_an_unknown_name(host: Target, apps: list[dict[str, object]]) -> None:
     """And says which there are."""
     play = host.play(apps, playbook="deploy", variables={"flask_app_name": "shpo"})
     assert play.returncode and not missing(play.output, ["flask_app_name: got shpo, needs an app of the inventory: blog, shop"])
 
 
-def test_deploy_refuses_an_app_that_is_not_installed(host: Target) -> None:
+def test_deploy_rejects_an_app_that_is_not_installed(host: Target) -> None:
     """It would lack a site and a firewall rule."""
     play = host.play([app("news", listen="82")], playbook="deploy", variables={"flask_app_name": "news"})
     assert play.returncode and not missing(play.output, ["news is not on this host as nginx_gunicorn", "Run that first"])
@@ -101,7 +101,7 @@ def test_rollback_to_a_release_by_its_name(host: Target, apps: list[dict[str, ob
     assert host.live("shop") == first
 
 
-def test_status_tells_what_runs_and_what_failed(host: Target, apps: list[dict[str, object]], source: Path) -> None:
+def test_status_shows_what_runs_and_what_failed(host: Target, apps: list[dict[str, object]], source: Path) -> None:
     """And a failed release is never rolled back onto."""
     write_source(source, {"main.py": probe("broken") + "\nimport nowhere\n"})
     assert host.play(apps, playbook="deploy", variables={"flask_app_name": "shop"}).returncode

@@ -47,7 +47,7 @@ def app_of(topology: str, **values: Any) -> App:
 
 
 def a_host(name: str = "Debian", version: str = "13", **facts: Any) -> dict[str, Any]:
-    """A host with nothing on it but SSH, as the survey tells of it."""
+    """A host with nothing on it but SSH, as the survey shows it."""
     return {
         "distribution": {"name": name, "major_version": version},
         "packages_missing": [],

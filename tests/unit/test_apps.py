@@ -94,7 +94,7 @@ def test_flaskapp_greets() -> None:
     assert client("flaskapp", "flaskapp").get("/").text == "hello world!"
 
 
-def test_flaskapp_tells_its_process() -> None:
+def test_flaskapp_shows_its_process() -> None:
     reported = client("flaskapp", "flaskapp").get("/process").json
     assert reported
     me = pwd.getpwuid(os.getuid()).pw_name

@@ -1,4 +1,4 @@
-"""What of an app's settings would hurt something else on its host is rejected before anything is touched."""
+"""What of an app's settings would hurt something else on its host is rejected before anything is changed."""
 
 from __future__ import annotations
 
@@ -235,7 +235,7 @@ def test_a_distribution_that_the_roles_do_not_know_is_rejected(name: str, versio
 
 @pytest.mark.parametrize("key", sorted(BLOG))
 def test_no_neighbours_record_stops_an_app_whatever_is_missing_from_it(key: str) -> None:
-    """What cannot be known of a neighbour is in nobody's way."""
+    """What cannot be known of a neighbour is no conflict."""
     blog = {name: value for name, value in BLOG.items() if name != key}
     host = a_host(apps={"blog": blog}, sockets=[])
     list(conflicts(app_of("nginx_gunicorn", mount="/shop"), host))

@@ -59,7 +59,7 @@ def test_http_is_spoken_on_a_unix_socket(answering: tuple[str, list[tuple[str, s
     assert asked[0] == ("/ok", "shop.example")
 
 
-def test_a_socket_that_nobody_serves_is_told(tmp_path: Path) -> None:
+def test_a_socket_without_a_server_is_reported(tmp_path: Path) -> None:
     assert ask(f"unix:{tmp_path}/none.sock", "x", "/", 1).startswith("FileNotFoundError")
 
 
@@ -87,7 +87,7 @@ def read_uwsgi(connection: socket.socket) -> dict[str, str]:
 
 @pytest.fixture
 def uwsgi() -> Iterator[tuple[str, list[dict[str, str]]]]:
-    """The address of a server that speaks uWSGI's protocol and answers 200 to /ok alone, and the requests that it got."""
+    """The address of a server that speaks uWSGI's protocol and answers 200 to /ok only, and the requests that it got."""
     asked: list[dict[str, str]] = []
     listener = socket.create_server(("127.0.0.1", 0))
 

@@ -44,7 +44,7 @@ class Host:
         self.answers_after = 0
 
     def run(self, *words: str) -> subprocess.CompletedProcess[str]:
-        """What supervisorctl does: `update` takes what conf.d says, `status` tells of one."""
+        """What supervisorctl does: `update` takes what conf.d says, `status` shows one."""
         self.said.append(" ".join(words))
         verb, name = words[1], words[-1]
         if words[0] != "supervisorctl":
@@ -60,8 +60,8 @@ class Host:
         elif verb == "start":
             self.running[name] = self.becomes
         state = self.running.get(name)
-        told = f"{name}   {state} pid 7" if state else f"{name}: ERROR (no such process)"
-        return subprocess.CompletedProcess(words, 0 if state else 4, told)
+        shown = f"{name}   {state} pid 7" if state else f"{name}: ERROR (no such process)"
+        return subprocess.CompletedProcess(words, 0 if state else 4, shown)
 
 
 @pytest.fixture
@@ -101,7 +101,7 @@ def test_a_program_that_somebody_stopped_is_started(tree: Tree, host: Host) -> N
 
 
 @pytest.mark.parametrize("state", ["BACKOFF", "FATAL", "EXITED"])
-def test_a_program_that_does_not_start_is_told(tree: Tree, host: Host, state: str) -> None:
+def test_a_program_that_does_not_start_is_reported(tree: Tree, host: Host, state: str) -> None:
     host.becomes = state
     with pytest.raises(ReleaseError, match="shop@new does not start under supervisord"):
         instance(tree, "new", "supervisord").start()
@@ -131,7 +131,7 @@ def test_instances_of_all_managers_are_found(tree: Tree, host: Host, tmp_path: P
 
 
 def units(monkeypatch: pytest.MonkeyPatch, wants: Path, running: list[str], enabled: list[str]) -> None:
-    """Units as systemd would tell of those that it is asked for."""
+    """Units as systemd would show those that are requested."""
     wants.mkdir()
     for name in enabled:
         (wants / name).symlink_to("/etc/systemd/system/" + name)
@@ -248,7 +248,7 @@ def test_an_app_that_some_daemon_process_has_not_loaded_is_not_up(tree: Tree, ap
     assert not instance(tree, "new", "apache", socket="", log="error.log").is_up()
 
 
-def test_a_daemon_process_that_does_not_come_back_is_told(tree: Tree, apache: Apache, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_daemon_process_that_does_not_come_back_is_reported(tree: Tree, apache: Apache, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(instance_apache, "run", lambda *_words: None)
     apache.add(201, "old")
     apache.replaces = None

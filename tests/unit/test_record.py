@@ -55,7 +55,7 @@ def test_a_listen_is_written_as_it_was_read(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "http", "127.0.0.1:", "127.0.0.1"])
-def test_a_listen_without_a_port_is_none(text: str) -> None:
+def test_a_listen_without_a_port_is_wrong(text: str) -> None:
     with pytest.raises(ValueError):
         Listen.parse(text)
 

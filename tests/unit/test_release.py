@@ -122,9 +122,9 @@ def test_what_was_put_there_by_the_first_version_is_the_apps(tree: Tree) -> None
 def test_removing_takes_all_that_was_made(tree: Tree) -> None:
     make(tree)
     before = sorted(tree.root.iterdir())
-    foretold = remove(tree, check=True)
-    assert foretold["changed"] and sorted(tree.root.iterdir()) == before
-    assert remove(tree) == foretold
+    planned = remove(tree, check=True)
+    assert planned["changed"] and sorted(tree.root.iterdir()) == before
+    assert remove(tree) == planned
     assert not tree.root.exists() and not tree.record.exists()
     assert remove(tree) == {"kept": [], "changed": False, "diff": {"before": "", "after": ""}}
 

@@ -61,7 +61,7 @@ def test_only_the_owner_can_read_a_mark(tree: Tree) -> None:
     assert stat.S_IMODE(mode) == 0o600
 
 
-def test_a_second_deploy_is_refused_and_told_of_the_first(tree: Tree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_second_deploy_is_rejected_and_names_the_first(tree: Tree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(release_tree, "LOCKS", tmp_path / "locks")
     monkeypatch.setattr(release_tree, "LOCK_TIMEOUT", 0.2)
     with tree.lock():

@@ -191,7 +191,7 @@ def test_one_port_is_a_list_of_one() -> None:
         ("flask_app_server_name", "flask_app_server_names"),
     ],
 )
-def test_a_typo_is_told_the_nearest_name(typo: str, near: str) -> None:
+def test_a_typo_gets_the_nearest_name(typo: str, near: str) -> None:
     variables: dict[str, Any] = {typo: 1}
     assert only_problem(check(**variables)) == f"{typo}: unknown variable; did you mean {near}?"
     assert only_problem(check(variables)) == f"{typo}: unknown variable; did you mean {near}?"
@@ -243,7 +243,7 @@ def test_the_environment_takes_numbers_but_no_ambiguous_values() -> None:
     assert "DEBUG is True, needs a string" in only_problem(check(flask_app_environment={"DEBUG": True}))
 
 
-def test_all_problems_are_told_at_once() -> None:
+def test_all_problems_are_reported_at_once() -> None:
     assert len(check(flask_app_mount="x", nginx_gunicorn_workers=0, nginx_site_listne="80").problems) == 3
 
 
@@ -285,6 +285,6 @@ def test_a_name_inside_a_function_is_not_the_modules(tmp_path: Path) -> None:
     assert "defines no app" in next(problems_of_module(tmp_path, "main:app"))
 
 
-def test_a_syntax_error_is_told_with_its_line(tmp_path: Path) -> None:
+def test_a_syntax_error_is_reported_with_its_line(tmp_path: Path) -> None:
     (tmp_path / "main.py").write_text("app = 1\ndef (:\n")
     assert "main.py, line 2" in next(problems_of_module(tmp_path, "main:app"))

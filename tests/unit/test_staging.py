@@ -72,7 +72,7 @@ def test_how_health_is_asked_for_is_no_part_of_a_release(tmp_path: Path) -> None
     assert name(plan(tmp_path, health_timeout=60)) == name(plan(tmp_path))
 
 
-def test_a_name_tells_no_secret_to_who_has_not_the_hosts_key(tmp_path: Path) -> None:
+def test_a_name_reveals_no_secret_without_the_hosts_key(tmp_path: Path) -> None:
     assert name(plan(tmp_path)) != name(plan(tmp_path), key=b"another host's key")
 
 
@@ -83,7 +83,7 @@ def test_a_venv_is_named_by_requirements_and_python_alone(tmp_path: Path) -> Non
     assert plan(tmp_path, server_requirements=["gunicorn==23.0.0"]).venv_name() != same.venv_name()
 
 
-def test_a_python_that_does_not_run_is_refused(tmp_path: Path) -> None:
+def test_a_python_that_does_not_run_is_rejected(tmp_path: Path) -> None:
     with pytest.raises(ReleaseError, match="python: got '/usr/bin/python2', which does not run"):
         plan(tmp_path, python="/usr/bin/python2").venv_name()
 
@@ -153,7 +153,7 @@ def test_a_file_on_the_host_is_read_byte_for_byte(tmp_path: Path) -> None:
     assert staging.read_environment_files([str(path)], may_be_missing=False) == {"HOST": "db.example", "PASSWORD": 'a "b" $c\nd'}
 
 
-def test_a_missing_file_is_refused_except_in_a_dry_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_file_is_rejected_except_in_a_dry_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = str(tmp_path / "none.env")
     with pytest.raises(ReleaseError, match=f"environment_files: got '{path}', and there is no such file on this host"):
         staging.read_environment_files([path], may_be_missing=False)
@@ -227,7 +227,7 @@ def test_what_goes_on_in_the_background_may_not_end_the_process(tmp_path: Path, 
         ("def app(e, start):\n    return []", "/ answered no status"),
     ],
 )
-def test_a_bad_app_is_refused_with_the_reason(tmp_path: Path, code: str, reason: str) -> None:
+def test_a_bad_app_is_rejected_with_the_reason(tmp_path: Path, code: str, reason: str) -> None:
     assert ask_probe(tmp_path, code) | {"log": ""} == {"ok": False, "reason": reason, "log": ""}
 
 

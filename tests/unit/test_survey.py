@@ -1,4 +1,4 @@
-"""What survey tells of a host's apps, directories and ports."""
+"""What survey shows of a host's apps, directories and ports."""
 
 from __future__ import annotations
 
@@ -50,18 +50,18 @@ def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tree:
     return found
 
 
-def test_an_app_is_told_as_it_is_on_record(tree: Tree) -> None:
+def test_an_app_is_shown_as_it_is_on_record(tree: Tree) -> None:
     record = Record("shop", str(tree.root), topology="nginx_uwsgi", sites=[Site("nginx", "80", ["shop.example"], [Listen()])])
-    told = survey.apps({"shop": record}, False)["shop"]
-    assert told == {**record.to_json(), "front": {"address": "127.0.0.1:80", "host": "shop.example"}, "live": "one"}
-    assert Record.from_json(json.loads(json.dumps(told)), "shop") == record, "the controller reads it again"
+    shown = survey.apps({"shop": record}, False)["shop"]
+    assert shown == {**record.to_json(), "front": {"address": "127.0.0.1:80", "host": "shop.example"}, "live": "one"}
+    assert Record.from_json(json.loads(json.dumps(shown)), "shop") == record, "the controller reads it again"
 
 
 @pytest.mark.parametrize("status", [True, False])
 def test_an_app_of_which_little_is_known_stops_nobody(tmp_path: Path, status: bool) -> None:
     (tmp_path / "file").touch()
     records = {"shop": Record("shop"), "blog": Record("blog", str(tmp_path / "none")), "wiki": Record("wiki", str(tmp_path / "file"))}
-    assert {name: told["live"] for name, told in survey.apps(records, status).items()} == {"shop": "", "blog": "", "wiki": ""}
+    assert {name: shown["live"] for name, shown in survey.apps(records, status).items()} == {"shop": "", "blog": "", "wiki": ""}
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_health_is_asked_for_where_visitors_ask_if_there_are_any(
         return "200 OK"
 
     monkeypatch.setattr(survey, "ask", ask)
-    told = survey.tell_app(Record("shop", str(tree.root), **record), True)
+    shown = survey.tell_app(Record("shop", str(tree.root), **record), True)
     address, host, path, protocol = asked
     assert questions == [(address.format(root=tree.root), host, path, survey.HEALTH_TIMEOUT, protocol)]
-    assert (told["health"], told["state"], told["log"]) == ("200 OK", "active", ["a", "b"])
+    assert (shown["health"], shown["state"], shown["log"]) == ("200 OK", "active", ["a", "b"])

@@ -79,7 +79,7 @@ def test_a_server_that_is_tied_to_a_front_stands_behind_no_other(topology: str) 
 
 
 def test_a_new_topology_is_missed_everywhere() -> None:
-    """Each look can fail: none of the places knows a topology that is in the table alone."""
+    """Each look can fail: none of the places knows a topology that is only in the table."""
     new = Topology("caddy_granian", TOPOLOGIES["nginx_gunicorn"].server, TOPOLOGIES["nginx_gunicorn"].front)
     known_by_its_parts = ("plugins/plugin_utils/plan.py, SERVED", "plugins/plugin_utils/plan.py, FRONT_FILES", "roles/")
     assert [place for place, (_needed, has_it) in PLACES.items() if has_it(new) and place not in known_by_its_parts] == []

@@ -1,4 +1,4 @@
-"""A WSGI app without Flask that tells what its process sees, and does what a broken-into app would try."""
+"""A WSGI app without Flask that shows what its process sees, and does what a broken-into app would try."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def environment(_argument: str) -> Any:
 
 
 def who(_argument: str) -> Any:
-    """The process: its accounts, and the server's kind of worker as the environment tells it."""
+    """The process: its accounts, and the server's kind of worker as the environment shows it."""
     return {"uid": os.getuid(), "gid": os.getgid(), "groups": os.getgroups(), "pid": os.getpid(), "cwd": os.getcwd()}
 
 
@@ -47,12 +47,12 @@ ACTIONS: dict[str, Callable[[str], Any]] = {
 
 
 def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-    """Do what the path says; a refusal by the system is an answer too."""
+    """Do what the path says; an error of the system is an answer too."""
     action = ACTIONS.get(environ.get("PATH_INFO", ""))
     argument = parse_qs(environ.get("QUERY_STRING", "")).get("path", [""])[0]
     try:
-        told = action(argument) if action else {"version": VERSION, "mount": environ.get("SCRIPT_NAME", "")}
+        shown = action(argument) if action else {"version": VERSION, "mount": environ.get("SCRIPT_NAME", "")}
     except OSError as error:
-        told = {"refused": type(error).__name__, "errno": error.errno}
+        shown = {"refused": type(error).__name__, "errno": error.errno}
     start_response("200 OK", [("Content-Type", "application/json")])
-    return [json.dumps(told).encode()]
+    return [json.dumps(shown).encode()]
