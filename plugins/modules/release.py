@@ -444,10 +444,10 @@ def make_live(options: dict[str, Any], tree: Tree, check_mode: bool) -> dict[str
 
 
 def wanted_record(given: dict[str, Any] | None, noted: Record | None, release: Release) -> Record | None:
-    """What the host is to note of the app with this release; ``None`` if what is noted stays."""
-    if given is None:
+    """What the host is to note of the app with this release; ``None`` if nothing is given and nothing was noted."""
+    record = noted if given is None else Record.from_json(given, release.tree.app)
+    if record is None:
         return None
-    record = Record.from_json(given, release.tree.app)
     # in Apache, no process has a name of its own
     units = {one.facts.name: one.name for one in activation.instances_of(release) if one.facts.manager != "apache"}
     instances = [replace(one, unit=units.get(one.name, "")) for one in record.instances]
