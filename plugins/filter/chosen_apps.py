@@ -55,9 +55,7 @@ _value:
 """
 
 
-def chosen_apps(
-    apps: list[dict[str, Any]], chosen: dict[str, Any] | None = None, topology: str = "", of_host: str = ""
-) -> list[dict[str, Any]]:
+def chosen_apps(apps: list[dict[str, Any]], chosen: dict[str, Any] | None = None, topology: str = "", of_host: str = "") -> list[dict[str, Any]]:
     """The apps with the chosen name, with the given variables; all apps if none is chosen; without those of another topology."""
     if topology:
         # the role rejects an unknown topology

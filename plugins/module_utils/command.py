@@ -47,8 +47,13 @@ def unit_properties(unit: str, *names: str) -> dict[str, str]:
 
 
 def run_as_account(
-    options: dict[str, Any], words: list[str], directory: Path, environment: dict[str, str], timeout: int,
-    stdin: str = "", keep_open: int | None = None,
+    options: dict[str, Any],
+    words: list[str],
+    directory: Path,
+    environment: dict[str, str],
+    timeout: int,
+    stdin: str = "",
+    keep_open: int | None = None,
 ) -> tuple[int | None, str]:
     """Run a command as the app's account and return its exit code, ``None`` after ``timeout`` seconds, and its output.
 
@@ -59,9 +64,18 @@ def run_as_account(
         given.write(stdin)
         given.seek(0)
         process = subprocess.Popen(
-            words, cwd=directory, env={**plain, **environment}, umask=0o022, start_new_session=True,
-            stdin=given, stdout=written, stderr=subprocess.STDOUT, pass_fds=[keep_open] if keep_open else [],
-            user=pwd.getpwnam(options["user"]).pw_uid, group=grp.getgrnam(options["group"]).gr_gid, extra_groups=[],
+            words,
+            cwd=directory,
+            env={**plain, **environment},
+            umask=0o022,
+            start_new_session=True,
+            stdin=given,
+            stdout=written,
+            stderr=subprocess.STDOUT,
+            pass_fds=[keep_open] if keep_open else [],
+            user=pwd.getpwnam(options["user"]).pw_uid,
+            group=grp.getgrnam(options["group"]).gr_gid,
+            extra_groups=[],
         )
         code = None
         with contextlib.suppress(subprocess.TimeoutExpired):

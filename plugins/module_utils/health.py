@@ -36,7 +36,7 @@ def _connect(address: str, timeout: float) -> socket.socket:
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         connection.settimeout(timeout)
-        connection.connect(address[len("unix:"):])
+        connection.connect(address[len("unix:") :])
     except OSError:
         connection.close()
         raise

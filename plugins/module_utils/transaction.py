@@ -56,7 +56,7 @@ class Change:
         try:
             mode = int(entry.get("mode") or "0644", 8)
         except ValueError as error:
-            raise TransactionError(f"mode: got {entry['mode']!r}; give octal digits in quotes, such as \"0644\"") from error
+            raise TransactionError(f'mode: got {entry["mode"]!r}; give octal digits in quotes, such as "0644"') from error
         return cls(
             Path(entry["dest"]),
             "file",

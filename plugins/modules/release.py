@@ -514,7 +514,9 @@ def main() -> None:
         argument_spec=ARGUMENTS,
         supports_check_mode=True,
         required_if=[
-            ("state", "staged", ("source", "module", "payload")), ("state", "live", ("release",)), ("state", "run", ("release", "commands")),
+            ("state", "staged", ("source", "module", "payload")),
+            ("state", "live", ("release",)),
+            ("state", "run", ("release", "commands")),
         ],  # fmt: skip
     )
     options: dict[str, Any] = module.params

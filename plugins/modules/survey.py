@@ -373,7 +373,7 @@ def _user(uid: int) -> str:
 
 
 def _address(digits: str) -> str:
-    words = [bytes.fromhex(digits[start:start + 8])[::-1] for start in range(0, len(digits), 8)]
+    words = [bytes.fromhex(digits[start : start + 8])[::-1] for start in range(0, len(digits), 8)]
     return str(ipaddress.ip_address(b"".join(words)))
 
 
@@ -382,7 +382,7 @@ def _socket_owners(inodes: set[str]) -> dict[str, dict[str, str]]:
     for link in glob.glob("/proc/[0-9]*/fd/*"):
         try:
             target = os.readlink(link)
-            inode = target[len("socket:["):-1] if target.startswith("socket:[") else ""
+            inode = target[len("socket:[") : -1] if target.startswith("socket:[") else ""
             if inode in inodes and inode not in owners:
                 process = Path(link).parent.parent
                 owners[inode] = {"process": (process / "comm").read_text().strip(), "unit": _unit_of(process)}

@@ -38,9 +38,7 @@ def render_file(action: ActionBase, source: str, task_vars: dict[str, Any], **ex
     return str(render_text(action._templar, text, variables) or "")
 
 
-def render_entries(
-    action: ActionBase, entries: list[dict[str, Any]], task_vars: dict[str, Any], **extra: Any
-) -> list[dict[str, Any]]:
+def render_entries(action: ActionBase, entries: list[dict[str, Any]], task_vars: dict[str, Any], **extra: Any) -> list[dict[str, Any]]:
     """Replace each entry's ``src`` by the ``content`` that its template renders to."""
     rendered = []
     for given in entries:

@@ -37,8 +37,12 @@ class Settings:
     """
 
     def __init__(
-        self, roles: list[str], variables: dict[str, Any], own: dict[str, Any],
-        load: Callable[[Path], Any], render: Callable[[Any, dict[str, Any]], Any],
+        self,
+        roles: list[str],
+        variables: dict[str, Any],
+        own: dict[str, Any],
+        load: Callable[[Path], Any],
+        render: Callable[[Any, dict[str, Any]], Any],
     ) -> None:
         self.problems: list[str] = []
         self.values: dict[str, Any] = {}

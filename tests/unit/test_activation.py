@@ -64,9 +64,7 @@ def test_blue_green_starts_before_it_switches_and_stops_at_the_end(tmp_path: Pat
     assert steps == ["start new", "flip new", "verify new", "stop old"]
 
 
-def test_the_old_instance_stops_when_it_has_accepted_all_connections(
-    tmp_path: Path, steps: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_old_instance_stops_when_it_has_accepted_all_connections(tmp_path: Path, steps: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     waiting = [2, 1, 0]
 
     def waiting_connections(one: Instance) -> int:
@@ -213,7 +211,11 @@ def test_pruning_keeps_what_is_live_what_runs_and_the_newest(tmp_path: Path, mon
     monkeypatch.setattr(activation, "active_instances", lambda _tree: [instance(tree, "running")])
     assert activation.prune(tree, keep=2) == ["old", "unfinished"]
     assert sorted(path.name for path in tree.venvs.iterdir()) == [
-        "venv-failed", "venv-live", "venv-newer", "venv-newest", "venv-running",
+        "venv-failed",
+        "venv-live",
+        "venv-newer",
+        "venv-newest",
+        "venv-running",
     ]
 
 

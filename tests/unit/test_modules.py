@@ -62,9 +62,7 @@ def test_arguments_are_documented_as_they_are(name: str, monkeypatch: pytest.Mon
 def pages(kind: str, names: list[str]) -> dict[str, dict[str, Any]]:
     """What ansible-doc shows of each, by its name; a warning about one, or a deprecation, is an error."""
     command = ["ansible-doc", "--json", "--type", kind, *[f"flaskops.hosting.{name}" for name in names]]
-    shown = subprocess.run(
-        command, cwd=ROOT, env={**os.environ, "ANSIBLE_DEPRECATION_WARNINGS": "1"}, capture_output=True, text=True, check=True
-    )
+    shown = subprocess.run(command, cwd=ROOT, env={**os.environ, "ANSIBLE_DEPRECATION_WARNINGS": "1"}, capture_output=True, text=True, check=True)
     assert "flaskops" not in shown.stderr and "DEPRECATION" not in shown.stderr, shown.stderr
     return {name: json.loads(shown.stdout)[f"flaskops.hosting.{name}"] for name in names}
 

@@ -23,14 +23,30 @@ KEY = b"the host's key"
 def plan(tmp_path: Path, **changes: Any) -> staging.Plan:
     """A plan for a release with some options or parts of the payload changed."""
     options = {
-        "app": "shop", "module": "main:app", "user": "wsgi", "group": "wsgi", "mount": "/", "static": [], "shared": [],
+        "app": "shop",
+        "module": "main:app",
+        "user": "wsgi",
+        "group": "wsgi",
+        "mount": "/",
+        "static": [],
+        "shared": [],
         "instances": [{"name": "web", "manager": "systemd", "socket": "run/app.sock", "protocol": "http"}],
-        "python": sys.executable, "server_requirements": ["gunicorn==27.0.1"],
-        "health_path": "/", "health_host": "localhost", "health_timeout": 30, "memory_max": 0, "archive": None,
+        "python": sys.executable,
+        "server_requirements": ["gunicorn==27.0.1"],
+        "health_path": "/",
+        "health_host": "localhost",
+        "health_timeout": 30,
+        "memory_max": 0,
+        "archive": None,
     }
     payload = {
-        "build": "b" * 64, "version": "", "manifest": {"main.py": "1234"}, "requirements_text": "flask\n",
-        "settings": [{"dest": "app.service", "content": "[Service]\n"}], "environment": {"MODE": "live"}, "secrets": {"KEY": "hunter2"},
+        "build": "b" * 64,
+        "version": "",
+        "manifest": {"main.py": "1234"},
+        "requirements_text": "flask\n",
+        "settings": [{"dest": "app.service", "content": "[Service]\n"}],
+        "environment": {"MODE": "live"},
+        "secrets": {"KEY": "hunter2"},
         "archive": None,
     }
     for name, value in changes.items():
@@ -166,8 +182,13 @@ def ask_probe(directory: Path, code: str, *, module: str = "main", name: str = "
     read_end, write_end = os.pipe()
     arguments = [str(write_end), module, name, mount, path, "localhost"]
     subprocess.run(
-        [sys.executable, "-", *arguments], input=inspect.getsource(probe), text=True, cwd=directory, pass_fds=[write_end],
-        check=False, capture_output=True,
+        [sys.executable, "-", *arguments],
+        input=inspect.getsource(probe),
+        text=True,
+        cwd=directory,
+        pass_fds=[write_end],
+        check=False,
+        capture_output=True,
     )
     os.close(write_end)
     with os.fdopen(read_end) as answer:
