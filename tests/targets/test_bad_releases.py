@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import threading
 from collections.abc import Iterator
@@ -14,13 +15,14 @@ import pytest
 from ansible_collections.flaskops.hosting.tests.targets.harness import Play, Target, app, missing, write_source
 
 ADDRESS = "198.18.2.240"
-# What serves an app, with the port that its front listens on: three topologies on one host.
+# What serves an app, with the port that its front listens on: four topologies on one host.
 SERVERS: dict[str, tuple[str, int, dict[str, Any]]] = {
     "gunicorn": ("nginx_gunicorn", 81, {"flask_app_listen": "81", "nginx_gunicorn_listen": "127.0.0.1:8080"}),
     "uwsgi": ("nginx_uwsgi", 82, {"flask_app_listen": "82"}),
     "modwsgi": ("apache_mod_wsgi", 80, {}),
+    "behindapache": ("apache_gunicorn", 83, {"flask_app_listen": "83"}),
 }
-BLUE_GREEN = ["gunicorn", "uwsgi"]
+BLUE_GREEN = ["gunicorn", "uwsgi", "behindapache"]
 GOOD = """
 import os, time
 
@@ -130,8 +132,8 @@ def assert_rejected(host: Target, server: str, done: Play, live: str, words: lis
     assert missing(f"{noted['reason']}\n{noted['log']}", words) == [], noted
 
 
-@pytest.mark.parametrize("fault", FAULTS)
-@pytest.mark.parametrize("server", SERVERS)
+# The pre-flight is the same for each server: each fault meets one of them.
+@pytest.mark.parametrize(("fault", "server"), zip(FAULTS, itertools.cycle(SERVERS)))
 def test_bad_release_serves_nothing(host: Target, tmp_path: Path, server: str, fault: str) -> None:
     """The pre-flight finds it; the processes of the old release are the same as before."""
     code, settings, words = FAULTS[fault]
@@ -143,7 +145,7 @@ def test_bad_release_serves_nothing(host: Target, tmp_path: Path, server: str, f
     assert host.run(f"pgrep -u {server} | sort") == processes
 
 
-@pytest.mark.parametrize("server", SERVERS)
+@pytest.mark.parametrize("server", ["gunicorn", "modwsgi"])
 def test_failed_release_is_shown_and_never_gone_back_to(host: Target, tmp_path: Path, server: str) -> None:
     """Neither by its name."""
     live = host.live(server)
@@ -171,9 +173,7 @@ def test_what_the_pre_flight_cannot_see_serves_nothing_either(host: Target, tmp_
 @pytest.mark.parametrize("server", BLUE_GREEN)
 def test_failure_behind_the_front_switches_back(host: Target, tmp_path: Path, server: str) -> None:
     """Healthy on its own socket, an error through the front; the play says that the old release keeps serving."""
-    code = (
-        "def broken(environ, start_response):\n    start_response('500 Oh' if 'HTTP_X_REAL_IP' in environ else '200 OK', [])\n    return [b'bad']\n"
-    )
+    code = "def broken(environ, start_response):\n    start_response('500 Oh' if 'HTTP_X_FORWARDED_FOR' in environ else '200 OK', [])\n    return [b'bad']\n"
     live = host.live(server)
     done = play(host, server, bad_source(tmp_path, code), module="main:broken", health_timeout=2)
     assert_rejected(host, server, done, live, ["at 127.0.0.1:", "did not get healthy in 2 s: 500 Oh"])
@@ -189,7 +189,7 @@ def test_failure_in_apache_switches_back(host: Target, tmp_path: Path) -> None:
     assert host.get("/").text.startswith("good ")
 
 
-@pytest.mark.parametrize("server", SERVERS)
+@pytest.mark.parametrize("server", ["uwsgi", "modwsgi", "behindapache"])
 def test_changed_configuration_is_gated_too(host: Target, good: Path, tmp_path: Path, server: str) -> None:
     """A variable alone makes a release that is switched to without a failed request, rejected if it is bad, and rolled back."""
     source = write_source(tmp_path, {"main.py": "import os\nassert os.environ.get('MODE') != 'bad', 'this mode is bad'\n" + GOOD})
@@ -206,9 +206,9 @@ def test_changed_configuration_is_gated_too(host: Target, good: Path, tmp_path: 
     assert first.split("-")[0] == second.split("-")[0]
 
 
-@pytest.mark.parametrize("server", SERVERS)
-def test_wrong_python_is_rejected_before_anything_is_changed(host: Target, good: Path, server: str) -> None:
+def test_wrong_python_is_rejected_before_anything_is_changed(host: Target, good: Path) -> None:
     """One that the host has not."""
+    server = "gunicorn"
     before = host.releases(server)
     done = play(host, server, good, python="/usr/bin/python3.99")
     assert done.returncode == 2, done.output
