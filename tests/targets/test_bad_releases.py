@@ -173,7 +173,8 @@ def test_what_the_pre_flight_cannot_see_serves_nothing_either(host: Target, tmp_
 @pytest.mark.parametrize("server", BLUE_GREEN)
 def test_failure_behind_the_front_switches_back(host: Target, tmp_path: Path, server: str) -> None:
     """Healthy on its own socket, an error through the front; the play says that the old release keeps serving."""
-    code = "def broken(environ, start_response):\n    start_response('500 Oh' if 'HTTP_X_FORWARDED_FOR' in environ else '200 OK', [])\n    return [b'bad']\n"
+    answer = "'500 Oh' if 'HTTP_X_FORWARDED_FOR' in environ else '200 OK'"
+    code = f"def broken(environ, start_response):\n    start_response({answer}, [])\n    return [b'bad']\n"
     live = host.live(server)
     done = play(host, server, bad_source(tmp_path, code), module="main:broken", health_timeout=2)
     assert_rejected(host, server, done, live, ["at 127.0.0.1:", "did not get healthy in 2 s: 500 Oh"])
