@@ -121,7 +121,7 @@ def on_host(app: App, served: Served, host: dict[str, Any]) -> OnHost:
     return OnHost(
         files=[
             Text(f"{apps}/{view.file_name}", fill("apache_site", "app.conf.j2", app=app, view=view, snippet=app.values["apache_site_snippet"])),
-            Text(f"/etc/apache2/sites-available/{site.name}.conf", fill("apache_site", "site.conf.j2", site=site, apps=apps)),
+            Text(f"/etc/apache2/sites-available/{site.name}.conf", fill("apache_site", "site.conf.j2", site=site, apps=apps, **_names(site))),
             Link(link, f"../sites-available/{site.name}.conf"),
             Gone(f"/etc/apache2/sites-enabled/{DEFAULT_SITE}"),
             # after security.conf, which would take precedence
@@ -134,6 +134,15 @@ def on_host(app: App, served: Served, host: dict[str, Any]) -> OnHost:
         services=[*php_services, SERVICE],
         packages=["apache2", *(["php-cgi", "php-mysql"] if view.php else [])],
     )
+
+
+def _names(site: Site) -> dict[str, Any]:
+    """A site's ServerName, which must have no wildcard, and its aliases."""
+    if not site.names:
+        return {"name": "localhost", "aliases": ["*"]}
+    if "*" in site.names[0]:  # and so in all of them
+        return {"name": f"{site.name}.invalid", "aliases": site.names}
+    return {"name": site.names[0], "aliases": site.names[1:]}
 
 
 def _listens(site: Site, host: dict[str, Any]) -> list[Text]:

@@ -47,7 +47,7 @@ CASES: dict[str, list[tuple[str, dict[str, Any]]]] = {
         (
             "apache_mod_wsgi",
             {
-                "module": "shop.web:create_app()", "mount": "/app", "user": "wsgi", "group": "wsgi", "server_names": ["b.example", "a.example"],
+                "module": "shop.web:create_app()", "mount": "/app", "user": "wsgi", "group": "wsgi", "server_names": ["*.b.example", "b.example", "a.example"],
                 "static": {"/static": "static"}, "listen": ["8081"], "memory_max": 256, "max_body": 0, "apache_site_name": "wsgi",
                 "apache_site_snippet": "SetOutputFilter DEFLATE",
             },
@@ -63,6 +63,7 @@ CASES: dict[str, list[tuple[str, dict[str, Any]]]] = {
             },
         )
     ],
+    "apache_gunicorn-wildcard": [("apache_gunicorn", {"server_names": ["*.b.example", "*.a.example"]})],
     "several-apps": [
         ("nginx_gunicorn", {"name": "shop", "server_names": ["shop.example"]}),
         ("nginx_uwsgi", {"name": "blog", "server_names": ["shop.example"], "mount": "/blog"}),
