@@ -177,7 +177,7 @@ class App:
         if front is None:
             return None
         name = self.values.get(f"{front.role}_name") or site_name(self.listens, self.server_names)
-        return Site(front=front.name, name=name, names=sorted(self.server_names, key=lambda server_name: ("*" in server_name, server_name)), listens=self.listens)
+        return Site(front=front.name, name=name, names=sorted(self.server_names, key=lambda one: ("*" in one, one)), listens=self.listens)
 
     @property
     def open_ports(self) -> set[int]:

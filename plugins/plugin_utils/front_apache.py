@@ -139,10 +139,10 @@ def on_host(app: App, served: Served, host: dict[str, Any]) -> OnHost:
 def _names(site: Site) -> dict[str, Any]:
     """A site's ServerName, which must have no wildcard, and its aliases."""
     if not site.names:
-        return {"name": "localhost", "aliases": ["*"]}
+        return {"server_name": "localhost", "aliases": ["*"]}
     if "*" in site.names[0]:  # and so in all of them
-        return {"name": f"{site.name}.invalid", "aliases": site.names}
-    return {"name": site.names[0], "aliases": site.names[1:]}
+        return {"server_name": f"{site.name}.invalid", "aliases": site.names}
+    return {"server_name": site.names[0], "aliases": site.names[1:]}
 
 
 def _listens(site: Site, host: dict[str, Any]) -> list[Text]:

@@ -47,7 +47,8 @@ CASES: dict[str, list[tuple[str, dict[str, Any]]]] = {
         (
             "apache_mod_wsgi",
             {
-                "module": "shop.web:create_app()", "mount": "/app", "user": "wsgi", "group": "wsgi", "server_names": ["*.b.example", "b.example", "a.example"],
+                "module": "shop.web:create_app()", "mount": "/app", "user": "wsgi", "group": "wsgi",
+                "server_names": ["*.b.example", "b.example", "a.example"],
                 "static": {"/static": "static"}, "listen": ["8081"], "memory_max": 256, "max_body": 0, "apache_site_name": "wsgi",
                 "apache_site_snippet": "SetOutputFilter DEFLATE",
             },
