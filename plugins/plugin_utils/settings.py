@@ -17,6 +17,8 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.rules import RULES
 
+# libyaml reads ten times as fast, and is not in every PyYAML
+FAST_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 ROLES = Path(__file__).resolve().parents[2] / "roles"
 SECRETS = "flask_app_secrets"
 VARIABLE_NAME = re.compile(r"^[A-Za-z_][A-Za-z0-9_]*$")
@@ -146,7 +148,7 @@ def known_roles() -> list[str]:
 def read_specs(role: str) -> dict[str, Any]:
     """A role's variables with their types, from its argument specs."""
     text = (ROLES / role / "meta" / "argument_specs.yml").read_text(encoding="utf-8")
-    options: dict[str, Any] = yaml.safe_load(text)["argument_specs"]["main"]["options"]
+    options: dict[str, Any] = yaml.load(text, FAST_LOADER)["argument_specs"]["main"]["options"]
     return options
 
 
