@@ -42,19 +42,18 @@ def untouched(theirs: Target) -> Iterator[Target]:
     assert state() == before
 
 
-@pytest.mark.parametrize("name", ["shop", "user"])
-def test_units_that_are_only_named_like_an_apps_run_on(untouched: Target, tmp_path: Path, name: str) -> None:
-    """Through releases, a refused one, a move, a rollback and the removal."""
+def test_units_that_are_only_named_like_an_apps_run_on(untouched: Target, tmp_path: Path) -> None:
+    """Through releases, a rejected one, a rollback, a move and the removal."""
     source = write_source(tmp_path, {"main.py": (APPS / "probe/main.py").read_bytes()})
-    one = app(name, source)
-    untouched.converge([one])
+    apps = [app("shop", source), app("user", source, listen="81")]
+    untouched.converge(apps)
     write_source(source, {"main.py": (APPS / "probe/main.py").read_text().replace('"one"', '"two"')})
-    untouched.converge([one])
-    assert untouched.play([{**one, "flask_app_module": "main:nowhere"}]).returncode == 2
-    untouched.converge(None, playbook="rollback", variables={"flask_app_name": name})
-    assert untouched.get("/").json()["version"] == "one"
-    untouched.converge([one], playbook="nginx_uwsgi")
-    untouched.converge([absent(name)])
+    untouched.converge(apps)
+    assert untouched.play([{**apps[1], "flask_app_module": "main:nowhere"}]).returncode == 2
+    untouched.converge(None, playbook="rollback", variables={"flask_app_name": "user"})
+    assert [untouched.get("/", port=port).json()["version"] for port in (80, 81)] == ["two", "one"]
+    untouched.converge(apps, playbook="nginx_uwsgi")
+    untouched.converge([absent("shop"), absent("user")])
 
 
 def test_an_app_that_never_was_there_owns_nothing(untouched: Target) -> None:
