@@ -105,6 +105,11 @@ def give_back(path: Path) -> list[Change]:
     return [Change.of_file(path, original), Change(original, "absent")]
 
 
+def is_original(path: Path) -> bool:
+    """Return whether a path is a copy that ``keep_original`` makes."""
+    return ORIGINALS in path.parents
+
+
 def _original(path: Path) -> Path:
     return ORIGINALS / quote(str(path), safe="")
 

@@ -398,8 +398,9 @@ def converge(options: dict[str, Any], transaction: Transaction, check_mode: bool
     work = Work(options["owner"], transaction.changes, [Service(**given) for given in options["services"]])
     transaction.changes = work.changes
     pending = transaction.pending()
-    result["paths"] = [str(change.path) for change in pending]
-    result["diff"] = [change.diff() for change in pending]
+    shown = [change for change in pending if not ownership.is_original(change.path)]  # copies of files are our own business
+    result["paths"] = [str(change.path) for change in shown]
+    result["diff"] = [change.diff() for change in shown]
     other = any(not is_as_wanted(service.name, work.wanted(service, pending, False)) for service in work.services)
     result["changed"] = bool(pending or result["recovered"] or other)
     if result["changed"] and not check_mode:
