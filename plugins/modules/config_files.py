@@ -155,6 +155,7 @@ services:
 
 import contextlib
 import shlex
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -167,6 +168,7 @@ from ansible_collections.flaskops.hosting.plugins.module_utils.ownership import 
 from ansible_collections.flaskops.hosting.plugins.module_utils.transaction import JOURNAL, Change, Transaction, TransactionError
 
 UNITS = Path("/etc/systemd/system")
+LET_GO_SECONDS = 1  # until the old processes of a server that was reloaded have let go of a port, for the server that gets it
 FILE_OPTIONS: dict[str, Any] = {
     "dest": {"type": "path"},
     "src": {"type": "str"},
@@ -363,7 +365,9 @@ def put_on_the_host(work: Work, transaction: Transaction, pending: list[Change],
     wanted = {name: what for name, what in found.items() if what}
     without_unit = [service.name for service in work.services if unit_goes(service, pending) and wanted.get(service.name) == "stopped"]
     # what goes makes room for what comes, such as a port
-    others = sorted(wanted.keys() - set(without_unit), key=lambda name: (wanted[name] != "stopped", list(wanted).index(name)))
+    order = [name for name in wanted if name not in work.given] + [name for name in wanted if name in work.given]
+    others = sorted(wanted.keys() - set(without_unit), key=lambda name: (wanted[name] != "stopped", order.index(name)))
+    last_left = [name for name in others if name not in work.given][-1:]
     services = Services(wanted)
 
     def prepare() -> None:
@@ -378,6 +382,8 @@ def put_on_the_host(work: Work, transaction: Transaction, pending: list[Change],
         try:
             for name in others:
                 services.tell(name, wanted[name])
+                if name in last_left and services.told:
+                    time.sleep(LET_GO_SECONDS)
         except TransactionError:
             stop_again(services.told_before())
             raise

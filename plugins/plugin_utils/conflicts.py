@@ -134,7 +134,7 @@ def _other_name(app: App, site: Site, other: Record, noted: Site) -> str:
 def _with_socket(app: App, socket: dict[str, Any], own: Record | None, others: list[Record]) -> Iterator[str]:
     """What is wrong with a port that something listens on already."""
     holder = f"{socket['process'] or 'a process'} of {socket['user']}" + (f" ({socket['unit']})" if socket["unit"] else "")
-    is_our_front = socket["process"] in [FRONTS[front].process for front in _own_fronts(app, own, others)]
+    is_our_front = socket["process"] in [FRONTS[front].process for front in _fronts_that_give_way(app, socket["port"], own, others)]
     is_our_port = own is not None and is_same_port(own.own_listen(), socket)
     wanted = [("flask_app_listen", str(one), is_our_front) for one in app.listens if app.site]
     wanted.append((f"{app.topology.server.role}_listen", served(app).port, is_our_port))
@@ -143,11 +143,14 @@ def _with_socket(app: App, socket: dict[str, Any], own: Record | None, others: l
             yield f"{variable}: port {socket['port']} is in use by {holder}; stop that, or give another port"
 
 
-def _own_fronts(app: App, own: Record | None, others: list[Record]) -> set[str]:
-    """The fronts whose ports the app may take: its own, and one that it leaves, unless another app needs that."""
-    left = {site.front for site in own.sites} if own else set()
-    needed = {site.front for other in others for site in other.sites}
-    return ({app.site.front} if app.site else set()) | (left - needed)
+def _fronts_that_give_way(app: App, port: int, own: Record | None, others: list[Record]) -> set[str]:
+    """The fronts whose port the app may take: its own front, and one that it leaves, unless another app of that front needs the port."""
+
+    def on_port(record: Record) -> set[str]:
+        return {site.front for site in record.sites if port in [listen.port for listen in site.listens]}
+
+    left = on_port(own) if own else set()
+    return ({app.site.front} if app.site else set()) | left.difference(*map(on_port, others))
 
 
 def is_same_port(listen: str, socket: dict[str, Any]) -> bool:

@@ -77,7 +77,7 @@ def test_the_run_does_what_the_dry_run_showed(target: Target, dry: Play, real: P
     unplanned = {path for path in real.diffs - dry.diffs if target.succeeds(f"test -e {path} -o -L {path}")}
     assert unplanned == set()
     assert builds(dry) == builds(real) and len(builds(real)) == 2
-    assert "+    uwsgi_pass 127.0.0.1:8930;" in dry.output
+    assert f"+    uwsgi_pass unix:/srv/{TWO}/current/run/app.sock;" in dry.output
     assert versions(target) == ["one", "one"]
 
 

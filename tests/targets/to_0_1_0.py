@@ -19,6 +19,8 @@ def text(listen: dict[str, Any]) -> str:
 
 for path in Path("/etc/flaskops/apps").glob("*.json"):
     new = json.loads(path.read_text())
+    if "format" not in new:
+        continue
     (site,) = new["sites"] or [None]
     modules = sorted({link.stem for link in Path("/etc/apache2/mods-enabled").glob("*.load")} & MODULES)
     old = {key: new[key] for key in ("app", "root", "user", "group", "topology", "url", "mount", "mounts")}
@@ -35,8 +37,10 @@ for path in Path("/etc/flaskops/apps").glob("*.json"):
     path.write_text(json.dumps(old, indent=1, sort_keys=True))
     for noted in Path(new["root"]).glob("releases/*/release.json"):
         facts = json.loads(noted.read_text())
+        if "format" not in facts:
+            continue
         (web,) = facts.pop("instances")
         facts.pop("format")
         facts.update(manager=web["manager"], listen=f"unix:{web['socket']}" if web["socket"] else "", protocol=web["protocol"], log=web["log"])
         noted.write_text(json.dumps(facts, indent=1))
-shutil.rmtree("/etc/flaskops/owners")
+shutil.rmtree("/etc/flaskops/owners", ignore_errors=True)

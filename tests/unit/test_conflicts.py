@@ -162,6 +162,7 @@ def test_an_app_that_moves_to_another_front_takes_its_port_along_unless_others_n
     assert problems("apache_mod_wsgi", record("shop"), facts=facts) == []
     (problem,) = problems("apache_mod_wsgi", record("shop"), record("blog", mounts=["/blog"]), facts=facts)
     assert problem.startswith("flask_app_listen: port 80 is in use by nginx")
+    assert problems("apache_mod_wsgi", record("shop"), record("blog", listen=81), facts=facts) == [], "the other app has another port there"
 
 
 @pytest.mark.parametrize("topology", WITH_FRONT)
