@@ -432,10 +432,13 @@ def make_live(options: dict[str, Any], tree: Tree, check_mode: bool) -> dict[str
         )
     with tree.lock():
         strays = activation.stray_instances(tree, noted)
-        if record is not None and not recorded:  # first of all: the front has changed already, and must be found again if the release fails
-            tree.note(record)
+        serving = wanted_record(options["record"], noted, before) if before and not live else record
+        if serving is not None:  # first of all: the front has changed already, and must be found again if the release fails
+            tree.note(serving)
         if not live:
             result["steps"] = activation.activate(release, options["front"])
+            if record is not None:
+                tree.note(record)
             activation.stop_all(tree, strays)
             if not back:
                 release.mark_live()

@@ -191,6 +191,30 @@ def test_going_live_completes_the_record(tree: Tree, monkeypatch: pytest.MonkeyP
     assert record_of(tree) == found, "without a record, what was noted stays"
 
 
+def test_a_release_that_fails_or_is_gone_back_from_is_not_on_record(tree: Tree, monkeypatch: pytest.MonkeyPatch, stopped: list[str]) -> None:
+    """The record names what serves, so that the next run finds nothing to change."""
+    make(tree)
+    live(tree, monkeypatch, **Record(instances=[NotedInstance()]).to_json())
+    serving = record_of(tree)
+    tree.point_current_to(tree.release("one"))
+    tree.release("two").path.mkdir()
+    tree.release("two").mark_complete(noted())
+
+    def fail(*_more: Any) -> None:
+        raise ReleaseError("502")
+
+    monkeypatch.setattr(activation, "activate", fail)
+    options = {"state": "live", "release": "two", "front": None, "keep": 5, "record": serving.to_json()}
+    with pytest.raises(ReleaseError, match="502"):
+        release.make_live(options, tree, False)
+    assert record_of(tree) == serving
+    monkeypatch.setattr(activation, "activate", lambda *_more: [])
+    tree.point_current_to(tree.release("two"))
+    tree.release("one").mark_live()
+    release.make_live({**options, "state": "rolled_back", "release": "one", "record": None}, tree, False)
+    assert record_of(tree).instances[0].unit == "shop@one.service"
+
+
 def test_mod_wsgis_processes_have_no_unit(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
     make(tree)
     tree.release("one").mark_complete(noted("apache", socket=""))
