@@ -41,9 +41,9 @@ REJECTED: dict[str, tuple[dict[str, Any], list[str]]] = {
     ),
     "wrong site address": (
         {"flask_app_listen": "300.1.2.3:80"},
-        ["flask_app_listen: got '300.1.2.3:80'", "a port, or an IP address and a port", 'flask_app_listen: "80"'],
+        ["flask_app_listen: got ['300.1.2.3:80']", "ports, or IP addresses and ports", 'flask_app_listen: ["80"]'],
     ),
-    "port out of range": ({"flask_app_listen": 70000}, ["flask_app_listen: got '70000'", "a port", 'flask_app_listen: "80"']),
+    "port out of range": ({"flask_app_listen": 70000}, ["flask_app_listen: got ['70000']", "ports", 'flask_app_listen: ["80"]']),
     "instance port of another service": (
         {"nginx_gunicorn_listen": "127.0.0.1:9090"},
         ["nginx_gunicorn_listen: port 9090 is in use by", "python3", "squatter.service", "another port"],

@@ -28,7 +28,7 @@ from ansible_collections.flaskops.hosting.tests.targets.test_dry_run import buil
 
 ADDRESS = "198.18.2.160"
 TOPOLOGY = "apache_mod_wsgi"
-OUTAGE = 2.0  # seconds that a reload of Apache may take on a busy machine
+OUTAGE = 3.0  # seconds that a reload of Apache may take on a busy machine
 ACTIVATE = "Make the release live, and ask for it through the front"
 # The probe, with what only a server shows: its process, a slow answer, and three ways to name the callable.
 MAIN = (APPS / "probe/main.py").read_text()
@@ -373,7 +373,7 @@ def test_bad_input_is_rejected(host: Target, source: Path) -> None:
     mistakes = {"apache_wsgi_threads": 0, "flask_app_listen": "http", "apache_site_php": {"page": "../page"}, "apache_wsgi_process": 2}
     words = [
         "flask_app_mount: got 'new'", "a URL path with a leading slash", "apache_wsgi_threads: got 0, needs a whole number of at least 1",
-        "flask_app_listen: got 'http', needs a port", "apache_site_php: got {'page': '../page'}, needs URL paths and directories",
+        "flask_app_listen: got ['http'], needs ports", "apache_site_php: got {'page': '../page'}, needs URL paths and directories",
         "apache_wsgi_process: unknown variable; did you mean apache_wsgi_processes?", "Nothing was changed.",
     ]  # fmt: skip
     conflicts = {"python": "/usr/local/bin/python3.9", "mount": "/app"}
