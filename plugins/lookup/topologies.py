@@ -4,12 +4,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from ansible.plugins.lookup import LookupBase
-
-from ansible_collections.flaskops.hosting.plugins.plugin_utils.topologies import TOPOLOGIES
-
 DOCUMENTATION = r"""
 name: topologies
 short_description: The names of the topologies that this collection knows
@@ -40,6 +34,12 @@ _raw:
   elements: str
   sample: [nginx_gunicorn, nginx_uwsgi]
 """
+
+from typing import Any
+
+from ansible.plugins.lookup import LookupBase
+
+from ansible_collections.flaskops.hosting.plugins.plugin_utils.topologies import TOPOLOGIES
 
 
 class LookupModule(LookupBase):

@@ -200,8 +200,8 @@ release:
   sample: {instances: [{name: web, manager: systemd}], server_requirements: [gunicorn==27.0.1]}
 firewall_plan:
   description:
-    - The ports that the firewall must allow, and those that it need not allow any more. RV(firewall_plan.let_in) are ports that are not open
-      yet, RV(firewall_plan.close) those that nothing needs any more, RV(firewall_plan.ssh) those of SSH.
+    - The ports that the firewall must allow, and those that it need not allow any more. C(let_in) are ports that are not open
+      yet, C(close) those that nothing needs any more, C(ssh) those of SSH.
   returned: when O(role) is given
   type: dict
   sample: {installed: true, opens: true, let_ssh_in: false, let_in: [80], needed: [22, 80], close: [], ssh: [22]}

@@ -180,6 +180,13 @@ class App:
         return Site(front=front.name, name=name, names=sorted(self.server_names, key=lambda one: ("*" in one, one)), listens=self.listens)
 
     @property
+    def front_site(self) -> Site:
+        """The site of an app whose topology has a front. Raises ``ValueError`` for another one."""
+        if self.site is None:
+            raise ValueError(f"{self.topology.name} has no front")
+        return self.site
+
+    @property
     def open_ports(self) -> set[int]:
         """The ports that the firewall must allow for this app."""
         return ports_for_others(self.site)

@@ -111,8 +111,7 @@ class ApacheApp:
 
 def on_host(app: App, served: Served, host: dict[str, Any]) -> OnHost:
     """What Apache reads of the app and of the site that it is on, the modules that it needs, and what runs PHP pages."""
-    site = app.site
-    assert site is not None  # a topology with this front has one
+    site = app.front_site
     view = ApacheApp(app, served)
     apps = f"/etc/apache2/flaskops/{site.name}"
     # sites without names take any, so Apache must read them last

@@ -14,8 +14,7 @@ SERVICE = Service("nginx.service", reads=["/etc/nginx"], test="nginx -t", needs=
 
 def on_host(app: App, served: Served, _host: dict[str, Any]) -> OnHost:
     """What nginx reads of the app, and of the site that it is on."""
-    site = app.site
-    assert site is not None  # a topology with this front has one
+    site = app.front_site
     apps = f"/etc/nginx/flaskops/{site.name}"
     return OnHost(
         files=[

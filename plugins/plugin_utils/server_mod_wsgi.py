@@ -10,10 +10,9 @@ from ansible_collections.flaskops.hosting.plugins.plugin_utils.templates import 
 
 def served(app: App) -> Served:
     """What mod_wsgi needs of a release: a WSGI script. It has no socket of the release's own."""
-    assert app.site is not None  # mod_wsgi's front is Apache
     module, _colon, name = app.module.partition(":")
     script = fill("apache_wsgi", "app.wsgi.j2", app=app, module=module, callable=name.removesuffix("()"), is_factory=name.endswith("()"))
-    log = f"/var/log/apache2/{app.site.name}-error.log"
+    log = f"/var/log/apache2/{app.front_site.name}-error.log"
     return Served(
         settings=[Text(f"{app.name}.wsgi", script)],
         instance={"name": "web", "manager": "apache", "file": "", "socket": "", "protocol": "http", "log": log},

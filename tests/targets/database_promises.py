@@ -173,9 +173,11 @@ class DatabasePromises:
 
     def test_dry_run_shows_what_the_run_does(self, dry: Play, real: Play) -> None:
         """On a bare host: packages, settings, the database, its accounts and its schema files."""
-        words = ["+database web_app (utf8mb4)", "+account reader@localhost: SELECT", "+account writer@localhost: INSERT, SELECT",
-                "+password of reader@localhost, generated on this host", "+password of writer@localhost, given",
-                "+schema file 001-products.sql", "+schema file 002-programs.sql", f"{self.flavor}-server"]  # fmt: skip
+        words = [
+            "+database web_app (utf8mb4)", "+account reader@localhost: SELECT", "+account writer@localhost: INSERT, SELECT",
+            "+password of reader@localhost, generated on this host", "+password of writer@localhost, given",
+            "+schema file 001-products.sql", "+schema file 002-programs.sql", f"{self.flavor}-server",
+        ]  # fmt: skip
         assert missing(dry.output, words) == [] and missing(real.output, words[:-1]) == []
         assert dry.changed == real.changed != []
         assert dry.diffs == real.diffs != set()
