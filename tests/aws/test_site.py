@@ -28,6 +28,7 @@ VARIANTS = {"apache_uwsgi_mysql": "debian13"}
 URLS = {
     "nginx_gunicorn": ("blueoctopus", "http://{}/"),
     "nginx_uwsgi": ("basic_flask", "http://{}/"),
+    "apache_gunicorn": ("blueoctopus", "http://{}/"),
     "apache_mod_wsgi": ("flaskapp", "http://{}/app/"),
     "apache_uwsgi_mysql": ("flask-app", "http://{}/flask/"),
     "dev_server": ("blueoctopus", "http://127.0.0.1:5000/"),
@@ -101,6 +102,11 @@ def changes(play: Play) -> dict[str, int]:
     return {name: int(changed) for name, changed, _unreachable, _failed in lines}
 
 
+def own_port(topology: str) -> int:
+    """The port at which a topology's first app answers."""
+    return 5000 if topology == "dev_server" else 80
+
+
 def ask(site: Site, topology: str, port: int, path: str, method: str = "GET") -> Answer:
     """Send a request from outside of the host, or on the host, if only the host reaches the port."""
     if port in open_ports(topology):
@@ -122,7 +128,7 @@ def test_every_instance_gets_its_app(site: Site, converged: Play) -> None:
 @pytest.mark.parametrize("topology", TOPOLOGIES)
 def test_apps_answer(site: Site, converged: Play, topology: str) -> None:
     """As docs/facts.yml says, except what only the local fleet has: a second app on a host, and a second mount."""
-    port = 5000 if topology == "dev_server" else 80
+    port = own_port(topology)
     answers = [line for line in FACTS[topology]["answers"] if line["port"] == port and not line["path"].startswith("/your/path")]
     assert answers
     for wanted in answers:
@@ -161,6 +167,7 @@ def test_deploy_ships_one_app_to_all_its_hosts(site: Site, converged: Play, tmp_
     before = site.live()
     site.play("playbooks/deploy.yml", "-e", "flask_app_name=blueoctopus", "-e", f"flask_app_source={changed}")
     after = site.live()
-    assert {topology for topology in TOPOLOGIES if after[topology] != before[topology]} == {"nginx_gunicorn", "dev_server"}
-    for topology, port in {"nginx_gunicorn": 80, "dev_server": 5000}.items():
-        assert ask(site, topology, port, "/api2").json()["description"] == "Hello from a release"
+    of_the_app = {topology for topology, (app, _url) in URLS.items() if app == "blueoctopus"}
+    assert {topology for topology in TOPOLOGIES if after[topology] != before[topology]} == of_the_app
+    for topology in of_the_app:
+        assert ask(site, topology, own_port(topology), "/api2").json()["description"] == "Hello from a release"

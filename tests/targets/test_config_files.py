@@ -258,6 +258,7 @@ def test_a_rejected_change_leaves_what_is_noted_as_it_was(host: Target) -> None:
 def test_a_service_goes_with_its_last_owner(host: Target) -> None:
     """It is reloaded as long as another owner has it, and stopped before its unit's file goes."""
     unit = {"dest": "/etc/systemd/system/tried.service", "content": UNIT}
+    host.run("rm /etc/systemd/system/tried.service && systemctl daemon-reload")  # else it would be given back
     for owner in ("tried.a", "tried.b"):
         assert write(host, files=[unit], service="tried.service", owner=owner).returncode == 0
     assert write(host, files=[], owner="tried.a").returncode == 0

@@ -57,6 +57,7 @@ PLACES: dict[str, tuple[str, Callable[[Topology], bool]]] = {
     "tests/unit/test_golden.py": ("what it puts on a host", lambda row: bool(read(f"tests/unit/golden/{row.name}.txt"))),
     "tests/load/test_load.py": ("releases under load", lambda row: row.for_development or f'"{row.name}"' in read("tests/load/test_load.py")),
     "tests/targets/test_move.py": ("a move to it from another topology", lambda row: f'("{row.name}"' in read("tests/targets/test_move.py")),
+    "tests/aws/test_site.py": ("where its app answers", lambda row: f'"{row.name}": (' in read("tests/aws/test_site.py")),
     ".github/workflows/ci.yml": (
         "its scenario in the matrix",
         lambda row: any(row.name in re.split(r"[\[\], ]+", listed) for listed in re.findall(r"scenario: (\[.*\])", read(".github/workflows/ci.yml"))),
