@@ -18,7 +18,9 @@ from ansible_collections.flaskops.hosting.tests.load.clients import Clients, Dep
 from ansible_collections.flaskops.hosting.tests.targets.harness import ROOT, Target, app, write_source
 
 SOURCE = ROOT / "tests/load/app"
+ALL_OF_IT = os.environ.get("LOAD") == "all"
 VERSIONS = ["3.1", "3.2", "3.3", "3.4", "3.5", "3.6", "3.7", "3.8", "3.9", "3.10", "3.11"]  # of idna: one for each release
+RELEASES = VERSIONS if ALL_OF_IT else VERSIONS[:5]  # a fault that one of ten releases has is for `make load` to find
 HOST_LOGS = "journalctl --no-pager --lines=2000 --unit='shop*'; tail -n 200 /var/log/*/*error*.log"
 ADDRESSES = [f"198.18.2.{last}" for last in range(230, 240)]
 LONG_AT_LEAST, LONG_AT_MOST = 8, 20  # seconds that a request of 8 s may take
@@ -66,7 +68,7 @@ ALL = [
 ]
 # Each way to an app and each kind of worker; `make load` takes all.
 ALWAYS = ("gunicorn-sync", "gunicorn-port-gevent", "apache-gunicorn-gthread", "uwsgi-threads", "uwsgi-http-sync", "uwsgi-port-gevent", "mod_wsgi")
-CHOSEN = [one for one in ALL if one.name in ALWAYS or os.environ.get("LOAD") == "all"]
+CHOSEN = [one for one in ALL if one.name in ALWAYS or ALL_OF_IT]
 
 
 @pytest.fixture
@@ -138,19 +140,19 @@ def report(name: str, clients: Clients, releases: list[Deployed], seconds: list[
 
 @pytest.mark.parametrize("topology", CHOSEN, ids=lambda one: one.name, indirect=True)
 def test_no_request_fails(topology: Topology, host: Target, tmp_path: Path, log: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    """Ten releases in a row: every answer is complete and from one release, and requests of 8 s are completed."""
+    """Releases in a row, ten with `make load`: every answer is complete and from one release, and requests of 8 s are completed."""
     releases, seconds = [release(host, topology.settings, 0, tmp_path)], []
     if topology.playbook.startswith("apache"):
         host.run("cat >/etc/apache2/conf-enabled/threads.conf && systemctl restart apache2", stdin=APACHE_THREADS)
     host.run(f"ufw allow {topology.port}/tcp")  # an app's own port is for its host alone, until somebody opens it
     with Clients(host.address, log, topology.port) as clients:
-        for number in range(1, len(VERSIONS)):
+        for number in range(1, len(RELEASES)):
             began = time.monotonic()
             releases.append(release(host, topology.settings, number, tmp_path))
             seconds.append(time.monotonic() - began)
     report(topology.name, clients, releases, seconds, log, capfd)
     assert (clients.short.failures(releases), clients.long.failures(releases)) == ({}, {}), f"see {log}"
-    assert clients.short.numbers() == set(range(len(VERSIONS))), "a release never got a request"
+    assert clients.short.numbers() == set(range(len(RELEASES))), "a release never got a request"
     assert clients.long.slowest < LONG_AT_MOST
 
 
