@@ -206,7 +206,7 @@ firewall_plan:
   type: dict
   sample: {installed: true, opens: true, let_ssh_in: false, let_in: [80], needed: [22, 80], close: [], ssh: [22]}
 prepares:
-  description: Whether packages, the account or the firewall are to be changed before the release is staged.
+  description: Whether packages or the account are to be changed before the release is staged.
   returned: when O(role=flask_app) and the app is to be there
   type: bool
   sample: false

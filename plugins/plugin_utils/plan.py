@@ -104,7 +104,7 @@ def plan_present(app: App, host: dict[str, Any], reached_at: str, login: str) ->
             "health_host": noted.question().get("host", "localhost"),
         },
         "firewall_plan": firewall,
-        "prepares": bool(host["packages_missing"] or not (host["account"]["group"] and host["account"]["user"]) or firewall["opens"]),
+        "prepares": bool(host["packages_missing"] or not (host["account"]["group"] and host["account"]["user"])),
         "finishes": bool(app.after_activation or firewall["close"]),
     }
 
