@@ -152,13 +152,6 @@ def test_host_keys_are_kept_by_instance(site: Site, converged: Play) -> None:
         assert (found.returncode == 0) is expected, name
 
 
-def test_second_run_changes_nothing(site: Site, converged: Play) -> None:
-    """On any host."""
-    live = site.live()
-    assert changes(site.play("site.yml")) == dict.fromkeys(site.names.values(), 0)
-    assert site.live() == live
-
-
 def test_deploy_ships_one_app_to_all_its_hosts(site: Site, converged: Play, tmp_path: Path) -> None:
     """It deploys one app by its name, from another source than the group's; the other apps keep their releases."""
     changed = Path(shutil.copytree(ROOT / "playbooks/apps/blueoctopus", tmp_path / "blueoctopus"))

@@ -25,10 +25,11 @@ SECRETS = {
 }
 # Notes the arguments of every process that it sees.
 WATCH = """
-import glob, os
+import glob, os, time
 seen = open(os.open("/root/arguments", os.O_WRONLY | os.O_CREAT, 0o600), "wb", 0)
 known = set()
 while True:
+    time.sleep(0.01)  # less than any program takes to start, and the run keeps the processors
     for path in glob.glob("/proc/[0-9]*/cmdline"):
         try:
             line = open(path, "rb").read()

@@ -262,8 +262,8 @@ def test_page_beside_the_app(host: Target) -> None:
     assert page(host)["version"] == "one"
 
 
-def under_load(host: Target, paths: list[str], work: Callable[[], Any]) -> dict[str, list[Answer]]:
-    """What one client for each path got while work was done."""
+def under_load(host: Target, paths: list[str], work: Callable[[], Play]) -> tuple[Play, dict[str, list[Answer]]]:
+    """The run that was the work, and what one client for each path got meanwhile."""
     over = threading.Event()
 
     def client(path: str) -> list[Answer]:
@@ -275,45 +275,40 @@ def under_load(host: Target, paths: list[str], work: Callable[[], Any]) -> dict[
     with ThreadPoolExecutor(len(paths)) as pool:
         clients = {path: pool.submit(client, path) for path in paths}
         try:
-            work()
+            play = work()
         finally:
             over.set()
-        return {path: found.result() for path, found in clients.items()}
+        return play, {path: found.result() for path, found in clients.items()}
 
 
-def test_release_of_app_and_page_loses_no_request(host: Target, source: Path, tmp_path: Path) -> None:
+def test_release_that_fails_under_uwsgi_goes_back(host: Target, tmp_path: Path) -> None:
+    """It passes only the pre-flight: the old release keeps serving, with its page."""
+    live = host.live(UNIX)
+    broken = write_source(tmp_path, {**FILES, "main.py": f"import sys\nif 'uwsgi' in sys.modules:\n    import nowhere\n{MAIN}"})
+    play = host.play(apps(broken, UNIX))
+    assert play.returncode == 2
+    assert missing(play.output, ["No module named 'nowhere'", f"Release {live} keeps serving."]) == []
+    assert host.live(UNIX) == live
+    assert host.get("/flask/").json()["version"] == page(host)["version"] == "one"
+
+
+def test_reboot(host: Target) -> None:
+    """Apps and pages answer with no help; the next run, which the next test is about, has nothing to mend."""
+    host.reboot()
+    asked = [("/flask/", 80), ("/flask/", PORTS[TCP]), ("/", PORTS[HTTP]), ("/", 80), ("/pages/", PORTS[HTTP])]
+    assert eventually(lambda: [host.get(path, port=port).status for path, port in asked] == [200] * 5, 10)
+
+
+def test_release_of_app_and_page_loses_no_request(host: Target, tmp_path: Path) -> None:
     """Both follow `current`: the answer after the deploy is the new one, and every one before it was good."""
     changed = {"main.py": MAIN.replace('VERSION = "one"', 'VERSION = "two"'), "page/index.php": PAGE.replace("'one'", "'two'")}
     second = write_source(tmp_path, {**FILES, **changed})
-    before = host.live(UNIX)
-    answers = under_load(host, ["/flask/", "/"], lambda: host.converge(apps(second, UNIX)))
+    play, answers = under_load(host, ["/flask/", "/"], lambda: host.converge(apps(second, UNIX)))
+    assert play.changed == ["Stage the release, and let it prove itself", "Make the release live, and ask for it through the front"]
     assert host.get("/flask/").json()["version"] == page(host)["version"] == "two"
     for path, found in answers.items():
         assert {answer.status for answer in found} == {200}, path
         assert {answer.json()["version"] for answer in found} == {"one", "two"}, path
-    play = host.converge(apps(source, UNIX))
-    assert play.changed == ["Make the release live, and ask for it through the front"]
-    assert host.live(UNIX) == before and page(host)["version"] == "one"
-
-
-@pytest.mark.parametrize("name", [UNIX, HTTP])
-def test_release_that_fails_under_uwsgi_goes_back(host: Target, source: Path, tmp_path: Path, name: str) -> None:
-    """It passes only the pre-flight: the old release keeps serving, with its page."""
-    live = host.live(name)
-    broken = write_source(tmp_path, {**FILES, "main.py": f"import sys\nif 'uwsgi' in sys.modules:\n    import nowhere\n{MAIN}"})
-    play = host.play(apps(broken, name))
-    assert play.returncode == 2
-    assert missing(play.output, ["No module named 'nowhere'", f"Release {live} keeps serving."]) == []
-    assert host.live(name) == live
-    assert host.get("/" if name == HTTP else "/flask/", port=PORTS[name]).json()["version"] == "one"
-
-
-def test_reboot(host: Target, source: Path) -> None:
-    """Apps and pages answer with no help, and a run has nothing to do."""
-    host.reboot()
-    asked = [("/flask/", 80), ("/flask/", PORTS[TCP]), ("/", PORTS[HTTP]), ("/", 80), ("/pages/", PORTS[HTTP])]
-    assert eventually(lambda: [host.get(path, port=port).status for path, port in asked] == [200] * 5, 10)
-    assert host.converge(apps(source, UNIX)).recap["changed"] == 0
 
 
 def modules(host: Target) -> set[str]:
@@ -321,35 +316,30 @@ def modules(host: Target) -> set[str]:
     return set(host.run("cd /etc/apache2/mods-enabled && ls -d proxy* headers* wsgi* 2>/dev/null || true").split())
 
 
-def test_pages_go_when_they_are_taken_away(host: Target, source: Path) -> None:
-    """Unit, socket and location; Apache's module when the last page goes. Everything else stays."""
-    assert "proxy_fcgi.load" in modules(host)
-    unix, http_app = ({key: value for key, value in one.items() if "php" not in key} for one in apps(source, UNIX, HTTP))
-    host.converge([unix])
+def test_page_goes_when_it_is_taken_away(host: Target, source: Path) -> None:
+    """Unit, socket and location. The app stays, and so does Apache's module, for the other app's page."""
+    host.converge([{key: value for key, value in apps(source, UNIX)[0].items() if "php" not in key}])
     assert host.get("/").status == 404 and host.get("/flask/").status == 200
-    assert "proxy_fcgi.load" in modules(host), "the other app has a page"
+    assert modules(host) == {
+        "headers.load", "proxy.load", "proxy.conf", "proxy_http.load", "proxy_uwsgi.load", "proxy_fcgi.load"
+    }  # fmt: skip
     assert page(host, "/pages/", PORTS[HTTP])["version"] == "one"
-    host.converge([http_app])
-    assert host.get("/pages/", port=PORTS[HTTP]).status == 404
-    assert modules(host) == {"headers.load", "proxy.load", "proxy.conf", "proxy_http.load", "proxy_uwsgi.load"}
     units = "/etc/systemd/system"
-    left = f"ls -d {units}/qz*-php* {units}/*/qz*-php* /run/qz*-php* 2>/dev/null; systemctl list-units --all --no-legend 'qz*-php*'; true"
+    left = f"ls -d {units}/{UNIX}-php* {units}/*/{UNIX}-php* /run/{UNIX}-php* 2>/dev/null; systemctl list-units --all --no-legend '{UNIX}-php*'"
     assert host.run(left) == ""
-    assert host.converge([unix, http_app]).recap["changed"] == 0
-    host.converge(apps(source, UNIX))
-    assert page(host)["secret"] == PAGE_SECRET
 
 
-def test_absent_leaves_nothing(host: Target, source: Path) -> None:
-    """Of each app, while the others serve; in the end Apache is stopped, and has no module that was enabled for them."""
+def test_absent_leaves_nothing(host: Target) -> None:
+    """Of an app and its page, with the modules that no other app needs, while the others serve; in the end Apache is stopped, without a module."""
     host.converge([{"flask_app_name": HTTP, "flask_app_state": "absent"}])
-    assert traces(host, HTTP) == "" and "proxy_http.load" not in modules(host)
-    assert host.get("/flask/").status == host.get("/flask/", port=PORTS[TCP]).status == 200 and page(host)["version"] == "one"
+    assert traces(host, HTTP) == "" and modules(host) == {"headers.load", "proxy.load", "proxy.conf", "proxy_uwsgi.load"}
+    assert host.run("ls -d /run/qz*-php* 2>/dev/null; true") == ""
+    assert host.get("/flask/").status == host.get("/flask/", port=PORTS[TCP]).status == 200
     host.converge([{"flask_app_name": name, "flask_app_state": "absent"} for name in (UNIX, TCP)])
     host.run(f"rm {ENVIRONMENT_FILE}")
     for name in PORTS:
         assert traces(host, name) == ""
     assert modules(host) == set()
-    assert host.run("find /etc/apache2 -name '*flaskops*'; ls /etc/apache2/sites-enabled; ls -d /run/qz*-php* 2>/dev/null; true") == ""
+    assert host.run("find /etc/apache2 -name '*flaskops*'; ls /etc/apache2/sites-enabled") == ""
     listening = host.run("ss --listening --tcp --numeric --no-header | awk '{print $4}' | grep -v '^127.0.0.11:' | sed 's/.*://' | sort -u")
     assert listening == "22"

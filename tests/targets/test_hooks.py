@@ -89,9 +89,8 @@ def test_commands_run_around_the_switch_as_the_app(host: Target, source: Path) -
 
 
 def test_commands_run_once_per_release(host: Target, source: Path) -> None:
-    """A second run has nothing to do, by whichever playbook; site.yml runs them for a new release too."""
-    assert host.converge(shop(source, after_activation=[])).recap["changed"] == 0
-    assert host.converge(shop(source)).recap["changed"] == 0
+    """A second run has nothing to do, by whichever playbook and also with other commands; site.yml runs them for a new release too."""
+    assert host.converge(shop(source, after_activation=["python hook.py another"])).recap["changed"] == 0
     assert notes(host) == []
     write_source(source, {"main.py": probe("three")})
     host.converge(shop(source))
@@ -99,7 +98,7 @@ def test_commands_run_once_per_release(host: Target, source: Path) -> None:
 
 
 def test_a_failing_command_before_stops_the_release(host: Target, source: Path) -> None:
-    """The live release keeps serving, the new one is marked, status shows why, and the next run starts anew."""
+    """The live release keeps serving, and the new one is marked with the reason, which status shows."""
     live = host.live("shop")
     write_source(source, {"main.py": probe("four")})
     failing = shop(source, environment={"CODE_BEFORE": "3"}, before_activation=["python hook.py before", "true"])
@@ -109,16 +108,13 @@ def test_a_failing_command_before_stops_the_release(host: Target, source: Path) 
     assert "s3cret" not in play.output
     assert host.live("shop") == live and host.get("/").json()["version"] == "three"
     assert [one["words"] for one in notes(host)] == [["before"]]
-    status = host.converge(failing, playbook="status")
-    assert "failed: the command 'python hook.py before' ended with code 3" in " ".join(status.output.replace("''", "'").split())
-    host.converge(shop(source), playbook="deploy", variables={"flask_app_name": "shop"})
-    assert host.get("/").json()["version"] == "four" and len(notes(host)) == 2
+    marked = host.run("cat /srv/shop/releases/*/failed.json")
+    assert "the command 'python hook.py before' ended with code 3" in marked and "s3cret" not in marked
 
 
 def test_a_command_that_is_not_there_stops_the_release(host: Target, source: Path) -> None:
     """As one that fails does."""
     live = host.live("shop")
-    write_source(source, {"main.py": probe("five")})
     play = host.play(shop(source, before_activation=["no-such-program now"]))
     words = ["the command 'no-such-program now' ended with code 127", "no-such-program: No such file or directory"]
     assert play.returncode == 2 and not missing(play.output, words), play.output
@@ -126,23 +122,14 @@ def test_a_command_that_is_not_there_stops_the_release(host: Target, source: Pat
 
 
 def test_a_failing_command_after_leaves_the_release_live(host: Target, source: Path) -> None:
-    """The run fails and says so; the release serves, and is no failed one."""
+    """The run, which starts anew after those that failed, fails and says so; the release serves, and is no failed one."""
     before = host.live("shop")
-    write_source(source, {"main.py": probe("six")})
     failing = shop(source, environment={"CODE_AFTER": "4"})
     play = host.play(failing, playbook="deploy", variables={"flask_app_name": "shop"})
     live = host.live("shop")
     words = ["the command 'python hook.py after' ended with code 4; the release is live already, and stays", f"Release {live} keeps serving."]
     assert play.returncode == 2 and not missing(play.output, words), play.output
-    assert live != before and host.get("/").json()["version"] == "six"
+    assert live != before and host.get("/").json()["version"] == "four"
     assert not host.succeeds(f"test -e /srv/shop/releases/{live}/failed.json")
-    notes(host)
+    assert [one["words"] for one in notes(host)] == [["before"], ["after"]]
     assert host.converge(failing).recap["changed"] == 0 and notes(host) == []
-
-
-@pytest.mark.parametrize("commands", [["echo 'no end"], [""]])
-def test_wrong_commands_are_rejected(host: Target, source: Path, commands: list[str]) -> None:
-    """Before anything is changed."""
-    play = host.play(shop(source, before_activation=commands))
-    words = ["Nothing was changed.", "flask_app_before_activation: got [", "every quote closed", "flask_app_before_activation: [flask db upgrade]"]
-    assert play.returncode == 2 and not missing(play.output, words), play.output

@@ -105,7 +105,7 @@ def test_new_static_file_is_served_with_its_release(host: Target, tmp_path: Path
     source = Path(shutil.copytree(APPS / "shop", tmp_path / "shop"))
     (source / "static/style.css").write_text("body { color: teal; }\n")
     (source / "static/ペン.txt").write_text("ペン")
-    host.converge([{**SHOP, "flask_app_source": str(source)}, DEEP, ROOT_APP, NAMED])
+    host.converge([{**SHOP, "flask_app_source": str(source)}])
     assert host.get("/shop/static/style.css").text == "body { color: teal; }\n"
     assert host.get("/shop/static/%E3%83%9A%E3%83%B3.txt").text == "ペン"
     assert host.run("pgrep -P $(cat /run/nginx.pid)") == workers

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -64,7 +65,7 @@ def test_an_app_that_never_was_there_owns_nothing(untouched: Target) -> None:
     assert differences(before, untouched.snapshot("/opt", "/etc", "/srv", "/var/lib/flaskops")) == {}
 
 
-def test_a_root_with_somebodys_files_is_rejected(untouched: Target) -> None:
+def test_a_root_with_somebodys_files_is_rejected(untouched: Target, tmp_path: Path) -> None:
     """Before anything is touched; an empty directory is taken, and stays when the app goes."""
     before = untouched.snapshot("/opt", "/etc", "/srv")
     play = untouched.play([app("tools", root="/opt/tools")])
@@ -72,50 +73,27 @@ def test_a_root_with_somebodys_files_is_rejected(untouched: Target) -> None:
     assert (play.returncode, missing(play.output, words)) == (2, []), play.output
     assert differences(before, untouched.snapshot("/opt", "/etc", "/srv")) == {}
     untouched.run("rm -r /opt/tools/*; touch -d 2020-02-02 /opt/tools")
-    untouched.converge([app("tools", root="/opt/tools", listen="8090")])
-    untouched.run("echo theirs >/opt/tools/note.txt")
-    untouched.converge([absent("tools")])
-    assert untouched.run("ls -A /opt/tools") == "note.txt"
-    untouched.run("rm -r /opt/tools")
-
-
-def test_an_app_whose_data_alone_is_left_is_in_nobodys_way(untouched: Target, tmp_path: Path) -> None:
-    """Any other app can be put on the host."""
     source = write_source(tmp_path, {"main.py": (APPS / "probe/main.py").read_bytes(), "uploads/.keep": ""})
-    untouched.converge([app("gone", source, shared=["uploads"])])
-    untouched.run("touch /srv/gone/shared/uploads/kept")
-    untouched.converge([absent("gone"), app("next")])
+    untouched.converge([app("tools", root="/opt/tools", listen="8090"), app("gone", source, shared=["uploads"])])
+    untouched.run("echo theirs >/opt/tools/note.txt; touch /srv/gone/shared/uploads/kept")
+
+
+def test_an_app_whose_data_alone_is_left_is_in_nobodys_way(untouched: Target) -> None:
+    """Any other app can be put on the host, also one whose neighbours' notes are no JSON or empty."""
+    untouched.run("echo '{' >/etc/flaskops/apps/torn.json; echo '{}' >/etc/flaskops/apps/empty.json")
+    untouched.converge([absent("tools"), absent("gone"), app("next")])
+    assert untouched.run("ls -A /opt/tools; ls /srv/gone/shared/uploads").split() == ["note.txt", "kept"]
     assert untouched.get("/").json()["version"] == "one"
-    untouched.converge([absent("gone", remove_data=True), absent("next")])
-
-
-def test_broken_notes_of_a_neighbour_stop_nobody(untouched: Target) -> None:
-    """Neither one that is no JSON, nor an empty one."""
-    untouched.run("mkdir -p /etc/flaskops/apps; echo '{' >/etc/flaskops/apps/torn.json; echo '{}' >/etc/flaskops/apps/empty.json")
-    untouched.converge([app("shop")])
-    assert untouched.converge([app("shop")]).recap["changed"] == 0
     assert untouched.converge(None, playbook="status").returncode == 0
-    untouched.converge([absent("shop")])
-    untouched.run("rm /etc/flaskops/apps/torn.json /etc/flaskops/apps/empty.json")
-
-
-def test_two_apps_have_one_port_at_two_addresses(untouched: Target) -> None:
-    """Also in their second run."""
-    apps = [
-        app("shop", nginx_gunicorn_listen="127.0.0.1:8080"),
-        app("blog", listen="81", nginx_gunicorn_listen="127.0.0.2:8080"),
-    ]
-    untouched.converge(apps)
-    assert untouched.converge(apps).recap["changed"] == 0
-    ask = "import urllib.request as r; print(r.urlopen('http://127.0.0.{}:8080/who', timeout=5).read().decode())"
-    assert "/srv/shop/" in untouched.run("python3 -", stdin=ask.format(1)) and "/srv/blog/" in untouched.run("python3 -", stdin=ask.format(2))
-    untouched.converge([absent("blog"), absent("shop")])
+    untouched.converge([absent("gone", remove_data=True), absent("next")])
+    untouched.run("rm -r /opt/tools /etc/flaskops/apps/torn.json /etc/flaskops/apps/empty.json")
 
 
 def test_two_topologies_share_a_host_in_one_run(untouched: Target) -> None:
-    """Each app says its own; the host is in the groups of all topologies, so one that says none is rejected."""
+    """Each app says its own; the host is in the groups of all topologies, so one that says none is rejected. Two have one port at two addresses."""
     apps = [
-        app("shop", topology="nginx_gunicorn", listen=["80", "8082"]),
+        app("shop", topology="nginx_gunicorn", listen=["80", "8082"], nginx_gunicorn_listen="127.0.0.1:8080"),
+        app("wiki", topology="nginx_gunicorn", listen="81", nginx_gunicorn_listen="127.0.0.2:8080"),
         app("blog", topology="apache_mod_wsgi", listen="8081"),
         app("news", topology="nginx_uwsgi", server_names=["news.example"], listen=["80", "8082"]),
     ]
@@ -123,6 +101,8 @@ def test_two_topologies_share_a_host_in_one_run(untouched: Target) -> None:
     answers = [(80, None, "shop"), (8082, None, "shop"), (8081, None, "blog"), (80, "news.example", "news"), (8082, "news.example", "news")]
     for port, host, name in answers:
         assert f"/srv/{name}/" in untouched.get("/who", port=port, host=host).text, (port, host)
+    ask = "import urllib.request as r; print(r.urlopen('http://127.0.0.{}:8080/who', timeout=5).read().decode())"
+    assert "/srv/shop/" in untouched.run("python3 -", stdin=ask.format(1)) and "/srv/wiki/" in untouched.run("python3 -", stdin=ask.format(2))
     assert {"80/tcp", "8081/tcp", "8082/tcp"} <= set(untouched.run("ufw status").split())
     assert missing(play.output, ["http://news.example/", f"http://{ADDRESS}:8081/", f"http://{ADDRESS}/"]) == []
     assert untouched.converge(apps, playbook="site").recap["changed"] == 0
@@ -139,28 +119,32 @@ def test_an_app_moves_between_fronts_by_its_topology_alone(untouched: Target) ->
         assert all("/srv/shop/" in untouched.get("/who", port=port).text for port in (8084, 8085))
         assert "/srv/blog/" in untouched.get("/who", port=8081).text and "/srv/news/" in untouched.get("/who", host="news.example").text
         assert "8082/tcp" in untouched.run("ufw status"), "another app has that port"
-    untouched.converge([absent("shop"), absent("blog"), absent("news")], playbook="site")
+    untouched.converge([absent(name) for name in ("shop", "wiki", "blog", "news")], playbook="site")
     assert untouched.run("ls /srv; ss --listening --tcp --numeric --no-header | grep -c -e :80 -e :808 || true").split() == ["0"]
     notes = "/etc/flaskops/owners"
     assert untouched.run(f"ls -A {notes} /etc/nginx/flaskops /etc/apache2/flaskops 2>/dev/null || true").split() == [f"{notes}:"]
 
 
-@pytest.mark.parametrize("topology", ["nginx_gunicorn", "apache_mod_wsgi", "nginx_uwsgi"])
-def test_a_host_with_notes_of_0_1_0_goes_on(untouched: Target, topology: str) -> None:
-    """It converges to today's notes, a second run changes nothing, and nothing is left when its app moves or goes."""
-    old = app("shop", listen="8086", server_names=["shop.example"], **({"uwsgi_app_listen": "127.0.0.1:8930"} if topology == "nginx_uwsgi" else {}))
-    untouched.converge([old], playbook=topology)
+def test_a_host_with_notes_of_0_1_0_goes_on(untouched: Target) -> None:
+    """It converges to today's notes, a second run changes nothing, and nothing is left when its apps move or go."""
+    names = ("shop", "wiki", "news")
+    own = ({"topology": "nginx_gunicorn"}, {"topology": "apache_mod_wsgi"}, {"topology": "nginx_uwsgi", "uwsgi_app_listen": "127.0.0.1:8930"})
+    old, new = ([app(name, listen=str(first + n), server_names=["shop.example"], **own[n]) for n, name in enumerate(names)] for first in (8084, 8087))
+    untouched.converge(old, playbook="site")
     untouched.run("python3 -", stdin=TO_0_1_0)
-    assert untouched.get("/", port=8086, host="shop.example").status == 200
+    assert [untouched.get("/", port=port, host="shop.example").status for port in (8084, 8085, 8086)] == [200] * 3
     assert untouched.converge(None, playbook="status").returncode == 0
-    pid = untouched.run("systemctl show --property=MainPID --value 'shop@*-*' nginx apache2 | sort")
-    untouched.converge([old], playbook=topology)
-    assert untouched.run("systemctl show --property=MainPID --value 'shop@*-*' nginx apache2 | sort") == pid, "what serves was not touched"
-    assert untouched.converge([old], playbook=topology).recap["changed"] == 0
+    serving = "systemctl show --property=MainPID --value 'shop@*-*' 'news@*-*' nginx apache2 | sort"
+    pids = untouched.run(serving)
+    untouched.converge(old, playbook="site")
+    assert untouched.run(serving) == pids, "what serves was not touched"
+    assert untouched.converge(old, playbook="site").recap["changed"] == 0
     untouched.run("python3 -", stdin=TO_0_1_0)
-    untouched.converge([{**old, "flask_app_listen": "8087"}], playbook=topology)
-    assert "8086" not in untouched.run("ufw status; ss --listening --tcp --numeric; grep -rl 8086 /etc/nginx /etc/apache2 /etc/flaskops || true")
+    untouched.converge(new, playbook="site")
+    left = "ufw status; ss --listening --tcp --numeric; grep -rlE '808[456]' /etc/nginx /etc/apache2 /etc/flaskops || true"
+    assert not re.search("808[456]", untouched.run(left))
     untouched.run("python3 -", stdin=TO_0_1_0)
-    untouched.converge([absent("shop")])
+    untouched.converge([absent(name) for name in names])
     places = "/etc/nginx /etc/apache2 /etc/flaskops /etc/systemd /srv"
-    assert untouched.run(f"find {places} -name '*shop*' ! -name 'shop@worker1.service' 2>/dev/null || true") == ""
+    for name in names:
+        assert untouched.run(f"find {places} -name '*{name}*' ! -name 'shop@worker1.service' 2>/dev/null || true") == ""

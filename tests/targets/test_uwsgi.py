@@ -94,11 +94,6 @@ def host(target: Target, source: Path) -> Target:
     return target
 
 
-def test_second_run_changes_nothing(host: Target, source: Path) -> None:
-    """Of none of them."""
-    assert host.converge([*apps(source), SHOP]).recap["changed"] == 0
-
-
 def master(host: Target, name: str) -> int:
     """The process id of an app's uWSGI master."""
     instance = f"{name}@{host.live(name)}"
@@ -293,22 +288,48 @@ def test_new_code_takes_over_without_a_lost_request(host: Target, source: Path, 
         assert instances(host, name) == [f"{name}@{host.live(name)}"]
         assert set(host.run(f"pgrep -u {name}").split()) == {str(master(host, name)), *host.run(f"pgrep -P {master(host, name)}").split()}
     assert host.run("stat -c '%n %i %Y' /srv/plain/venvs/* /srv/other/venvs/*") == venvs
-    host.converge(apps(source, *names))
-    assert {name: host.live(name) for name in names} == before
 
 
-def test_releases_on_a_shared_port_follow_one_another(host: Target, source: Path) -> None:
+@pytest.fixture(scope="module")
+def lives_before(host: Target) -> dict[str, str]:
+    """Each server's live release before the second run of all apps."""
+    return {name: host.live(name) for name in SERVERS}
+
+
+@pytest.fixture(scope="module")
+def second_run(host: Target, source: Path, lives_before: dict[str, str]) -> Play:
+    """The run that lets one app give up sooner, gives two another environment, and has the rest as it was in the beginning."""
+    plain, tcp, http, green, other = apps(source)
+    changes = {"flask_app_environment": {"GREETING": "hello"}}
+    return host.converge([{**plain, "flask_app_timeout": 2, "uwsgi_app_processes": 1}, {**tcp, **changes}, {**http, **changes}, green, other, SHOP])
+
+
+def test_second_run_changes_only_what_differs(host: Target, second_run: Play) -> None:
+    """A setting of the front, new releases, and the one that is gone back to; nothing of the apps that are as they were."""
+    stage, activate = "Stage the release, and let it prove itself", "Make the release live, and ask for it through the front"
+    plain, new, back = [stage, "Configure the front and the app's own port", activate], [stage, activate], [activate]
+    assert second_run.changed == [*plain, *new, *new, *back]
+    assert reported(host, "other")["version"] == "one"
+
+
+def test_releases_on_a_shared_port_follow_one_another(host: Target, lives_before: dict[str, str], second_run: Play) -> None:
     """Another environment is another release of the same build, under both managers."""
-    names = ["tcp", "http"]
-    before = {name: host.live(name) for name in names}
-    host.converge([{**one, "flask_app_environment": {"GREETING": "hello"}} for one in apps(source, *names)])
-    for name in names:
-        assert host.live(name) != before[name] and host.live(name).split("-")[0] == before[name].split("-")[0]
+    for name in ("tcp", "http"):
+        assert host.live(name) != lives_before[name] and host.live(name).split("-")[0] == lives_before[name].split("-")[0]
         assert reported(host, name)["version"] == "one"
         assert instances(host, name) == [f"{name}@{host.live(name)}"]
 
 
-@pytest.mark.parametrize("name", ["plain", "tcp", "other"])
+def test_a_request_without_end_is_given_up(host: Target, second_run: Play) -> None:
+    """harakiri: the process is replaced, the front says 504, and the log says why."""
+    before = reported(host, "plain")["pid"]
+    assert host.get("/sleep/60").status in (502, 504)
+    assert eventually(lambda: not host.succeeds(f"kill -0 {before}"), 10)
+    assert reported(host, "plain")["pid"] != before
+    assert "HARAKIRI" in host.run(f"journalctl --unit=plain@{host.live('plain')} --output=cat --no-pager")
+
+
+@pytest.mark.parametrize("name", ["tcp", "other"])
 def test_release_that_fails_under_uwsgi_goes_back(host: Target, source: Path, tmp_path: Path, name: str) -> None:
     """It passes the pre-flight and does not import in uWSGI: the old release keeps serving, on its own socket or on the shared port."""
     live = host.live(name)
@@ -320,13 +341,3 @@ def test_release_that_fails_under_uwsgi_goes_back(host: Target, source: Path, tm
     assert reported(host, name)["version"] == "one"
     assert instances(host, name) == [f"{name}@{live}"]
     assert len(host.run(f"ls /srv/{name}/releases/*/failed.json").split()) == 1
-
-
-def test_a_request_without_end_is_given_up(host: Target, source: Path) -> None:
-    """harakiri: the process is replaced, the front says 504, and the log says why."""
-    host.converge([{**apps(source, "plain")[0], "flask_app_timeout": 2, "uwsgi_app_processes": 1}])
-    before = reported(host, "plain")["pid"]
-    assert host.get("/sleep/60").status in (502, 504)
-    assert eventually(lambda: not host.succeeds(f"kill -0 {before}"), 10)
-    assert reported(host, "plain")["pid"] != before
-    assert "HARAKIRI" in host.run(f"journalctl --unit=plain@{host.live('plain')} --output=cat --no-pager")

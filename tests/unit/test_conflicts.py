@@ -186,7 +186,10 @@ def test_an_app_in_production_gets_no_development_server_but_the_other_way_round
     (problem,) = problems("dev_server", record("shop", "nginx_uwsgi"))
     assert problem.startswith("flask_app_name: this host has the app shop (nginx_uwsgi)")
     assert problems("nginx_uwsgi", record("shop", "dev_server")) == []
-    assert problems("dev_server", record("shop", "dev_server"), record("blog", "dev_server", port="127.0.0.1:5001")) == []
+    blog = record("blog", "dev_server", port="127.0.0.1:5001")
+    assert problems("dev_server", record("shop", "dev_server"), blog) == []
+    (problem,) = problems("dev_server", blog, dev_server_listen="127.0.0.1:5001")
+    assert problem == "dev_server_listen: 127.0.0.1:5001 is the app blog's; give this app another port"
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,7 @@ from ansible_collections.flaskops.hosting.plugins.module_utils.mysql_sql import 
     without_definers,
 )
 from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree import read_environment_file
+from ansible_collections.flaskops.hosting.plugins.modules.mysql_database import reject_shared
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.schema import SchemaError, read_schema
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.settings import without_secrets
 
@@ -125,6 +126,13 @@ def test_bad_accounts(account: dict[str, Any], word: str) -> None:
 
 def test_accounts_of_one_name() -> None:
     assert "2 times" in next(problems_of("webapp", [{"name": "a"}, {"name": "a", "host": "10.0.0.%"}]))
+
+
+def test_account_of_another_database_is_not_shared(record: Record) -> None:
+    as_it_is(record, READER)
+    reject_shared([Account("reader", "10.0.0.%"), Account("writer")], [record])
+    with pytest.raises(PlanError, match="reader@localhost is the database web_app's"):
+        reject_shared([READER], [record])
 
 
 def test_good_input_has_no_problems() -> None:

@@ -215,6 +215,17 @@ def test_a_release_that_fails_or_is_gone_back_from_is_not_on_record(tree: Tree, 
     assert record_of(tree).instances[0].unit == "shop@one.service"
 
 
+def test_nobody_goes_back_to_what_failed_or_is_not_there(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
+    make(tree)
+    live(tree, monkeypatch)
+    tree.release("two").path.mkdir()
+    tree.release("two").mark_failed("no queue", "")
+    for name, words in (("two", "which failed before; stage it again"), ("three", "which is not staged on this host")):
+        options = {"state": "rolled_back", "release": name, "front": None, "keep": 5, "record": None}
+        with pytest.raises(ReleaseError, match=f"^release: got '{name}', {words}$"):
+            release.make_live(options, tree, False)
+
+
 def test_mod_wsgis_processes_have_no_unit(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
     make(tree)
     tree.release("one").mark_complete(noted("apache", socket=""))

@@ -135,11 +135,50 @@ def test_secrets_are_not_among_the_values() -> None:
         ("dev_server_listen", "0.0.0.0:5000"),
         ("dev_server_listen", "[::]:5000"),
         ("dev_server_listen", "192.0.2.1:5000"),
+        ("mysql_webapp_database", "mysql"),
+        *(("mysql_webapp_accounts", [{"name": name, "privileges": ["SELECT"]}]) for name in ("a`b", "root", "a'; DROP TABLE x; --")),
+        ("mysql_webapp_accounts", [{"name": "reader", "privileges": ["SELECT"], "host": "a b"}]),
+        ("mysql_webapp_schema", ["/nowhere.sql"]),
     ],
 )
 def test_a_wrong_value_is_rejected_with_its_name_itself_and_what_would_be_right(name: str, given: Any) -> None:
     problem = only_problem(check_one(name, given))
     assert problem.startswith(f"{name}: got {given!r}, needs ")
+
+
+ADDRESSES = "ports, or IP addresses and ports, each once"
+MOUNTS = "URL paths with a leading slash and no trailing one, and WSGI callables"
+LOOPBACK = "a port of the loopback address, because only you may reach it"
+COMMANDS = "commands, each a program and its arguments, with every quote closed; no shell reads them"
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "message", "example"),
+    [
+        ("flask_app_name", "a b", "'a b', needs 1 to 32 letters, digits, - and _, a letter first", "shop"),
+        ("flask_app_module", "main", "'main', needs module:callable, or module:factory() for a factory", "main:app"),
+        ("nginx_gunicorn_workers", 0, "0, needs a whole number of at least 1", "4"),
+        ("nginx_gunicorn_workers", "many", "'many', needs a whole number", "4"),
+        ("nginx_gunicorn_listen", "localhost:http", "'localhost:http', needs unix:run/app.sock, or an IP address and a port", '"127.0.0.1:8080"'),
+        ("flask_app_listen", "300.1.2.3:80", f"['300.1.2.3:80'], needs {ADDRESSES}", '["80"]'),
+        ("flask_app_listen", 70000, f"['70000'], needs {ADDRESSES}", '["80"]'),
+        ("flask_app_before_activation", ["echo 'no end"], f"""["echo 'no end"], needs {COMMANDS}""", "[flask db upgrade]"),
+        ("flask_app_before_activation", [""], f"[''], needs {COMMANDS}", "[flask db upgrade]"),
+        ("flask_app_mount", "new", "'new', needs a URL path with a leading slash and no trailing one", "/shop"),
+        ("apache_wsgi_threads", 0, "0, needs a whole number of at least 1", "4"),
+        ("apache_site_php", {"page": "../page"}, "{'page': '../page'}, needs URL paths and directories of the source", "{/static: static}"),
+        ("uwsgi_app_mounts", {"your/path": "main:app"}, f"{{'your/path': 'main:app'}}, needs {MOUNTS}", "{/your/path: main:app}"),
+        ("uwsgi_app_listen", "8930", "'8930', needs unix:run/app.sock, or an IP address and a port", '"127.0.0.1:8080"'),
+        ("dev_server_listen", "0.0.0.0:5001", f"'0.0.0.0:5001', needs {LOOPBACK}", '"127.0.0.1:5000"'),
+    ],
+)
+def test_a_whole_message(name: str, given: Any, message: str, example: str) -> None:
+    assert only_problem(check_one(name, given)) == f"{name}: got {message}. For example:\n    {name}: {example}"
+
+
+@pytest.mark.parametrize(("name", "choices"), [("uwsgi_app_manager", "systemd, supervisord"), ("uwsgi_app_protocol", "uwsgi, http")])
+def test_a_message_has_all_choices(name: str, choices: str) -> None:
+    assert only_problem(check_one(name, "fastcgi")).startswith(f"{name}: got 'fastcgi', needs one of {choices}")
 
 
 @pytest.mark.parametrize(
@@ -188,6 +227,7 @@ def test_one_port_is_a_list_of_one() -> None:
     [
         ("nginx_gunicorn_worker", "nginx_gunicorn_workers"),
         ("flask_app_enviroment", "flask_app_environment"),
+        ("flask_app_moduel", "flask_app_module"),
         ("flask_app_server_name", "flask_app_server_names"),
     ],
 )
@@ -201,15 +241,23 @@ def test_a_key_of_an_app_that_is_no_variable_is_rejected() -> None:
     assert "name: unknown variable" in only_problem(check({"name": "shop"}))
 
 
+@pytest.mark.parametrize(
+    ("topology", "typo", "near"),
+    [("nginx_uwsgi", "uwsgi_app_process", "uwsgi_app_processes"), ("apache_mod_wsgi", "apache_wsgi_process", "apache_wsgi_processes")],
+)
+def test_so_does_a_typo_in_a_servers_variable(topology: str, typo: str, near: str) -> None:
+    assert only_problem(check({typo: 1}, topology)) == f"{typo}: unknown variable; did you mean {near}?"
+
+
 def test_other_variables_of_the_host_are_nobodys_business() -> None:
     assert check(flask_apps=[], ansible_user="ubuntu", flask="x", __flask_app={}).problems == []
 
 
-@pytest.mark.parametrize("missing", ["flask_app_name", "flask_app_source"])
-def test_a_missing_variable_is_named_with_an_example(missing: str) -> None:
+@pytest.mark.parametrize(("missing", "example"), [("flask_app_name", "shop"), ("flask_app_source", "/home/me/shop")])
+def test_a_missing_variable_is_named_with_an_example(missing: str, example: str) -> None:
     given = {name: value for name, value in GOOD.items() if name != missing}
     found = Settings(ROLES, given, {}, load, render)
-    assert only_problem(found).startswith(f"{missing}: is not given. For example:\n    {missing}: ")
+    assert only_problem(found) == f"{missing}: is not given. For example:\n    {missing}: {example}"
 
 
 def test_a_variable_that_cannot_be_rendered_is_named() -> None:
@@ -226,9 +274,10 @@ def test_a_secret_that_is_no_string_is_rejected_and_not_shown(value: Any) -> Non
     assert problem == f"flask_app_secrets: KEY is a {type(value).__name__}, needs a string; put it in quotes"
 
 
-def test_secrets_that_are_no_dictionary_are_rejected_and_not_shown() -> None:
-    problem = only_problem(check(flask_app_secrets=["hunter2"]))
-    assert problem == "flask_app_secrets: got a list, needs a dictionary"
+@pytest.mark.parametrize("value", ["hunter2", ["hunter2"]])
+def test_secrets_that_are_no_dictionary_are_rejected_and_not_shown(value: Any) -> None:
+    problem = only_problem(check(flask_app_secrets=value))
+    assert problem == f"flask_app_secrets: got a {type(value).__name__}, needs a dictionary"
 
 
 @pytest.mark.parametrize("name", ["flask_app_environment", "flask_app_secrets"])
@@ -272,7 +321,7 @@ def test_a_package_is_a_module_too(tmp_path: Path) -> None:
 
 def test_a_module_that_is_not_there_is_named_with_those_that_are(source: Path) -> None:
     (problem,) = problems_of_module(source, "serve:app")
-    assert problem.startswith("flask_app_module: got 'serve:app'") and problem.endswith("its modules: main")
+    assert problem.startswith("flask_app_module: got 'serve:app'") and problem.endswith("has no module serve; its modules: main")
 
 
 def test_a_callable_that_is_not_there_is_named_with_those_that_are(source: Path) -> None:
