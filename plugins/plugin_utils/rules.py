@@ -111,6 +111,7 @@ COMMANDS = Rule(are_commands, "commands, each a program and its arguments, with 
 AT_LEAST_1 = Rule(lambda value: value >= 1, "a whole number of at least 1", "4")
 RULES = {
     "flask_app_name": Rule(matches(r"[A-Za-z][A-Za-z0-9_-]{0,31}"), "1 to 32 letters, digits, - and _, a letter first", "shop"),
+    "flask_app_version": Rule(matches(r"[^-\s]\S*"), "a branch, a tag or a commit", "v1.2"),
     "flask_app_root": Rule(matches(r"/[\w.-]+(?:/[\w.-]+)+"), "an absolute path below a top-level directory", "/srv/shop"),
     "flask_app_user": ACCOUNT,
     "flask_app_group": ACCOUNT,

@@ -8,18 +8,28 @@ import contextlib
 import gzip
 import hashlib
 import io
+import lzma
 import os
 import re
-import shutil
+import stat
 import subprocess
 import tarfile
 import tempfile
-from collections.abc import Iterator
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import IO
 
 LEFT_OUT = {".git", "__pycache__", ".venv", ".tox", ".mypy_cache", ".pytest_cache", ".ruff_cache", "node_modules"}
-GIT_URL = re.compile(r"^(?:[a-z+]+://|[\w.-]+@[\w.-]+:)|\.git$")
+GIT_URL = re.compile(r"^(?!-)(?:[a-z+]+://|[\w.-]+@[\w.-]+:|.*\.git$)", re.DOTALL)  # a value that begins with - would be one of git's options
+GIT_PROTOCOLS = "file:git:http:https:ssh"  # not ext, whose URL is a command
+UNPACKED_AT_MOST = 2 << 30  # bytes of an archive's files; no app has as many, and a zip bomb has more
+NO_ARCHIVE = (
+    tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, KeyError, ValueError, RuntimeError, NotImplementedError,
+)  # fmt: skip
 
 
 class SourceError(Exception):
@@ -34,7 +44,7 @@ class Source:
     version: str = ""
 
     def files(self) -> dict[str, Path]:
-        """The files and links that make up the code, by their path in the source, in a fixed order.
+        """The files and links that make up the code, by their path in the source, in a fixed order; what is neither is left out.
 
         Raises ``SourceError`` for a link that leads out of the source.
         """
@@ -45,7 +55,7 @@ class Source:
             links = [name for name in names if (inside / name).is_symlink()]
             for name in sorted(files + links):
                 path = inside / name
-                if path.suffix == ".pyc" or name == ".DS_Store":
+                if path.suffix == ".pyc" or name == ".DS_Store" or not (path.is_symlink() or path.is_file()):  # nor a socket or a pipe
                     continue
                 if path.is_symlink() and not path.resolve().is_relative_to(self.directory.resolve()):
                     raise SourceError(f"flask_app_source: {path} is a link to {os.readlink(path)}, outside of the source")
@@ -116,7 +126,7 @@ def open_source(given: str, version: str) -> Iterator[Source]:
         return
     with tempfile.TemporaryDirectory(prefix="flaskops-source-") as scratch:
         if path.is_file():
-            _unpack(path, scratch)
+            _unpack(path, Path(scratch))
             yield Source(_only_directory(Path(scratch)))
         elif GIT_URL.search(given):
             yield Source(Path(scratch), _fetch(given, version, scratch))
@@ -127,6 +137,11 @@ def open_source(given: str, version: str) -> Iterator[Source]:
             )
 
 
+def without_credentials(text: str) -> str:
+    """The text without what URLs in it have before an @, which may be a password or a token."""
+    return re.sub(r"(?<=://)[^/\s@]+@", "…@", text)
+
+
 def _fingerprint(path: Path) -> str:
     if path.is_symlink():
         return "link " + os.readlink(path)
@@ -134,26 +149,74 @@ def _fingerprint(path: Path) -> str:
     return digest + (" executable" if path.stat().st_mode & 0o100 else "")
 
 
-def _unpack(path: Path, target: str) -> None:
+@dataclass(frozen=True)
+class _Member:
+    """What an archive says of one path: a directory, a link if it has a target, or a file with its content."""
+
+    name: str
+    directory: bool
+    link: str
+    executable: bool
+    open: Callable[[], IO[bytes]]
+
+
+def _unpack(path: Path, target: Path) -> None:
+    """Write an archive's files, and the links after them, so that nothing is written through a link."""
+    links, left = {}, UNPACKED_AT_MOST
     try:
-        if tarfile.is_tarfile(path):
-            with tarfile.open(path) as archive:
-                _extract(archive, target)
-        else:
-            shutil.unpack_archive(str(path), target)
-    except (tarfile.TarError, shutil.ReadError, ValueError, OSError) as error:
+        for member in _members_of_tar(path, target) if tarfile.is_tarfile(path) else _members_of_zip(path):
+            place = _inside(target, member.name)
+            (place if member.directory else place.parent).mkdir(parents=True, exist_ok=True)
+            if member.link:
+                links[place] = member.link
+            elif not member.directory:
+                with member.open() as content, place.open("wb") as file:
+                    left = _copy(content, file, left)
+                place.chmod(0o755 if member.executable else 0o644)
+        for place, to in links.items():
+            if not (place.parent / to).resolve().is_relative_to(target.resolve()):
+                raise ValueError(f"{place.relative_to(target)} is a link to {to}, outside of the source")
+            place.symlink_to(to)
+    except NO_ARCHIVE as error:
         raise SourceError(f"flask_app_source: {path} is no archive that can be unpacked: {error}") from error
 
 
-def _extract(archive: tarfile.TarFile, target: str) -> None:
-    if hasattr(tarfile, "data_filter"):
-        archive.extractall(target, filter="data")
-        return
-    for member in archive.getmembers():  # Pythons before 3.10.12 and 3.11.4 have no filter
-        inside = not os.path.isabs(member.name) and ".." not in Path(member.name).parts
-        if not inside or not (member.isfile() or member.isdir() or member.issym()):
-            raise tarfile.TarError(f"{member.name} would not be a plain file in the source")
-    archive.extractall(target)
+def _members_of_tar(path: Path, target: Path) -> Iterator[_Member]:
+    with tarfile.open(path) as archive:
+        for one in archive:
+            if not (one.isreg() or one.isdir() or one.issym() or one.islnk()):
+                raise tarfile.TarError(f"{one.name} is neither a file nor a directory nor a link")
+            yield _Member(one.name, one.isdir(), one.linkname if one.issym() else "", bool(one.mode & 0o100), _opener(archive, one, target))
+
+
+def _opener(archive: tarfile.TarFile, member: tarfile.TarInfo, target: Path) -> Callable[[], IO[bytes]]:
+    """What opens a file's content; another name of a file has what was written for the first one."""
+    return lambda: _inside(target, member.linkname).open("rb") if member.islnk() else archive.extractfile(member) or io.BytesIO()
+
+
+def _members_of_zip(path: Path) -> Iterator[_Member]:
+    with zipfile.ZipFile(path) as archive:
+        for one in archive.infolist():
+            mode = one.external_attr >> 16  # of programs that run on Unix; 0 of others
+            link = archive.read(one).decode() if stat.S_ISLNK(mode) and one.file_size < UNPACKED_AT_MOST else ""
+            yield _Member(one.filename, one.is_dir(), link, bool(mode & 0o100), partial(archive.open, one))
+
+
+def _inside(target: Path, name: str) -> Path:
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts:
+        raise ValueError(f"{name} is outside of the source")
+    return target / path
+
+
+def _copy(content: IO[bytes], file: IO[bytes], at_most: int) -> int:
+    """Copy a file, and return how many bytes more may follow."""
+    while piece := content.read(min(1 << 20, at_most + 1)):
+        at_most -= len(piece)
+        if at_most < 0:
+            raise ValueError(f"it unpacks to more than {UNPACKED_AT_MOST >> 20} MiB")
+        file.write(piece)
+    return at_most
 
 
 def _only_directory(directory: Path) -> Path:
@@ -162,19 +225,22 @@ def _only_directory(directory: Path) -> Path:
 
 
 def _fetch(url: str, version: str, target: str) -> str:
-    quiet = {**os.environ, "GIT_TERMINAL_PROMPT": "0", "GIT_SSH_COMMAND": os.environ.get("GIT_SSH_COMMAND", "ssh -o BatchMode=yes")}
+    if version.startswith("-"):
+        raise SourceError(f"flask_app_version: got {version!r}, needs a branch, a tag or a commit. For example:\n  flask_app_version: v1.2")
+    ssh = os.environ.get("GIT_SSH_COMMAND", "ssh -o BatchMode=yes")
+    environment = {**os.environ, "GIT_TERMINAL_PROMPT": "0", "GIT_SSH_COMMAND": ssh, "GIT_ALLOW_PROTOCOL": GIT_PROTOCOLS}
 
     def git(*words: str) -> str:
-        done = subprocess.run(["git", "-C", target, *words], env=quiet, capture_output=True, text=True, check=False)
+        done = subprocess.run(["git", "-C", target, *words], env=environment, capture_output=True, text=True, check=False)
         if done.returncode:
-            raise SourceError(f"flask_app_source: cannot fetch {version!r} of {url}: {done.stderr.strip()}")
+            raise SourceError(without_credentials(f"flask_app_source: cannot fetch {version!r} of {url}: {done.stderr.strip()}"))
         return done.stdout.strip()
 
     git("init", "--quiet")
     try:
-        git("fetch", "--quiet", "--depth=1", url, version)
+        git("fetch", "--quiet", "--depth=1", "--end-of-options", url, version)
     except SourceError:  # a server may reject a bare commit; then fetch all and look for it
-        git("fetch", "--quiet", "--tags", url, "+refs/heads/*:refs/heads/*")
+        git("fetch", "--quiet", "--tags", "--end-of-options", url, "+refs/heads/*:refs/heads/*")
         git("update-ref", "FETCH_HEAD", version)
     git("checkout", "--quiet", "--force", "FETCH_HEAD")
     return git("rev-parse", "HEAD")

@@ -5,8 +5,11 @@ from __future__ import annotations
 import io
 import os
 import shutil
+import socket
+import stat
 import subprocess
 import tarfile
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -114,15 +117,108 @@ def test_a_broken_archive_is_rejected(tmp_path: Path) -> None:
             pass
 
 
-@pytest.mark.parametrize("filtered", [True, False])
-def test_an_archive_cannot_write_outside_of_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, filtered: bool) -> None:
-    if not filtered:
-        monkeypatch.delattr(tarfile, "data_filter", raising=False)
-    with tarfile.open(tmp_path / "app.tar", "w") as archive:
-        archive.addfile(tarfile.TarInfo("../escaped.txt"))
-    with pytest.raises(SourceError, match="app.tar is no archive that can be unpacked"):
-        with open_source(str(tmp_path / "app.tar"), ""):
+def tar_of(place: Path, *members: tuple[str, bytes, str, str]) -> Path:
+    """An archive with members that no honest program writes: name, type, content, and where a link leads."""
+    with tarfile.open(place, "w") as archive:
+        for name, kind, content, link in members:
+            member = tarfile.TarInfo(name)
+            member.type, member.size, member.linkname = kind, len(content), link
+            archive.addfile(member, io.BytesIO(content.encode()))
+    return place
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        [("../escaped", tarfile.REGTYPE, "x", "")],
+        [("{outside}/escaped", tarfile.REGTYPE, "x", "")],
+        [("link", tarfile.SYMTYPE, "", "{outside}"), ("link/escaped", tarfile.REGTYPE, "x", "")],
+        [("a", tarfile.SYMTYPE, "", "."), ("a/b", tarfile.SYMTYPE, "", "{outside}"), ("b/escaped", tarfile.REGTYPE, "x", "")],
+        [("link", tarfile.SYMTYPE, "", "{outside}/escaped"), ("link", tarfile.REGTYPE, "x", "")],
+        [("secret", tarfile.LNKTYPE, "", "{outside}/secret")],
+        [("secret", tarfile.LNKTYPE, "", "../outside/secret")],
+        [("secret", tarfile.SYMTYPE, "", "{outside}/secret")],
+        [("pipe", tarfile.FIFOTYPE, "", "")],
+        [("device", tarfile.CHRTYPE, "", "")],
+    ],
+    ids=["dots", "absolute", "through a link", "through two links", "over a link", "hard link", "hard link with dots", "link", "pipe", "device"],
+)
+def test_an_archive_reads_and_writes_nothing_outside_of_its_place(tmp_path: Path, members: list[tuple[str, bytes, str, str]]) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "secret").write_text("mine")
+    there = [tuple(part.format(outside=outside) if isinstance(part, str) else part for part in one) for one in members]
+    archive = tar_of(tmp_path / "app.tar", *there)  # type: ignore[arg-type]
+    with pytest.raises(SourceError, match="flask_app_source: "):
+        with open_source(str(archive), "") as opened:
+            opened.pack()
+    assert [path.name for path in outside.iterdir()] == ["secret"]
+
+
+@pytest.mark.parametrize("kind", ["zip", "gztar"])
+def test_an_archive_that_unpacks_to_more_than_any_app_is_rejected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    monkeypatch.setattr("ansible_collections.flaskops.hosting.plugins.plugin_utils.source.UNPACKED_AT_MOST", 1 << 20)
+    (tmp_path / "app").mkdir()
+    with (tmp_path / "app/zeros").open("wb") as zeros:
+        zeros.truncate(2 << 20)
+    archive = shutil.make_archive(str(tmp_path / "bomb"), kind, tmp_path / "app")
+    with pytest.raises(SourceError, match="unpacks to more than 1 MiB"):
+        with open_source(archive, ""):
             pass
+
+
+def test_a_zip_keeps_links_and_executable_files(source: Path, tmp_path: Path) -> None:
+    (source / "tool.sh").write_text("#!/bin/sh\n")
+    (source / "tool.sh").chmod(0o755)
+    (source / "link").symlink_to("main.py")
+    with zipfile.ZipFile(tmp_path / "app.zip", "w") as archive:
+        for path in source.rglob("*"):
+            if path.is_symlink():
+                link = zipfile.ZipInfo("link")
+                link.external_attr = (stat.S_IFLNK | 0o777) << 16
+                archive.writestr(link, "main.py")
+            else:
+                archive.write(path, path.relative_to(source))
+    with open_source(str(tmp_path / "app.zip"), "") as opened:
+        assert build_name(opened.manifest()) == name_of(source)
+
+
+def test_a_password_in_a_url_is_not_shown() -> None:
+    with pytest.raises(SourceError) as caught:
+        with open_source("http://me:hush@127.0.0.1:1/shop.git", "main"):
+            pass
+    assert "http://…@127.0.0.1:1/shop.git" in str(caught.value) and "hush" not in str(caught.value)
+
+
+def test_only_files_and_links_are_shipped(source: Path) -> None:
+    """A pipe would be waited for, and a socket cannot be read."""
+    before = name_of(source)
+    os.mkfifo(source / "pipe")
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(source / "app.sock"))
+    assert name_of(source) == before
+
+
+@pytest.mark.parametrize(
+    ("url", "version"),
+    [
+        ("file://{repository}", "--upload-pack=touch {mark}"),
+        ("--upload-pack=touch {mark};.git", "main"),
+        ("ext::sh -c touch% {mark}% .git", "main"),
+        ("ssh://-oProxyCommand=touch {mark}/shop.git", "main"),
+        ("-oProxyCommand=touch {mark}@host:shop.git", "main"),
+    ],
+    ids=["version", "option", "ext", "ssh", "scp"],
+)
+def test_no_value_is_a_command(repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str, version: str) -> None:
+    config = tmp_path / "gitconfig"
+    config.write_text('[protocol "ext"]\n\tallow = always\n')
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(config))
+    mark = tmp_path / "mark"
+    with pytest.raises(SourceError, match="flask_app_(source|version)"):
+        with open_source(url.format(repository=repository, mark=mark), version.format(mark=mark)):
+            pass
+    assert not mark.exists()
 
 
 @pytest.mark.parametrize("version", ["HEAD", "main", "v1", "commit"])
