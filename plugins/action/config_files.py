@@ -8,6 +8,7 @@ from typing import Any
 
 from ansible.plugins.action import ActionBase
 
+from ansible_collections.flaskops.hosting.plugins.plugin_utils.printable import printable
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.rendering import render_entries
 
 
@@ -22,4 +23,4 @@ class ActionModule(ActionBase):
         task_vars = task_vars or {}
         arguments = dict(self._task.args)
         arguments["files"] = render_entries(self, arguments.get("files") or [], task_vars)
-        return self._execute_module("flaskops.hosting.config_files", module_args=arguments, task_vars=task_vars)
+        return printable(self._execute_module("flaskops.hosting.config_files", module_args=arguments, task_vars=task_vars))

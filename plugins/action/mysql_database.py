@@ -12,6 +12,7 @@ from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.flaskops.hosting.plugins.module_utils.mysql_sql import problems_of
+from ansible_collections.flaskops.hosting.plugins.plugin_utils.printable import printable
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.schema import SchemaError, read_schema
 
 PRIVATE_OPTIONS = ("accounts", "schema")
@@ -37,4 +38,5 @@ class ActionModule(ActionBase):
         packed = [{"name": name, "text": base64.b64encode(text).decode()} for name, text in files.items()]
         # base64, so that Ansible masks one long string, and not each short secret in it
         payload = base64.b64encode(json.dumps({"accounts": accounts, "schema": packed}).encode()).decode()
-        return self._execute_module("flaskops.hosting.mysql_database", module_args={**options, "payload": payload}, task_vars=task_vars or {})
+        module_args = {**options, "payload": payload}
+        return printable(self._execute_module("flaskops.hosting.mysql_database", module_args=module_args, task_vars=task_vars or {}))

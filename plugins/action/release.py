@@ -13,6 +13,7 @@ from typing import Any
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
+from ansible_collections.flaskops.hosting.plugins.plugin_utils.printable import printable
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.rendering import render_entries
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.sign_of_life import sign_of_life
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.source import Source, SourceError, build_name, open_source
@@ -45,7 +46,7 @@ class ActionModule(ActionBase):
             with open_source(str(options["source"]), str(options.get("version") or "HEAD")) as source:
                 return self._stage(source, options, task_vars)
         except SourceError as error:
-            raise AnsibleActionFail(str(error)) from error
+            raise AnsibleActionFail(printable(str(error))) from error
 
     def _stage(self, source: Source, options: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         packed = source.pack()
@@ -76,7 +77,7 @@ class ActionModule(ActionBase):
     def _call(self, options: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         host, state = task_vars.get("inventory_hostname"), str(options.get("state"))
         with sign_of_life(self._display.display, f"{host}: {options.get('app')}: {UNDER_WAY.get(state, state)}"):
-            return self._execute_module("flaskops.hosting.release", module_args=options, task_vars=task_vars)
+            return printable(self._execute_module("flaskops.hosting.release", module_args=options, task_vars=task_vars))
 
     def _send(self, packed: bytes) -> str:
         remote = self._connection._shell.join_path(self._make_tmp_path(), "source.tar.gz")

@@ -14,6 +14,7 @@ from ansible_collections.flaskops.hosting.plugins.plugin_utils import plan, sett
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.app import App
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.conflicts import conflicts
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.database import plan_database
+from ansible_collections.flaskops.hosting.plugins.plugin_utils.printable import printable
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.source import GIT_URL, SourceError, open_source
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.topologies import Topology, TopologyError, topology_of
 
@@ -96,7 +97,7 @@ class ActionModule(ActionBase):
         return str(self._render(value, {**variables, **own}) or "")
 
     def _look(self, options: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
-        return self._execute_module("flaskops.hosting.survey", module_args=options, task_vars=variables)
+        return printable(self._execute_module("flaskops.hosting.survey", module_args=options, task_vars=variables))
 
     def _load(self, path: Path) -> Any:
         # the roles' own files, so their templates may be trusted; before ansible-core 2.19 all are
@@ -122,4 +123,4 @@ def _problems_of_source(values: dict[str, Any]) -> list[str]:
 
 
 def _rejection(problems: list[str]) -> dict[str, Any]:
-    return {"failed": True, "changed": False, "msg": "\n".join([*problems, "Nothing was changed."])}
+    return printable({"failed": True, "changed": False, "msg": "\n".join([*problems, "Nothing was changed."])})

@@ -38,9 +38,9 @@ BAD = GOOD.replace('"good"', '"bad"')
 # What is bad, as code that the app begins with, its settings, and the words that the play must say.
 FAULTS: dict[str, tuple[str, dict[str, Any], list[str]]] = {
     "import error": (
-        "print('about to fail')\nraise RuntimeError('no database 猫')",
+        "print('about to fail')\nraise RuntimeError('no database 猫 \\x1b]0;{{ 6 * 7 }}\\x07')",
         {},
-        ["importing main raised RuntimeError: no database 猫", "about to fail", "Traceback", "main.py"],
+        ["importing main raised RuntimeError: no database 猫 ", "]0;{{ 6 * 7 }}", "about to fail", "Traceback", "main.py"],
     ),
     "health path 500": (
         "def broken(environ, start_response):\n    print('the queue is away', file=environ['wsgi.errors'])\n"
@@ -129,8 +129,8 @@ def bad_source(directory: Path, code: str) -> Path:
 
 
 def assert_rejected(host: Target, server: str, done: Play, live: str, words: list[str]) -> None:
-    """The play says why, the old release is live, and the failed one is kept, with the reason."""
-    assert done.returncode == 2, done.output
+    """The play says why, and the terminal only shows it; the old release is live, and the failed one is kept, with the reason."""
+    assert done.returncode == 2 and "\x1b" not in done.output, done.output
     assert missing(done.output, [*words, f"Release {live} keeps serving."]) == [], done.output
     assert host.live(server) == live
     marked = host.run(f"ls -t /srv/{server}/releases/*/failed.json").splitlines()[0]

@@ -1,0 +1,19 @@
+# Copyright: flaskops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What hosts and sources say, in a form that a terminal only shows."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # all but the tab and the end of a line
+
+
+def printable(value: Any) -> Any:
+    r"""Return a value, such as a module's result, with each control character in its strings written as ``\x1b``."""
+    if isinstance(value, str):
+        return CONTROLS.sub(lambda found: f"\\x{ord(found[0]):02x}", value) if CONTROLS.search(value) else value
+    if isinstance(value, dict):
+        return {name: printable(one) for name, one in value.items()}
+    return [printable(one) for one in value] if isinstance(value, list) else value
