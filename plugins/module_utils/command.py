@@ -12,10 +12,12 @@ import pwd
 import signal
 import subprocess
 import tempfile
+import threading
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 LOG_LINES = 30
+OUTPUT_KEPT = 64 * 1024  # bytes of the end of what a command writes; a log never shows more
 MEBIBYTE = 1024 * 1024
 PLAIN_PATH = "/usr/local/bin:/usr/bin:/bin"
 
@@ -57,10 +59,10 @@ def run_as_account(
 ) -> tuple[int | None, str]:
     """Run a command as the app's account and return its exit code, ``None`` after ``timeout`` seconds, and its output.
 
-    What it has left running in the background ends with it.
+    What it has left running in the background ends with it. Of a long output, the end is kept.
     """
     plain = {"PATH": PLAIN_PATH, "LANG": "C.UTF-8", "HOME": "/nonexistent"}
-    with tempfile.TemporaryFile("w+", encoding="utf-8") as given, tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as written:
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as given:
         given.write(stdin)
         given.seek(0)
         process = subprocess.Popen(
@@ -70,21 +72,31 @@ def run_as_account(
             umask=0o022,
             start_new_session=True,
             stdin=given,
-            stdout=written,
+            stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             pass_fds=[keep_open] if keep_open else [],
             user=pwd.getpwnam(options["user"]).pw_uid,
             group=grp.getgrnam(options["group"]).gr_gid,
             extra_groups=[],
         )
+        kept = bytearray()
+        reader = threading.Thread(target=_keep_end, args=[process.stdout, kept], daemon=True)
+        reader.start()
         code = None
         with contextlib.suppress(subprocess.TimeoutExpired):
             code = process.wait(timeout)
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)  # the whole session that was started above
         process.wait()
-        written.seek(0)
-        return code, written.read()
+        reader.join(1)  # a process that left the session may hold the other end for ever
+        return code, bytes(kept).decode(errors="replace")
+
+
+def _keep_end(output: IO[bytes], kept: bytearray) -> None:
+    """Read an output to its end, and keep its last bytes only."""
+    while piece := output.read1(OUTPUT_KEPT):  # type: ignore[attr-defined]
+        kept += piece
+        del kept[:-OUTPUT_KEPT]
 
 
 def tail(text: str) -> str:

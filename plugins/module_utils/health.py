@@ -8,6 +8,9 @@ import http.client
 import io
 import socket
 import struct
+import time
+
+HEAD_AT_MOST = 128 * 1024  # bytes of an answer's status line and headers
 
 
 def ask(address: str, host: str, path: str, timeout: float, protocol: str = "http") -> str:
@@ -22,11 +25,38 @@ def ask(address: str, host: str, path: str, timeout: float, protocol: str = "htt
             else:
                 request = f"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nUser-Agent: flaskops-health\r\n\r\n"
                 connection.sendall(request.encode())
-            answer = http.client.HTTPResponse(connection, method="GET")
+            answer = http.client.HTTPResponse(_Answer(connection, time.monotonic() + timeout), method="GET")  # type: ignore[arg-type]
             answer.begin()
             return f"{answer.status} {answer.reason}"
     except (OSError, http.client.HTTPException) as error:
         return f"{type(error).__name__}: {error}"
+
+
+class _Answer(io.RawIOBase):
+    """What a server says, until the time is over or it has said more than any head of an answer has: it may go on for ever."""
+
+    def __init__(self, connection: socket.socket, deadline: float) -> None:
+        self.connection, self.deadline, self.left = connection, deadline, HEAD_AT_MOST
+
+    def makefile(self, _mode: str) -> io.BufferedReader:
+        """Be what ``HTTPResponse`` reads."""
+        return io.BufferedReader(self)
+
+    def readable(self) -> bool:
+        """Always."""
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        """Raises ``OSError`` if the time is over, or too much was said."""
+        seconds = self.deadline - time.monotonic()
+        if seconds <= 0:
+            raise TimeoutError("timed out")
+        if self.left <= 0:
+            raise OSError(f"more than {HEAD_AT_MOST // 1024} KiB before the end of the answer's head")
+        self.connection.settimeout(seconds)
+        count = self.connection.recv_into(buffer)
+        self.left -= count
+        return count
 
 
 def _connect(address: str, timeout: float) -> socket.socket:

@@ -19,19 +19,20 @@ import sys
 import time
 import traceback
 
+REASON_AT_MOST, LOG_AT_MOST = 1024, 8192  # characters: the pipe to the parent holds all of it
 SETTLING = 3  # seconds that an app with threads, timers or processes of its own must live on
 
 
 def tell(**facts: object) -> None:
     """Tell the parent."""
-    os.write(int(sys.argv[1]), json.dumps(facts).encode() + b"\n")
+    os.write(int(sys.argv[1]), json.dumps(facts, ensure_ascii=False).encode(errors="replace") + b"\n")
 
 
-def verdict(**facts: object) -> None:
+def verdict(ok: bool, reason: str, log: str) -> None:
     """Tell the parent and end at once, whatever threads the app has started."""
     sys.stdout.flush()
     sys.stderr.flush()
-    tell(**facts)
+    tell(ok=ok, reason=reason[:REASON_AT_MOST], log=log[-LOG_AT_MOST:])
     os._exit(0)
 
 

@@ -35,6 +35,7 @@ from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree impo
 from ansible_collections.flaskops.hosting.plugins.module_utils.steps import Steps
 
 HOST_KEY = Path("/etc/flaskops/key")
+MKDIR_TIMEOUT = 30  # seconds
 FRONT_GROUP = "www-data"  # of nginx and of Apache, on Debian and on Ubuntu
 
 
@@ -255,11 +256,19 @@ def _link_shared(plan: Plan, code: Path, name: str) -> None:
         shutil.rmtree(inside)
     elif os.path.lexists(inside):
         raise ReleaseError(f"shared: {name!r} is a file in the source; only directories are shared")
-    if not outside.is_dir():
-        outside.mkdir(mode=0o750, parents=True)
-        shutil.chown(outside, plan.options["user"], plan.options["group"])
+    if not outside.is_dir():  # made as the account, because it can exchange what is in shared/ for links
+        ended, said = run_as_account(plan.options, ["mkdir", "--mode=0750", "--parents", "--", str(outside)], Path("/"), {}, MKDIR_TIMEOUT)
+        if ended != 0:
+            raise ReleaseError(f"shared: {name!r} cannot be made in {plan.tree.shared} as {plan.options['user']}", tail(said))
+    _reject_way_out(code, inside.parent, f"shared: {name!r}")
     inside.parent.mkdir(parents=True, exist_ok=True)
     inside.symlink_to(outside)
+
+
+def _reject_way_out(code: Path, path: Path, what: str) -> None:
+    """Raise ``ReleaseError`` if a link leads to somewhere else than the code, where an account may be able to exchange paths."""
+    if not path.resolve().is_relative_to(code.resolve()):
+        raise ReleaseError(f"{what} is below a link to {path.resolve()}, outside of the code")
 
 
 def _set_modes(code: Path, gid: int) -> None:
@@ -279,6 +288,7 @@ def _open_to_front(code: Path, name: str) -> None:
     top = code / name
     if not top.is_dir():
         raise ReleaseError(f"static: {name!r} is no directory of the source")
+    _reject_way_out(code, top, f"static: {name!r}")
     for parent in [top, *top.parents]:
         parent.chmod(parent.stat().st_mode | 0o001)
         if parent == code:
@@ -318,6 +328,16 @@ def in_release(release: Release, text: str) -> str:
     return text.replace("@RELEASE_PATH@", str(release.path)).replace("@RELEASE@", release.name)
 
 
+def last_verdict(reported: str) -> dict[str, Any]:
+    """What the pre-flight reported last; nothing if that is not of its form, because the app may write there too."""
+    try:
+        verdict = json.loads(reported.splitlines()[-1])
+    except (ValueError, IndexError):
+        return {}
+    whole = isinstance(verdict, dict) and (verdict.get("settling") or {"ok", "reason", "log"} <= verdict.keys())
+    return {**verdict, **{name: str(verdict[name]) for name in ("reason", "log") if name in verdict}} if whole else {}
+
+
 def preflight(plan: Plan, release: Release) -> None:
     """Import the app and ask for its health path, in its venv, as its account, with its environment.
 
@@ -334,9 +354,8 @@ def preflight(plan: Plan, release: Release) -> None:
     code, output = run_as_account(options, words, release.path / "code", plan.environment, timeout, inspect.getsource(probe), verdict_to)
     os.close(verdict_to)
     os.set_blocking(verdict_from, False)  # everything was reported by now, and a process that the app left may hold the other end
-    with os.fdopen(verdict_from, encoding="utf-8") as handle:
-        reported = [json.loads(line) for line in handle]
-    verdict = reported[-1] if reported else {}
+    with os.fdopen(verdict_from, encoding="utf-8", errors="replace") as handle:
+        verdict = last_verdict(handle.read())
     if code is None:
         raise ReleaseError(f"{options['module']} did not answer {options['health_path']} in {timeout} s", tail(output))
     if verdict.get("settling"):

@@ -7,6 +7,7 @@ import http.server
 import socket
 import struct
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,34 @@ def answering(tmp_path: Path) -> Iterator[tuple[str, list[tuple[str, str]]]]:
     server.shutdown()
     thread.join()
     server.server_close()
+
+
+@pytest.mark.parametrize(
+    ("said", "result"),
+    [
+        (b"HTTP/1.1 100 Continue\r\n\r\n", "more than 128 KiB before the end of the answer's head"),
+        (b"HTTP/1.1 200 OK\r\nX: " + b"x" * 60_000 + b"\r\n", "more than"),
+        (b"", "timed out"),
+    ],
+    ids=["continue", "headers", "silence"],
+)
+def test_an_answer_without_an_end_is_given_up(tmp_path: Path, said: bytes, result: str) -> None:
+    """In time, and after as much as a head may have."""
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(tmp_path / "app.sock"))
+        server.listen()
+
+        def talk() -> None:
+            connection = server.accept()[0]
+            with contextlib.suppress(OSError):
+                while True:
+                    connection.sendall(said or b"H")
+                    time.sleep(0 if said else 0.1)
+
+        threading.Thread(target=talk, daemon=True).start()
+        began = time.monotonic()
+        assert result in ask(f"unix:{tmp_path / 'app.sock'}", "shop.example", "/", 1)
+        assert time.monotonic() - began < 3
 
 
 def test_http_is_spoken_on_a_unix_socket(answering: tuple[str, list[tuple[str, str]]]) -> None:

@@ -253,6 +253,53 @@ def test_a_bad_app_is_rejected_with_the_reason(tmp_path: Path, code: str, reason
     assert ask_probe(tmp_path, code) | {"log": ""} == {"ok": False, "reason": reason, "log": ""}
 
 
+@pytest.mark.parametrize(
+    "garbage", ["", "{", "[]", "7", '{"ok": true}', '{"ok": true, "reason": "x"}', "\udcff", '{"ok": 1, "reason": 2, "log": []}\n{']
+)
+def test_garbage_is_no_verdict(garbage: str) -> None:
+    """The app has the same pipe, and may write there."""
+    assert staging.last_verdict(garbage) == {}
+
+
+def test_a_verdict_is_of_text() -> None:
+    assert staging.last_verdict('{"settling": true}\n{"ok": false, "reason": 7, "log": [1]}\n') == {"ok": False, "reason": "7", "log": "[1]"}
+
+
+def test_a_reason_of_any_length_passes_through_the_pipe(tmp_path: Path) -> None:
+    found = ask_probe(tmp_path, "raise RuntimeError('\U0001f419\\x01' * 1_000_000)")
+    assert found["ok"] is False and found["reason"].startswith("importing main raised RuntimeError: \U0001f419\x01")
+    assert (len(found["reason"]), len(found["log"])) == (1024, 8192)
+
+
+def test_root_makes_no_shared_directory_by_a_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The account does: what it has exchanged for a link leads it only to where it may write anyway."""
+    made = plan(tmp_path, shared=["media/thumbs"])
+    for directory in (tmp_path / "outside", tmp_path / "code", made.tree.shared):
+        directory.mkdir()
+    (made.tree.shared / "media").symlink_to(tmp_path / "outside")
+    asked: list[list[str]] = []
+
+    def refuse(_options: dict[str, Any], words: list[str], *_more: object) -> tuple[int, str]:
+        asked.append(words)
+        return 1, "Permission denied"
+
+    monkeypatch.setattr(staging, "run_as_account", refuse)
+    with pytest.raises(ReleaseError, match="shared: 'media/thumbs' cannot be made in .* as wsgi"):
+        staging._link_shared(made, tmp_path / "code", "media/thumbs")
+    assert [words[0] for words in asked] == ["mkdir"] and list((tmp_path / "outside").iterdir()) == []
+
+
+def test_what_the_front_serves_is_below_no_link_out_of_the_code(tmp_path: Path) -> None:
+    """Root would change modes there, of what an account can exchange."""
+    for directory in ("code", "shared"):
+        (tmp_path / directory).mkdir()
+    (tmp_path / "shared/private").touch(0o600)
+    (tmp_path / "code/media").symlink_to(tmp_path / "shared")
+    with pytest.raises(ReleaseError, match="static: 'media' is below a link to .*/shared, outside of the code"):
+        staging._open_to_front(tmp_path / "code", "media")
+    assert (tmp_path / "shared/private").stat().st_mode & 0o777 == 0o600
+
+
 def test_an_app_that_kills_its_process_gives_no_verdict(tmp_path: Path) -> None:
     assert ask_probe(tmp_path, "import os\nos._exit(3)")["ok"] is None
 
