@@ -9,6 +9,7 @@ import os
 import pwd
 import re
 import signal
+import stat
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -116,7 +117,7 @@ class ApacheInstance:
     def _loaded(self) -> set[int]:
         """The daemon processes in which the app has loaded, to its last line."""
         run_directory = self.release.path / "run"
-        return {process for process in self._daemons_with_it() if _content(run_directory / f"{MARK}{process}")}
+        return {process for process in self._daemons_with_it() if has_content(run_directory / f"{MARK}{process}")}
 
     def _wait_till_loaded(self) -> None:
         """Wait for daemon processes that a reload of Apache has just started, until each has loaded some release."""
@@ -127,7 +128,8 @@ class ApacheInstance:
 
     def _marked(self, release: str = "") -> set[int]:
         """The processes that have once loaded this release, or those that a pattern names."""
-        return {int(mark.name.removeprefix(MARK)) for mark in self.release.tree.releases.glob(f"{release or self.release.name}/run/{MARK}*")}
+        names = (mark.name.removeprefix(MARK) for mark in self.release.tree.releases.glob(f"{release or self.release.name}/run/{MARK}*"))
+        return {int(name) for name in names if re.fullmatch("[0-9]{1,9}", name)}  # the app can make files of any name there
 
 
 def _tell(processes: set[int]) -> None:
@@ -154,6 +156,15 @@ def _children(parent: int) -> set[int]:
 def _uid(process: int) -> int:
     lines = _content(Path(f"/proc/{process}/status")).splitlines()
     return next((int(line.split()[1]) for line in lines if line.startswith("Uid:")), -1)
+
+
+def has_content(path: Path) -> bool:
+    """Return whether a path of the app's is a file that is not empty; it may be anything, such as a pipe that nobody writes to."""
+    try:
+        facts = path.lstat()
+    except OSError:
+        return False
+    return stat.S_ISREG(facts.st_mode) and facts.st_size > 0
 
 
 def _content(path: Path) -> str:

@@ -16,7 +16,7 @@ from typing import Any
 
 from ansible_collections.flaskops.hosting.plugins.module_utils.record import RECORDS, Record, ReleaseFacts, read_json
 
-LOCKS = Path("/run/lock/flaskops")
+LOCKS = Path("/run/flaskops")  # where root alone can write: who may write there, or read a lock, can hold it for ever
 LOCK_TIMEOUT = 60  # seconds for which a deploy waits for another one
 COMPLETE_MARK = "release.json"
 FAILED_MARK = "failed.json"
@@ -29,6 +29,12 @@ class ReleaseError(Exception):
     def __init__(self, reason: str, log: str = "") -> None:
         super().__init__(reason)
         self.log = log
+
+
+def open_lock(name: str) -> Any:
+    """The file that ``flock`` is for: an app's by its name, or with a dot before it another one."""
+    LOCKS.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return open(LOCKS / name, "a+", encoding="utf-8")
 
 
 @dataclass(frozen=True)
@@ -118,8 +124,7 @@ class Tree:
 
         Raises ``ReleaseError`` if another deploy still holds the lock after a minute.
         """
-        LOCKS.mkdir(mode=0o700, parents=True, exist_ok=True)
-        handle = open(LOCKS / self.app, "a+", encoding="utf-8")
+        handle = open_lock(self.app)
         deadline = time.monotonic() + LOCK_TIMEOUT
         while True:
             try:

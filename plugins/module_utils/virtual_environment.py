@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.flaskops.hosting.plugins.module_utils.command import MEBIBYTE, run, run_as_account, tail, write_to_disk
-from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree import ReleaseError
+from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree import ReleaseError, open_lock
 
 BLANKS = Path("/var/cache/flaskops/venvs")
 COMPLETE_MARK = "complete"
@@ -68,11 +68,32 @@ def _install(options: dict[str, Any], venv: Path, source: Path) -> None:
             run_in_build("cp", "--archive", str(blank / "lib"), str(venv))
         if wanted:
             run_in_build(str(venv / "bin/python"), "-m", "pip", "install", "--quiet", "--no-cache-dir", *wanted)
-    for directory, names, files in os.walk(venv):
-        for path in [directory, *[os.path.join(directory, one) for one in names + files]]:
-            os.chown(path, 0, 0, follow_symlinks=False)
-            if not os.path.islink(path):  # a package may bring files that everybody can write
-                os.chmod(path, os.stat(path).st_mode & ~0o022)
+    give_to_root(venv)
+
+
+def give_to_root(top: Path) -> None:
+    """Take a tree from the account that made it, which may exchange its paths for links meanwhile: from the top, by descriptors.
+
+    Nobody else can write in it then; a package may bring files that everybody can write.
+    """
+    _take(os.open(top, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW))
+
+
+def _take(directory: int) -> None:
+    try:
+        os.fchown(directory, 0, 0)
+        os.fchmod(directory, os.fstat(directory).st_mode & 0o755)
+        with os.scandir(directory) as listed:  # from here on the account changes no name in it
+            entries = list(listed)
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                _take(os.open(entry.name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=directory))
+                continue
+            os.chown(entry.name, 0, 0, dir_fd=directory, follow_symlinks=False)
+            if not entry.is_symlink():
+                os.chmod(entry.name, entry.stat(follow_symlinks=False).st_mode & 0o755, dir_fd=directory)
+    finally:
+        os.close(directory)
 
 
 @contextlib.contextmanager
@@ -83,8 +104,7 @@ def _blank(python: str) -> Iterator[Path]:
     """
     blank = BLANKS / hashlib.sha256(python.encode()).hexdigest()[:16]
     blank.mkdir(mode=0o755, parents=True, exist_ok=True)
-    handle = os.open(blank, os.O_RDONLY)
-    try:
+    with open_lock(f".venv-{blank.name}") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         mark, version = blank / COMPLETE_MARK, run(python, "-c", "import sys; print(sys.version)").stdout
         if not mark.exists() or mark.read_text(encoding="utf-8") != version:
@@ -94,8 +114,6 @@ def _blank(python: str) -> Iterator[Path]:
             write_to_disk(blank)
             mark.write_text(version, encoding="utf-8")
         yield blank
-    finally:
-        os.close(handle)
 
 
 def _failure(venv: Path, code: int | None, output: str) -> ReleaseError:

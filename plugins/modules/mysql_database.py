@@ -162,7 +162,7 @@ from ansible_collections.flaskops.hosting.plugins.module_utils.mysql_sql import 
     problems_of,
     quote_name,
 )
-from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree import LOCKS, hide_secrets, write_private
+from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree import hide_secrets, open_lock, write_private
 
 ARGUMENTS: dict[str, Any] = {
     "database": {"type": "str", "required": True},
@@ -339,8 +339,7 @@ def systemctl(verb: str, unit: str) -> None:
 @contextlib.contextmanager
 def lock() -> Iterator[None]:
     """Make another run on this host wait, because there is only one scratch database."""
-    LOCKS.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with open(LOCKS / ".databases", "w", encoding="utf-8") as handle:  # no app has such a name
+    with open_lock(".databases") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
 

@@ -8,7 +8,7 @@ import ast
 import difflib
 import re
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Callable
 
 import yaml
@@ -67,6 +67,7 @@ class Settings:
         self.secrets = self.values.pop(SECRETS, {})
         self._problems_of_missing()
         self._problems_of_environment()
+        self._problems_of_overlaps()
 
     def _problems_of_names(self, own: dict[str, Any]) -> None:
         known = {name for spec in self._specs.values() for name in spec}
@@ -108,6 +109,16 @@ class Settings:
             if needed and name not in self.values and not any(problem.startswith(f"{name}:") for problem in self.problems):
                 example = RULES[name].example if name in RULES else "/home/me/shop"
                 self.problems.append(f"{name}: is not given. For example:\n    {name}: {example}")
+
+    def _problems_of_overlaps(self) -> None:
+        """What the front serves by itself is made readable by root, and below ``shared/`` the app could make that any file of the host."""
+        for name in ("flask_app_static", "apache_site_php"):
+            for url, directory in (self.values.get(name) or {}).items():
+                for shared in self.values.get("flask_app_shared") or []:
+                    mine, other = PurePosixPath(directory).parts, PurePosixPath(shared).parts
+                    if mine[: len(other)] == other or other[: len(mine)] == mine:
+                        overlap = f"{directory!r}, which overlaps {shared!r} of flask_app_shared"
+                        self.problems.append(f"{name}: {url} is served from {overlap}; let the app serve it")
 
     def _problems_of_environment(self) -> None:
         for variable, value in (self.values.get("flask_app_environment") or {}).items():

@@ -219,6 +219,18 @@ def active(tree: Tree) -> list[str]:
     return [one.release.name for one in ApacheInstance.active(known)]
 
 
+def test_what_an_app_leaves_in_its_run_directory_stops_nobody(tree: Tree, apache: Apache) -> None:
+    """It may make marks of any name and kind there; a pipe would be waited for."""
+    run_directory = tree.release("new").path / "run"
+    for name in ("daemon-xyz", "daemon-", "daemon-1e9", f"daemon-{'9' * 40}"):
+        (run_directory / name).touch()
+    os.mkfifo(run_directory / "daemon-102")
+    (run_directory / "daemon-103").symlink_to("/etc/passwd")
+    apache.children |= {102: os.getuid(), 103: os.getuid()}
+    apache.add(104, "new")
+    assert ApacheInstance(tree.release("new"), noted("apache", socket="").web)._loaded() == {104}
+
+
 def test_daemon_processes_are_known_by_parent_account_and_mark(tree: Tree, apache: Apache) -> None:
     apache.add(201, "old")
     (tree.release("new").path / "run" / "daemon-101").touch()  # of a process that is another account's now

@@ -287,6 +287,23 @@ def test_a_variable_name_that_no_process_can_have_is_rejected(name: str) -> None
         assert words in only_problem(check(**given))
 
 
+@pytest.mark.parametrize(
+    ("name", "directory", "shared"),
+    [
+        ("flask_app_static", "media", "media"),
+        ("flask_app_static", "./media/", "media"),
+        ("flask_app_static", "media/public", "media"),
+        ("flask_app_static", "media", "media/uploads"),
+        ("apache_site_php", "page", "page/cache"),
+    ],
+)
+def test_what_the_front_serves_is_not_what_the_app_writes(name: str, directory: str, shared: str) -> None:
+    topology = "nginx_gunicorn" if name == "flask_app_static" else "apache_uwsgi_mysql"
+    found = check({name: {"/files": directory}, "flask_app_shared": [shared]}, topology)
+    assert f"{name}: /files is served from '{directory}', which overlaps '{shared}' of flask_app_shared" in only_problem(found)
+    assert check({name: {"/files": "media2"}, "flask_app_shared": ["media"]}, topology).problems == []
+
+
 def test_the_environment_takes_numbers_but_no_ambiguous_values() -> None:
     assert check(flask_app_environment={"PORT": 8080}).problems == []
     assert "DEBUG is True, needs a string" in only_problem(check(flask_app_environment={"DEBUG": True}))

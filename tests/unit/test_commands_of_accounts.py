@@ -1,0 +1,94 @@
+"""What runs as an app's account, or was made by it, and how little of it is believed."""
+
+from __future__ import annotations
+
+import fcntl
+import getpass
+import grp
+import hashlib
+import os
+import stat
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.flaskops.hosting.plugins.module_utils import release_tree, virtual_environment
+from ansible_collections.flaskops.hosting.plugins.module_utils.command import OUTPUT_KEPT, run, run_as_account
+
+
+def as_myself(*words: str, timeout: int = 20) -> tuple[int | None, str]:
+    """Run a command as the account that runs the tests."""
+    me = {"user": getpass.getuser(), "group": grp.getgrgid(os.getgid()).gr_name}
+    return run_as_account(me, list(words), Path("/"), {}, timeout)
+
+
+def test_of_a_long_output_the_end_is_kept() -> None:
+    code, output = as_myself(sys.executable, "-c", "print('x' * 50_000_000, 'end')")
+    assert code == 0 and len(output) == OUTPUT_KEPT and output.endswith("x end\n")
+
+
+def test_a_process_that_left_the_session_holds_nothing_up() -> None:
+    began = time.monotonic()
+    code, output = as_myself("sh", "-c", "setsid sleep 20 & echo done")
+    assert (code, output) == (0, "done\n") and time.monotonic() - began < 5
+
+
+@pytest.fixture
+def venv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A tree that an account made, which nobody gives to root here, beside a directory that is not the account's."""
+    monkeypatch.setattr(os, "chown", lambda *_arguments, **_options: None)
+    monkeypatch.setattr(os, "fchown", lambda *_arguments: None)
+    (tmp_path / "venv/lib").mkdir(parents=True)
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside/shadow").touch()
+    (tmp_path / "outside/shadow").chmod(0o666)
+    return tmp_path / "venv"
+
+
+def mode(path: Path) -> int:
+    """The permissions of a path."""
+    return stat.S_IMODE(path.lstat().st_mode)
+
+
+def test_nobody_else_can_write_what_root_takes(venv: Path) -> None:
+    (venv / "lib/tool").touch()
+    (venv / "lib/tool").chmod(0o4777)
+    (venv / "lib").chmod(0o777)
+    (venv / "lib/link").symlink_to(venv.parent / "outside/shadow")
+    virtual_environment.give_to_root(venv)
+    assert (mode(venv / "lib"), mode(venv / "lib/tool"), mode(venv.parent / "outside/shadow")) == (0o755, 0o755, 0o666)
+
+
+def test_a_directory_that_becomes_a_link_is_not_followed(venv: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exchanged in the moment before root enters it."""
+    opened = os.open
+    (venv / "lib/shadow").touch()
+
+    def exchange(path: str | Path, flags: int, *more: int, dir_fd: int | None = None) -> int:
+        if path == "lib":
+            (venv / "lib").rename(venv / "old")
+            (venv / "lib").symlink_to(venv.parent / "outside")
+        return opened(path, flags, *more, dir_fd=dir_fd)
+
+    monkeypatch.setattr(os, "open", exchange)
+    with pytest.raises(OSError):
+        virtual_environment.give_to_root(venv)
+    assert mode(venv.parent / "outside/shadow") == 0o666
+
+
+def test_locks_are_where_root_alone_can_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another account can hold the lock of what it can read."""
+    assert not release_tree.LOCKS.parent.stat().st_mode & 0o022
+    monkeypatch.setattr(release_tree, "LOCKS", tmp_path / "locks")
+    monkeypatch.setattr(virtual_environment, "BLANKS", tmp_path / "venvs")
+    kept = tmp_path / "venvs" / hashlib.sha256(sys.executable.encode()).hexdigest()[:16]
+    kept.mkdir(parents=True)
+    (kept / "complete").write_text(run(sys.executable, "-c", "import sys; print(sys.version)").stdout)
+    held = os.open(kept, os.O_RDONLY)
+    fcntl.flock(held, fcntl.LOCK_EX)
+    with virtual_environment._blank(sys.executable) as blank:
+        assert blank == kept
+    assert mode(tmp_path / "locks") == 0o700
+    os.close(held)
