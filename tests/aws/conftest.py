@@ -23,7 +23,7 @@ HERE = Path(__file__).resolve().parent
 INVENTORY = ROOT / "inventories/aws"
 REGION = "eu-central-1"
 OFFICE = "203.0.113.7/32"
-RUN_SECONDS = 900  # for site.yml on a host of each topology, even if other tests keep the machine busy
+RUN_SECONDS = 900  # for site.yml on three hosts, even if other tests keep the machine busy
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:

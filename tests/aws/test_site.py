@@ -19,25 +19,22 @@ import pytest
 
 from ansible_collections.flaskops.hosting.tests.aws.conftest import Ec2, new_account
 from ansible_collections.flaskops.hosting.tests.infra.facts import ASK, FACTS, open_ports
-from ansible_collections.flaskops.hosting.tests.targets.harness import ROOT, TOPOLOGIES, Answer, Play, Target, missing
+from ansible_collections.flaskops.hosting.tests.targets.harness import ROOT, Answer, Play, Target, missing
 
 # AWS reserves the first addresses, so instances get those from 198.18.2.244 on.
 SUBNET = "198.18.2.240/28"
-# The ubuntu-like target is made of Debian's packages, which do not include MySQL.
-VARIANTS = {"apache_uwsgi_mysql": "debian13"}
+# The others' apps have the settings that molecule's scenarios converge: tests/unit/test_topologies.py compares them.
 URLS = {
     "nginx_gunicorn": ("blueoctopus", "http://{}/"),
-    "nginx_uwsgi": ("basic_flask", "http://{}/"),
-    "apache_gunicorn": ("blueoctopus", "http://{}/"),
     "apache_mod_wsgi": ("flaskapp", "http://{}/app/"),
-    "apache_uwsgi_mysql": ("flask-app", "http://{}/flask/"),
     "dev_server": ("blueoctopus", "http://127.0.0.1:5000/"),
 }
+TOPOLOGIES = list(URLS)
 
 
 @dataclass(frozen=True)
 class Site:
-    """The account with one instance of each topology, and the instances by topology."""
+    """The account with one instance of each of these topologies, and the instances by topology."""
 
     ec2: Ec2
     instances: dict[str, Target]
@@ -77,8 +74,7 @@ def site(server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site
     instances = {}
     for topology, name in names.items():
         address = inventory["_meta"]["hostvars"][name]["ansible_host"]
-        variant = VARIANTS.get(topology, "ubuntu-like")
-        instances[topology] = Target(f"aws-{topology}".replace("_", "-"), address, variant, tmp_path_factory.mktemp(topology))
+        instances[topology] = Target(f"aws-{topology}".replace("_", "-"), address, "ubuntu-like", tmp_path_factory.mktemp(topology))
     with ThreadPoolExecutor() as pool:
         try:
             list(pool.map(Target.up, instances.values()))

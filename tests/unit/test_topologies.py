@@ -57,7 +57,6 @@ PLACES: dict[str, tuple[str, Callable[[Topology], bool]]] = {
     "tests/unit/test_golden.py": ("what it puts on a host", lambda row: bool(read(f"tests/unit/golden/{row.name}.txt"))),
     "tests/load/test_load.py": ("releases under load", lambda row: row.for_development or f'"{row.name}"' in read("tests/load/test_load.py")),
     "tests/targets/test_move.py": ("a move to it from another topology", lambda row: f'("{row.name}"' in read("tests/targets/test_move.py")),
-    "tests/aws/test_site.py": ("where its app answers", lambda row: f'"{row.name}": (' in read("tests/aws/test_site.py")),
     ".github/workflows/ci.yml": (
         "its scenario in the matrix",
         lambda row: any(row.name in re.split(r"[\[\], ]+", listed) for listed in re.findall(r"scenario: (\[.*\])", read(".github/workflows/ci.yml"))),
@@ -99,6 +98,15 @@ def test_a_new_topology_is_missed_everywhere() -> None:
 )
 def test_no_place_knows_another(known: set[str]) -> None:
     assert known == set(TOPOLOGIES)
+
+
+@pytest.mark.parametrize("topology", TOPOLOGIES)
+def test_the_first_app_on_aws_is_set_as_on_the_local_fleet(topology: str) -> None:
+    """There it is tested; the fleet's may have more settings, such as documented paths."""
+    aws, fleet = load(f"inventories/aws/group_vars/{topology}.yml"), load("inventories/docker/apps.yml")[topology]["vars"]
+    tested = {app["flask_app_name"]: app for app in fleet.pop("flask_apps")}
+    assert all(app.items() <= tested[app["flask_app_name"]].items() for app in aws.pop("flask_apps"))
+    assert aws == fleet
 
 
 def test_no_list_of_topologies_is_kept_by_hand() -> None:
