@@ -28,7 +28,7 @@ find nginx/sites-enabled nginx/sites-available nginx/flaskops \\
     apache2/flaskops apache2/sites-enabled apache2/sites-available apache2/conf-enabled \\
     '(' -type f -o -type l ')' ! -name 'default*' ! -name 000-default.conf 2>/dev/null | grep -e flaskops -e sites-
 find apache2/mods-enabled -name 'proxy*' -o -name 'headers*' -o -name 'wsgi*' 2>/dev/null
-find /run /var/lib -name '*{NAME}*' 2>/dev/null | grep -v -e ^/run/systemd/ -e ^/run/lock/
+find /run /var/lib -name '*{NAME}*' 2>/dev/null | grep -v -e ^/run/systemd/ -e ^/run/flaskops/
 ufw status | awk '$2 == "ALLOW" && $1 ~ /tcp$/ {{print "open " $1}}'
 getent passwd {NAME} | cut -d: -f1 | sed 's/^/account /'
 getent group {NAME} | cut -d: -f1 | sed 's/^/group /'
