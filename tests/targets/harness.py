@@ -25,7 +25,7 @@ APPS = Path(__file__).resolve().parent / "apps"
 TOPOLOGIES = list(topologies.TOPOLOGIES)
 SERVER_VARIABLES = ("flask_app_", "nginx_", "uwsgi_app_", "apache_", "dev_server_")
 SSH_OPTIONS = "-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR"
-PLAY_SECONDS = 300
+PLAY_SECONDS = 600
 
 
 class Unsafe(str):
