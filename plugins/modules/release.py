@@ -41,7 +41,8 @@ options:
     description:
       - The code, on the controller. A directory, an archive (C(.tar), C(.tar.gz), C(.zip), …) or the URL of a git repository,
         which the controller fetches, so that hosts need neither git nor keys. Needed with O(state=staged).
-      - C(.git), caches of Python and virtual environments in it are left out.
+      - C(.git), caches of Python and virtual environments in it are left out, and what is neither a file nor a link. A link that leads out
+        of it is rejected. The files of an archive may have 2 GiB.
     type: str
   version:
     description: The branch, tag or commit, if O(source) is a git repository.
