@@ -61,23 +61,25 @@ def run_as_account(
 
     What it has left running in the background ends with it. Of a long output, the end is kept.
     """
+    account = {"user": pwd.getpwnam(options["user"]).pw_uid, "group": grp.getgrnam(options["group"]).gr_gid, "extra_groups": []}
+    return run_bounded(words, timeout, stdin, cwd=directory, env=environment, pass_fds=[keep_open] if keep_open else [], **account)
+
+
+def run_bounded(words: list[str], timeout: int, stdin: str = "", *, env: dict[str, str], **how: Any) -> tuple[int | None, str]:
+    """Do what ``run_as_account`` does, as any account: ``how`` are options of ``subprocess.Popen``."""
     plain = {"PATH": PLAIN_PATH, "LANG": "C.UTF-8", "HOME": "/nonexistent"}
     with tempfile.TemporaryFile("w+", encoding="utf-8") as given:
         given.write(stdin)
         given.seek(0)
         process = subprocess.Popen(
             words,
-            cwd=directory,
-            env={**plain, **environment},
+            env={**plain, **env},
             umask=0o022,
             start_new_session=True,
             stdin=given,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            pass_fds=[keep_open] if keep_open else [],
-            user=pwd.getpwnam(options["user"]).pw_uid,
-            group=grp.getgrnam(options["group"]).gr_gid,
-            extra_groups=[],
+            **how,
         )
         kept = bytearray()
         reader = threading.Thread(target=_keep_end, args=[process.stdout, kept], daemon=True)
