@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from typing import Any
 
@@ -11,9 +12,18 @@ CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # all but the tab and t
 
 
 def printable(value: Any) -> Any:
-    r"""Return a value, such as a module's result, with each control character in its strings written as ``\x1b``."""
+    r"""Return a value, such as a module's result, with each control character in its strings written as ``\x1b``.
+
+    What ansible-core 2.19 and later show of a failure is in objects of theirs.
+    """
     if isinstance(value, str):
         return CONTROLS.sub(lambda found: f"\\x{ord(found[0]):02x}", value) if CONTROLS.search(value) else value
     if isinstance(value, dict):
         return {name: printable(one) for name, one in value.items()}
-    return [printable(one) for one in value] if isinstance(value, list) else value
+    if isinstance(value, list):
+        return [printable(one) for one in value]
+    if isinstance(value, tuple):
+        return tuple(printable(one) for one in value)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return dataclasses.replace(value, **{field.name: printable(getattr(value, field.name)) for field in dataclasses.fields(value)})
+    return value

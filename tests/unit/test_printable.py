@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from pathlib import Path
 
@@ -15,6 +16,18 @@ ACTIONS = sorted((Path(__file__).resolve().parents[2] / "plugins/action").glob("
 def test_control_characters_are_written_out_wherever_they_are() -> None:
     found = printable({"msg": "a\x1b]0;owned\x07\r\n\tペン", "lines": ["\x9b2J", 7, None], "changed": False})
     assert found == {"msg": "a\\x1b]0;owned\\x07\\x0d\n\tペン", "lines": ["\\x9b2J", 7, None], "changed": False}
+
+
+@dataclasses.dataclass(frozen=True)
+class Summary:
+    """What ansible-core keeps of a failure, in its form."""
+
+    msg: str
+    events: tuple[Summary, ...] = ()
+
+
+def test_nor_do_the_objects_that_ansible_makes_of_a_failure() -> None:
+    assert printable({"exception": Summary("\x1b", (Summary("a\x07"),))}) == {"exception": Summary("\\x1b", (Summary("a\\x07"),))}
 
 
 @pytest.mark.parametrize("action", ACTIONS, ids=lambda path: path.stem)
