@@ -91,7 +91,14 @@ def run_bounded(words: list[str], timeout: int, stdin: str = "", *, env: dict[st
             os.killpg(process.pid, signal.SIGKILL)  # the whole session that was started above
         process.wait()
         reader.join(1)  # a process that left the session may hold the other end for ever
-        return code, bytes(kept).decode(errors="replace")
+        output = bytes(kept)
+        return code, (output if len(output) < OUTPUT_KEPT else _without_fragment(output, env)).decode(errors="replace")
+
+
+def _without_fragment(output: bytes, env: dict[str, str]) -> bytes:
+    """Remove the end of a variable's value at the cut: a secret is known in what people read only as a whole."""
+    values = [value.encode() for value in env.values()]
+    return output[max((length for value in values for length in range(len(value)) if length and output.startswith(value[-length:])), default=0) :]
 
 
 def _keep_end(output: IO[bytes], kept: bytearray) -> None:
