@@ -6,13 +6,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import time
 from pathlib import Path
 from typing import Any
 
 from ansible_collections.flaskops.hosting.plugins.module_utils import strategy_blue_green, strategy_in_place
-from ansible_collections.flaskops.hosting.plugins.module_utils.command import run
+from ansible_collections.flaskops.hosting.plugins.module_utils.command import remove_tree, run
 from ansible_collections.flaskops.hosting.plugins.module_utils.health import ask
 from ansible_collections.flaskops.hosting.plugins.module_utils.in_use import in_use
 from ansible_collections.flaskops.hosting.plugins.module_utils.instance import Instance
@@ -268,11 +267,11 @@ def prune(tree: Tree, keep: int, before: Release | None = None) -> list[str]:
     releases_in_use, venvs_in_use = in_use(tree)
     removed = sorted(path.name for path in tree.releases.iterdir() if path.name not in held | releases_in_use)
     for name in removed:
-        shutil.rmtree(tree.releases / name)
+        remove_tree(tree.releases / name)
     needed = {os.path.basename(os.readlink(link)) for link in tree.releases.glob("*/.venv")} | venvs_in_use
     for path in tree.venvs.iterdir():
         if path.name not in needed:
-            shutil.rmtree(path)
+            remove_tree(path)
     return removed
 
 

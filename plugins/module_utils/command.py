@@ -1,23 +1,23 @@
 # Copyright: flaskops contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Commands of the host, run without a shell: as root, or as an app's account."""
+"""Commands of the host, run without a shell."""
 
 from __future__ import annotations
 
 # pylint: disable=ansible-bad-function  # run_command is an AnsibleModule's, and none is at hand here
 import contextlib
-import grp
 import os
-import pwd
 import signal
 import subprocess
 import tempfile
 import threading
+from collections.abc import Iterable
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 LOG_LINES = 30
 OUTPUT_KEPT = 64 * 1024  # bytes of the end of what a command writes; a log never shows more
+REMOVAL_TRIES = 5
 MEBIBYTE = 1024 * 1024
 PLAIN_PATH = "/usr/local/bin:/usr/bin:/bin"
 
@@ -42,44 +42,41 @@ def run(*words: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:
         return subprocess.CompletedProcess(words, 127, stdout=f"{words[0]}: not installed")
 
 
+def remove_tree(path: Path) -> None:
+    """Remove a directory with all that is in it. An account may have nested directories as deep as it likes, and still change them.
+
+    Raises ``OSError`` if it is still there after some tries.
+    """
+    said = ""
+    for _try in range(REMOVAL_TRIES):
+        if not os.path.lexists(path):
+            return
+        said = run("rm", "--recursive", "--force", "--one-file-system", "--", str(path)).stdout
+    if os.path.lexists(path):
+        raise OSError(f"{path} cannot be removed: {tail(said)}")
+
+
+def has_files(directory: Path) -> bool:
+    """Return whether anything but directories is in a directory, however deep."""
+    return bool(run("find", str(directory), "!", "-type", "d", "-print", "-quit").stdout)
+
+
 def unit_properties(unit: str, *names: str) -> dict[str, str]:
     """Ask systemd for properties of a unit, such as ``ActiveState``; ``{}`` if systemd does not know."""
     shown = run("systemctl", "show", unit, *[f"--property={name}" for name in names])
     return dict(line.split("=", 1) for line in shown.stdout.splitlines() if "=" in line)
 
 
-def run_as_account(
-    options: dict[str, Any],
-    words: list[str],
-    directory: Path,
-    environment: dict[str, str],
-    timeout: int,
-    stdin: str = "",
-    keep_open: int | None = None,
-) -> tuple[int | None, str]:
-    """Run a command as the app's account and return its exit code, ``None`` after ``timeout`` seconds, and its output.
+def run_bounded(words: list[str], timeout: int, stdin: str = "", errors: int | None = None, secrets: Iterable[str] = ()) -> tuple[int | None, str]:
+    """Run a command and return its exit code, ``None`` after ``timeout`` seconds, and its output, of which the end is kept.
 
-    What it has left running in the background ends with it. Of a long output, the end is kept.
+    ``errors`` is a file descriptor for its standard error, which else is part of the output. No half of one of the ``secrets`` is at the cut.
     """
-    account = {"user": pwd.getpwnam(options["user"]).pw_uid, "group": grp.getgrnam(options["group"]).gr_gid, "extra_groups": []}
-    return run_bounded(words, timeout, stdin, cwd=directory, env=environment, pass_fds=[keep_open] if keep_open else [], **account)
-
-
-def run_bounded(words: list[str], timeout: int, stdin: str = "", *, env: dict[str, str], **how: Any) -> tuple[int | None, str]:
-    """Do what ``run_as_account`` does, as any account: ``how`` are options of ``subprocess.Popen``."""
-    plain = {"PATH": PLAIN_PATH, "LANG": "C.UTF-8", "HOME": "/nonexistent"}
     with tempfile.TemporaryFile("w+", encoding="utf-8") as given:
         given.write(stdin)
         given.seek(0)
         process = subprocess.Popen(
-            words,
-            env={**plain, **env},
-            umask=0o022,
-            start_new_session=True,
-            stdin=given,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            **how,
+            words, start_new_session=True, stdin=given, stdout=subprocess.PIPE, stderr=subprocess.STDOUT if errors is None else errors
         )
         kept = bytearray()
         reader = threading.Thread(target=_keep_end, args=[process.stdout, kept], daemon=True)
@@ -92,12 +89,12 @@ def run_bounded(words: list[str], timeout: int, stdin: str = "", *, env: dict[st
         process.wait()
         reader.join(1)  # a process that left the session may hold the other end for ever
         output = bytes(kept)
-        return code, (output if len(output) < OUTPUT_KEPT else _without_fragment(output, env)).decode(errors="replace")
+        return code, (output if len(output) < OUTPUT_KEPT else _without_fragment(output, secrets)).decode(errors="replace")
 
 
-def _without_fragment(output: bytes, env: dict[str, str]) -> bytes:
-    """Remove the end of a variable's value at the cut: a secret is known in what people read only as a whole."""
-    values = [value.encode() for value in env.values()]
+def _without_fragment(output: bytes, secrets: Iterable[str]) -> bytes:
+    """Remove the end of a secret at the cut: it is known in what people read only as a whole."""
+    values = [value.encode() for value in secrets]
     return output[max((length for value in values for length in range(len(value)) if length and output.startswith(value[-length:])), default=0) :]
 
 

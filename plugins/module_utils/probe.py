@@ -3,9 +3,10 @@
 """The pre-flight: runs inside a release's own venv, so it uses the standard library only.
 
 Imports the app as a WSGI server does and requests its health path. Standard input is this file; the arguments
-are a file descriptor, the module, the callable, the mount, the health path and the host name. The verdict goes to
-the file descriptor as a line of JSON, so that nothing the app prints can be mistaken for it. If the app has left
-something to run on in the background, which could still end the process, ``{"settling": true}`` comes first.
+are the module, the callable, the mount, the health path and the host name. The verdict goes to what was standard
+error as a line of JSON; what the app prints goes to standard output, so that it cannot be mistaken for the verdict.
+If the app has left something to run on in the background, which could still end the process, ``{"settling": true}``
+comes first.
 """
 
 from __future__ import annotations
@@ -19,13 +20,14 @@ import sys
 import time
 import traceback
 
+PARENT = 2  # the file descriptor that the verdict goes to
 REASON_AT_MOST, LOG_AT_MOST = 1024, 8192  # characters: the pipe to the parent holds all of it
 SETTLING = 3  # seconds that an app with threads, timers or processes of its own must live on
 
 
 def tell(**facts: object) -> None:
     """Tell the parent."""
-    os.write(int(sys.argv[1]), json.dumps(facts, ensure_ascii=False).encode(errors="replace") + b"\n")
+    os.write(PARENT, json.dumps(facts, ensure_ascii=False).encode(errors="replace") + b"\n")
 
 
 def verdict(ok: bool, reason: str, log: str) -> None:
@@ -103,7 +105,7 @@ def ask(app: object, mount: str, path: str, host: str) -> tuple[str, str]:
 
 def main() -> None:
     """Import, ask, tell."""
-    module, name, mount, path, host = sys.argv[2:]
+    module, name, mount, path, host = sys.argv[1:]
     sys.path[0] = os.getcwd()
     app = find_callable(module, name)
     try:
@@ -117,4 +119,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    PARENT = os.dup(2)
+    os.dup2(1, 2)
     main()

@@ -6,15 +6,13 @@ from __future__ import annotations
 
 import shlex
 
-from ansible_collections.flaskops.hosting.plugins.module_utils.command import PLAIN_PATH, run_as_account, tail
-from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree import (
-    Release,
-    ReleaseError,
-    hide_secrets,
-    read_environment_file,
-)
+from ansible_collections.flaskops.hosting.plugins.module_utils.command import tail
+from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree import Release, ReleaseError, hide_secrets
+from ansible_collections.flaskops.hosting.plugins.module_utils.sandbox import sandbox_of_app
+from ansible_collections.flaskops.hosting.plugins.module_utils.transient_unit import ended, run_in_unit
 
 COMMAND_TIMEOUT = 900  # seconds for each command: a migration of a large table takes its time
+VENV_FIRST = 'PATH=$1:$PATH; shift; "$@"; exit $?'  # also before a PATH of the app's own environment
 
 
 def run_commands(release: Release, commands: list[str]) -> str:
@@ -27,10 +25,10 @@ def run_commands(release: Release, commands: list[str]) -> str:
         code, output = _run(release, command)
         written += f"$ {command}\n{output.rstrip()}\n"
         if code != 0:
-            ended = f"took longer than {COMMAND_TIMEOUT} s" if code is None else f"ended with code {code}"
+            how = f"took longer than {COMMAND_TIMEOUT} s" if code is None else f"ended with {ended(code)}"
             live = release.tree.live()
             is_live = live is not None and live.name == release.name
-            reason, log = (hide_secrets(text, release.secrets()) for text in (f"the command {command!r} {ended}", tail(written)))
+            reason, log = (hide_secrets(text, release.secrets()) for text in (f"the command {command!r} {how}", tail(written)))
             if not is_live:
                 release.mark_failed(reason, log)
             raise ReleaseError(f"{reason}; the release is live already, and stays" if is_live else reason, log)
@@ -38,13 +36,15 @@ def run_commands(release: Release, commands: list[str]) -> str:
 
 
 def _run(release: Release, command: str) -> tuple[int | None, str]:
-    account = {"user": release.facts().user, "group": release.path.group()}
-    variables = read_environment_file((release.path / "environment").read_bytes().decode())
-    venv = release.path / ".venv"
-    path = f"{venv}/bin:{variables.get('PATH', PLAIN_PATH)}"
-    try:
-        return run_as_account(
-            account, shlex.split(command), release.path / "code", {**variables, "PATH": path, "VIRTUAL_ENV": str(venv)}, COMMAND_TIMEOUT
-        )
-    except OSError as error:  # there is no such program, or it must not be run
-        return 127, f"{error.filename}: {error.strerror}"
+    venv, facts = f"{release.path}/.venv", release.facts()
+    lines = [
+        *sandbox_of_app(str(release.path), str(release.tree.root)),
+        f"User={facts.user}",
+        f"Group={release.path.group()}",
+        f"WorkingDirectory={release.path}/code",
+        f"EnvironmentFile={release.path}/environment",
+        f"Environment=VIRTUAL_ENV={venv}",
+    ]
+    words = [f"{venv}/bin", *shlex.split(command)]
+    unit = f"flaskops-{release.tree.app}-command"
+    return run_in_unit(unit, words, lines, COMMAND_TIMEOUT, secrets=release.secrets().values(), script=VENV_FIRST)

@@ -8,12 +8,12 @@ import fcntl
 import json
 import os
 import re
-import shutil
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.flaskops.hosting.plugins.module_utils.command import remove_tree
 from ansible_collections.flaskops.hosting.plugins.module_utils.record import RECORDS, Record, ReleaseFacts, read_json
 
 LOCKS = Path("/run/flaskops")  # where root alone can write: who may write there, or read a lock, can hold it for ever
@@ -201,8 +201,7 @@ class Release:
 
     def discard(self) -> None:
         """Remove its directory."""
-        if self.path.exists():
-            shutil.rmtree(self.path)
+        remove_tree(self.path)
 
 
 def write_private(path: Path, text: str) -> None:

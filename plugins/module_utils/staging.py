@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.flaskops.hosting.plugins.module_utils import probe, virtual_environment
-from ansible_collections.flaskops.hosting.plugins.module_utils.command import MEBIBYTE, run, run_as_account, tail, write_to_disk
+from ansible_collections.flaskops.hosting.plugins.module_utils.command import MEBIBYTE, PLAIN_PATH, run, tail, write_to_disk
 from ansible_collections.flaskops.hosting.plugins.module_utils.record import InstanceFacts, Record, ReleaseFacts
 from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree import (
     Release,
@@ -32,7 +32,9 @@ from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree impo
     read_environment_file,
     write_private,
 )
+from ansible_collections.flaskops.hosting.plugins.module_utils.sandbox import sandbox, sandbox_of_app
 from ansible_collections.flaskops.hosting.plugins.module_utils.steps import Steps
+from ansible_collections.flaskops.hosting.plugins.module_utils.transient_unit import ended, run_in_unit
 
 HOST_KEY = Path("/etc/flaskops/key")
 MKDIR_TIMEOUT = 30  # seconds
@@ -51,6 +53,11 @@ class Plan:
     def environment(self) -> dict[str, str]:
         """The variables of the process, secrets included."""
         return {**self.payload["environment"], **self.payload["secrets"]}
+
+    @property
+    def account(self) -> list[str]:
+        """The lines of a unit that runs something as the app's account."""
+        return [f"User={self.options['user']}", f"Group={self.options['group']}"]
 
     @property
     def instances(self) -> list[InstanceFacts]:
@@ -257,8 +264,9 @@ def _link_shared(plan: Plan, code: Path, name: str) -> None:
     elif os.path.lexists(inside):
         raise ReleaseError(f"shared: {name!r} is a file in the source; only directories are shared")
     if not outside.is_dir():  # made as the account, because it can exchange what is in shared/ for links
-        ended, said = run_as_account(plan.options, ["mkdir", "--mode=0750", "--parents", "--", str(outside)], Path("/"), {}, MKDIR_TIMEOUT)
-        if ended != 0:
+        lines = [*sandbox(ReadWritePaths=str(plan.tree.shared)), *plan.account]
+        failed, said = run_in_unit(f"flaskops-{plan.tree.app}-mkdir", ["mkdir", "--mode=0750", "--parents", "--", str(outside)], lines, MKDIR_TIMEOUT)
+        if failed != 0:
             raise ReleaseError(f"shared: {name!r} cannot be made in {plan.tree.shared} as {plan.options['user']}", tail(said))
     _reject_way_out(code, inside.parent, f"shared: {name!r}")
     inside.parent.mkdir(parents=True, exist_ok=True)
@@ -339,28 +347,52 @@ def last_verdict(reported: str) -> dict[str, Any]:
 
 
 def preflight(plan: Plan, release: Release) -> None:
-    """Import the app and ask for its health path, in its venv, as its account, with its environment.
+    """Import the app and ask for its health path, in its venv, as its account, with its environment, in its sandbox.
 
     Raises ``ReleaseError`` with the app's own last lines.
     """
     options = plan.options
-    module, _colon, name = options["module"].partition(":")
-    verdict_from, verdict_to = os.pipe()
-    words = [str(release.path / ".venv/bin/python"), "-", str(verdict_to), module, name]
-    words += [options[key] for key in ("mount", "health_path", "health_host")]
-    if options["memory_max"]:
-        words = ["prlimit", f"--data={options['memory_max'] * MEBIBYTE}", *words]
+    module = options["module"].partition(":")[0]
     timeout = options["health_timeout"] + probe.SETTLING
-    code, output = run_as_account(options, words, release.path / "code", plan.environment, timeout, inspect.getsource(probe), verdict_to)
-    os.close(verdict_to)
-    os.set_blocking(verdict_from, False)  # everything was reported by now, and a process that the app left may hold the other end
-    with os.fdopen(verdict_from, encoding="utf-8", errors="replace") as handle:
-        verdict = last_verdict(handle.read())
+    code, output, reported = _ask_probe(plan, release, timeout)
+    verdict = last_verdict(reported)
     if code is None:
         raise ReleaseError(f"{options['module']} did not answer {options['health_path']} in {timeout} s", tail(output))
     if verdict.get("settling"):
-        raise ReleaseError(f"the app answered {options['health_path']} and then ended its process (code {code}) by itself", tail(output))
+        raise ReleaseError(f"the app answered {options['health_path']} and then ended its process ({ended(code)}) by itself", tail(output))
     if not verdict:
-        raise ReleaseError(f"importing {module} ended the process (code {code})", tail(output))
+        raise ReleaseError(f"importing {module} ended the process ({ended(code)})", tail(output + reported))
     if not verdict["ok"]:
         raise ReleaseError(verdict["reason"], tail(output + verdict["log"]))
+
+
+def _ask_probe(plan: Plan, release: Release, timeout: int) -> tuple[int | None, str, str]:
+    """Run the pre-flight; returns its exit code, ``None`` after ``timeout`` seconds, what the app wrote, and what the pre-flight reported."""
+    options = plan.options
+    module, _colon, name = options["module"].partition(":")
+    words = [f"{release.path}/.venv/bin/python", "-", module, name, *(options[key] for key in ("mount", "health_path", "health_host"))]
+    lines = [
+        *sandbox_of_app(str(release.path), str(plan.tree.root)),
+        *plan.account,
+        f"WorkingDirectory={release.path}/code",
+        f"EnvironmentFile={release.path}/environment",
+        f"Environment=PATH={release.path}/.venv/bin:{PLAIN_PATH}",
+        *([f"LimitDATA={options['memory_max'] * MEBIBYTE}"] if options["memory_max"] else []),
+    ]
+    reported_from, reported_to = os.pipe()
+    try:
+        unit, secrets = f"flaskops-{plan.tree.app}-preflight", plan.environment.values()
+        code, output = run_in_unit(unit, words, lines, timeout, inspect.getsource(probe), reported_to, secrets)
+        return code, output, _content_of_pipe(reported_from)
+    finally:
+        os.close(reported_to)
+        os.close(reported_from)
+
+
+def _content_of_pipe(pipe: int) -> str:
+    """What a pipe contains now, whoever else may still hold its other end; a pipe takes 64 KiB."""
+    os.set_blocking(pipe, False)
+    try:
+        return os.read(pipe, 64 * 1024).decode(errors="replace")
+    except BlockingIOError:
+        return ""

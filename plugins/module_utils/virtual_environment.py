@@ -6,22 +6,28 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import grp
 import hashlib
 import os
-import pwd
 import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.flaskops.hosting.plugins.module_utils.command import MEBIBYTE, run, run_as_account, tail, write_to_disk
+from ansible_collections.flaskops.hosting.plugins.module_utils.command import MEBIBYTE, remove_tree, run, tail, write_to_disk
 from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree import ReleaseError, open_lock
+from ansible_collections.flaskops.hosting.plugins.module_utils.sandbox import sandbox
+from ansible_collections.flaskops.hosting.plugins.module_utils.transient_unit import run_in_unit
 
 BLANKS = Path("/var/cache/flaskops/venvs")
 COMPLETE_MARK = "complete"
-GENTLY = ("nice", "-n", "10", "ionice", "-c", "3")  # a build waits for the apps that serve meanwhile
+# What a shell makes of a Python, the venv's path, the directory with pip, and what pip is to install, if anything.
+BUILD = """
+python=$1 venv=$2 pip=$3
+shift 3
+"$python" -m venv --without-pip "$venv" && cp --archive "$pip" "$venv" || exit
+[ $# = 0 ] || "$venv/bin/python" -m pip install --quiet --no-cache-dir "$@"
+exit $?
+"""
 BUILD_TIMEOUT = 900  # seconds for pip; compiling uWSGI on a small host takes minutes
 LITTLE_SPACE = 64  # MiB; a venv with a framework and a server takes about as many
 
@@ -32,43 +38,61 @@ def is_built(venv: Path) -> bool:
 
 
 def build(options: dict[str, Any], venv: Path, source: Path) -> None:
-    """Make a venv with what ``options`` and the requirements in ``source`` ask for; built as the app's account, then root's.
+    """Make a venv with what ``options`` and the requirements in ``source`` ask for; built by an account of the build's own, then root's.
 
     Raises ``ReleaseError``, and leaves nothing behind then.
     """
     if venv.exists():
-        shutil.rmtree(venv)
+        remove_tree(venv)
     try:
         _install(options, venv, source)
     except ReleaseError:
-        shutil.rmtree(venv, ignore_errors=True)
+        remove_tree(venv)
         raise
     write_to_disk(venv)
     (venv / COMPLETE_MARK).touch()
 
 
 def _install(options: dict[str, Any], venv: Path, source: Path) -> None:
-    uid, gid = pwd.getpwnam(options["user"]).pw_uid, grp.getgrnam(options["group"]).gr_gid
     venv.mkdir(mode=0o755)
-    os.chown(venv, uid, gid)
     wanted = list(options["server_requirements"])
     if options["requirements"]:
         wanted = ["--requirement", options["requirements"], *wanted]
-    with tempfile.TemporaryDirectory(prefix="flaskops-build-") as home:
-        os.chown(home, uid, gid)
-        environment = {"HOME": home, "TMPDIR": home, "PIP_NO_INPUT": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
-
-        def run_in_build(*words: str) -> None:
-            code, output = run_as_account(options, [*GENTLY, *words], source, environment, BUILD_TIMEOUT)
-            if code != 0:
-                raise _failure(venv, code, output)
-
-        run_in_build(options["python"], "-m", "venv", "--without-pip", str(venv))
-        with _blank(options["python"]) as blank:
-            run_in_build("cp", "--archive", str(blank / "lib"), str(venv))
-        if wanted:
-            run_in_build(str(venv / "bin/python"), "-m", "pip", "install", "--quiet", "--no-cache-dir", *wanted)
+    unit = f"flaskops-{options['app']}-build"
+    with _blank(options["python"]) as blank:
+        words = [options["python"], str(venv), str(blank / "lib"), *wanted]
+        code, output = run_in_unit(unit, words, _lines(unit, options["group"], venv, source), BUILD_TIMEOUT, script=BUILD)
     give_to_root(venv)
+    if code != 0:
+        raise _failure(venv, code, output)
+
+
+def _lines(unit: str, group: str, venv: Path, source: Path) -> list[str]:
+    """The lines of the unit that builds: an account that exists while the unit runs, and sees nothing of the app but its code."""
+    root = venv.parent.parent
+    return [
+        *sandbox(
+            UMask="0022",
+            DynamicUser="yes",
+            SupplementaryGroups=group,  # which may read the code
+            TemporaryFileSystem=f"{root}:ro",
+            BindReadOnlyPaths=str(source),
+            BindPaths=str(venv),
+            ReadWritePaths=str(venv),
+        ),
+        # systemd gives the account a directory, from which root learns its number
+        f"RuntimeDirectory={unit}",
+        f"ExecStartPre=+/bin/chown --reference=/run/{unit} {venv}",
+        f"WorkingDirectory={source}",
+        # the unit's own, and on the disk: /tmp may be in memory
+        "Environment=HOME=/var/tmp",
+        "Environment=TMPDIR=/var/tmp",
+        "Environment=PIP_NO_INPUT=1",
+        "Environment=PIP_DISABLE_PIP_VERSION_CHECK=1",
+        # a build waits for the apps that serve meanwhile
+        "Nice=10",
+        "IOSchedulingClass=idle",
+    ]
 
 
 def give_to_root(top: Path) -> None:
@@ -108,7 +132,7 @@ def _blank(python: str) -> Iterator[Path]:
         fcntl.flock(handle, fcntl.LOCK_EX)
         mark, version = blank / COMPLETE_MARK, run(python, "-c", "import sys; print(sys.version)").stdout
         if not mark.exists() or mark.read_text(encoding="utf-8") != version:
-            made = run(*GENTLY, python, "-m", "venv", "--clear", str(blank), timeout=BUILD_TIMEOUT)
+            made = run("nice", python, "-m", "venv", "--clear", str(blank), timeout=BUILD_TIMEOUT)
             if made.returncode:
                 raise _failure(blank, made.returncode, made.stdout)
             write_to_disk(blank)

@@ -15,7 +15,7 @@ description:
   - Its name is the hash of the code, the same on every host, and a hash of the configuration that is keyed by a secret
     of the host. So the same input gives no second release, and the name reveals no secret.
   - O(state=staged) puts a release on the host and accepts it only if its app imports and answers its health path
-    in the release's own virtual environment, as the app's account, with the release's environment.
+    in the release's own virtual environment, as the app's account, in the sandbox of its unit, with the release's environment.
   - O(state=live) starts the release's instance, waits until it is healthy, flips the symlink C(current), and stops the
     instance that served before. If anything fails, the release that was live keeps serving.
   - O(state=rolled_back) does the same for a release that was live before and is still on the host.
@@ -179,7 +179,7 @@ options:
     description:
       - What O(state=run) runs, one after the other until one fails. Each is split as a shell would, and run without a shell, in the
         release's code directory, as the app's account, with its virtual environment first on C(PATH) and the release's whole environment.
-        Each may take 900 seconds.
+        Each may take 900 seconds, and runs in the sandbox that the app's unit has; what it leaves running ends with it.
       - Ansible logs them, so they must not contain secrets. The command itself finds the app's secrets in its environment.
       - A command that fails marks a release that is not live as failed, so that it never goes live. One that is live stays.
     type: list
@@ -323,7 +323,6 @@ output:
 import base64
 import json
 import os
-import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -331,6 +330,8 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.flaskops.hosting.plugins.module_utils import activation, staging
+from ansible_collections.flaskops.hosting.plugins.module_utils.account import end_processes
+from ansible_collections.flaskops.hosting.plugins.module_utils.command import has_files, remove_tree
 from ansible_collections.flaskops.hosting.plugins.module_utils.record import REMOVED, Record, read_json
 from ansible_collections.flaskops.hosting.plugins.module_utils.release_commands import run_commands
 from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree import Release, ReleaseError, Tree
@@ -483,7 +484,7 @@ def remove(options: dict[str, Any], tree: Tree, check_mode: bool) -> dict[str, A
     if record is None or not record.root:  # nothing here is known to be the app's
         return {"kept": [], "changed": False, "diff": {"before": "", "after": ""}}
     tree = Tree(tree.app, Path(record.root))
-    data = tree.shared.is_dir() and any(path.is_file() for path in tree.shared.rglob("*")) and not options["remove_data"]
+    data = tree.shared.is_dir() and has_files(tree.shared) and not options["remove_data"]
     instances = [*activation.active_instances(tree), *activation.stray_instances(tree, record)]
     paths = [path for path in tree.own_paths() if os.path.lexists(path) and not (data and path == tree.shared)]
     # the record says whose the data is, so that it can be removed later by the app's name alone
@@ -498,9 +499,10 @@ def remove(options: dict[str, Any], tree: Tree, check_mode: bool) -> dict[str, A
         return result
     with tree.lock():
         activation.stop_all(tree, instances)
+        end_processes(record.user)
         for path in paths:
             if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path)
+                remove_tree(path)
             else:
                 path.unlink()
         if tree.root in gone:

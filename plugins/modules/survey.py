@@ -290,6 +290,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.flaskops.hosting.plugins.module_utils import activation
+from ansible_collections.flaskops.hosting.plugins.module_utils.account import is_ours
 from ansible_collections.flaskops.hosting.plugins.module_utils.command import run
 from ansible_collections.flaskops.hosting.plugins.module_utils.health import ask
 from ansible_collections.flaskops.hosting.plugins.module_utils.instance_systemd import UNITS
@@ -302,7 +303,6 @@ DISTRIBUTION_PYTHON = "/usr/bin/python3"
 HEALTH_TIMEOUT = 5  # seconds
 LOG_LINES = 5
 MOST_NAMES = 10  # of what is in a directory
-OUR_COMMENT = "Flask app"  # what the role flask_app writes into the account's comment
 NO_LOGIN = ("/usr/sbin/nologin", "/sbin/nologin", "/bin/false")
 
 
@@ -331,7 +331,7 @@ def account(user: str, group: str) -> dict[str, bool]:
     except KeyError:
         return {"user": False, "group": has_group, "ours": False, "foreign": False}
     right = has_group and found.pw_gid == grp.getgrnam(group).gr_gid and found.pw_shell in NO_LOGIN
-    ours = found.pw_gecos.startswith(OUR_COMMENT)
+    ours = is_ours(found)
     return {"user": right, "group": has_group, "ours": ours, "foreign": not (right or ours)}
 
 

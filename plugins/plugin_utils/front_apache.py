@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.flaskops.hosting.plugins.module_utils.record import Listen, Site
+from ansible_collections.flaskops.hosting.plugins.module_utils.sandbox import sandbox
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.app import App, Gone, Link, Mount, OnHost, Served, Service, Text
-from ansible_collections.flaskops.hosting.plugins.plugin_utils.sandbox import sandbox
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.server_mod_wsgi import daemon_options, wsgi_callable
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.templates import fill
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.topologies import MOD_WSGI

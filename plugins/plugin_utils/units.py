@@ -4,8 +4,8 @@
 
 from __future__ import annotations
 
+from ansible_collections.flaskops.hosting.plugins.module_utils.sandbox import sandbox, sandbox_of_app
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.app import SOCKET, App, OnHost, Service, Text
-from ansible_collections.flaskops.hosting.plugins.plugin_utils.sandbox import SANDBOX, sandbox
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.templates import RELEASE_PATH, fill
 
 UNITS = "/etc/systemd/system"
@@ -13,12 +13,9 @@ UNITS = "/etc/systemd/system"
 
 def web_unit(app: App, command: str, stop_timeout: int, lines: list[str] | None = None, service_type: str = "notify") -> Text:
     """The unit that runs a release's web server. ``stop_timeout`` is in seconds; ``lines`` are more lines of its section ``[Service]``."""
-    # the app reads its release, and writes its socket, its shared data and a /tmp of its own; Gunicorn and uWSGI change the owner of their socket
-    writable = f"{RELEASE_PATH}/run {app.root}/shared"
-    allowed = sandbox(ReadWritePaths=writable, SystemCallFilter=[*SANDBOX["SystemCallFilter"], "@chown"])
     content = fill(
         "flask_app", "app.service.j2", app=app, command=command, stop_timeout=stop_timeout, lines=lines or [], service_type=service_type,
-        server=app.topology.server.title, sandbox=allowed,
+        server=app.topology.server.title, sandbox=sandbox_of_app(RELEASE_PATH, app.root),
     )  # fmt: skip
     return Text("app.service", content)
 

@@ -116,7 +116,7 @@ def test_a_command_that_is_not_there_stops_the_release(host: Target, source: Pat
     """As one that fails does."""
     live = host.live("shop")
     play = host.play(shop(source, before_activation=["no-such-program now"]))
-    words = ["the command 'no-such-program now' ended with code 127", "no-such-program: No such file or directory"]
+    words = ["the command 'no-such-program now' ended with code 127", "no-such-program: not found"]
     assert play.returncode == 2 and not missing(play.output, words), play.output
     assert host.live("shop") == live
 

@@ -17,19 +17,19 @@ from ansible_collections.flaskops.hosting.plugins.module_utils.command import OU
 
 
 def test_of_a_long_output_the_end_is_kept() -> None:
-    code, output = run_bounded([sys.executable, "-c", "print('x' * 50_000_000, 'end')"], 20, env={})
+    code, output = run_bounded([sys.executable, "-c", "print('x' * 50_000_000, 'end')"], 20)
     assert code == 0 and len(output) == OUTPUT_KEPT and output.endswith("x end\n")
 
 
 def test_no_half_of_a_secret_is_at_the_cut() -> None:
     secret = "hunter2-and-more"
-    code, output = run_bounded([sys.executable, "-c", "import os; print(os.environ['KEY'] * 9_000)"], 20, env={"KEY": secret})
+    code, output = run_bounded([sys.executable, "-c", f"print({secret!r} * 9_000)"], 20, secrets=[secret])
     assert code == 0 and output.replace(secret, "") == "\n"
 
 
 def test_a_process_that_left_the_session_holds_nothing_up() -> None:
     began = time.monotonic()
-    code, output = run_bounded(["sh", "-c", "setsid sleep 20 & echo done"], 20, env={})
+    code, output = run_bounded(["sh", "-c", "setsid sleep 20 & echo done"], 20)
     assert (code, output) == (0, "done\n") and time.monotonic() - began < 5
 
 

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from ansible_collections.flaskops.hosting.plugins.module_utils import release_commands
+from ansible_collections.flaskops.hosting.plugins.module_utils.command import run_bounded
 from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree import Release, ReleaseError, Tree, environment_file
+from ansible_collections.flaskops.hosting.plugins.module_utils.sandbox import sandbox_of_app
 from ansible_collections.flaskops.hosting.tests.unit.releases import noted
 
 
@@ -26,23 +28,32 @@ def answers(monkeypatch: pytest.MonkeyPatch, *ends: tuple[int | None, str]) -> l
     """Have the commands end like this, one after the other; returns what they were called with."""
     calls: list[tuple[Any, ...]] = []
 
-    def run(*arguments: Any) -> tuple[int | None, str]:
+    def run(*arguments: Any, **_more: Any) -> tuple[int | None, str]:
         calls.append(arguments)
         return ends[len(calls) - 1]
 
-    monkeypatch.setattr(release_commands, "run_as_account", run)
+    monkeypatch.setattr(release_commands, "run_in_unit", run)
     return calls
 
 
 def test_the_venv_comes_first_and_secrets_are_hidden(release: Release, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = answers(monkeypatch, (0, "with hunter2\n"), (0, ""))
     assert release_commands.run_commands(release, ["flask db 'up grade'", "true"]) == "$ flask db 'up grade'\nwith <PASSWORD>\n$ true"
-    account, words, directory, environment, timeout = calls[0]
-    assert (account["user"], words, directory, timeout) == ("wsgi", ["flask", "db", "up grade"], release.path / "code", 900)
-    assert environment["PATH"] == f"{release.path}/.venv/bin:/opt/shop/bin" and environment["PASSWORD"] == "hunter2"
+    unit, words, lines, timeout = calls[0]
+    assert (unit, words, timeout) == ("flaskops-shop-command", [f"{release.path}/.venv/bin", "flask", "db", "up grade"], 900)
+    assert {"User=wsgi", f"WorkingDirectory={release.path}/code", f"EnvironmentFile={release.path}/environment"} < {*lines}
+    assert {*sandbox_of_app(str(release.path), str(release.tree.root))} < {*lines}
 
 
-@pytest.mark.parametrize(("end", "words"), [((3, "no hunter2"), "ended with code 3"), ((None, "no hunter2"), "took longer than 900 s")])
+def test_the_venv_comes_before_a_path_of_the_apps_own(tmp_path: Path) -> None:
+    words = ["/bin/sh", "-c", release_commands.VENV_FIRST, "sh", "/venv/bin", "sh", "-c", "echo $PATH; exit 3"]
+    assert run_bounded(["env", "PATH=/opt/shop/bin:/bin", *words], 20) == (3, "/venv/bin:/opt/shop/bin:/bin\n")
+
+
+@pytest.mark.parametrize(
+    ("end", "words"),
+    [((3, "no hunter2"), "ended with code 3"), ((139, "no hunter2"), "ended with signal 11"), ((None, "no hunter2"), "took longer than 900 s")],
+)
 def test_the_first_that_fails_ends_the_release(release: Release, monkeypatch: pytest.MonkeyPatch, end: tuple[int | None, str], words: str) -> None:
     calls = answers(monkeypatch, (0, "fine"), end)
     with pytest.raises(ReleaseError, match=f"^the command 'two' {words}$") as raised:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import inspect
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -179,20 +178,9 @@ def test_a_missing_file_is_rejected_except_in_a_dry_run(tmp_path: Path, monkeypa
 def ask_probe(directory: Path, code: str, *, module: str = "main", name: str = "app", mount: str = "/", path: str = "/") -> dict[str, Any]:
     """Run the pre-flight on a module with this code, as staging does."""
     (directory / "main.py").write_text(code)
-    read_end, write_end = os.pipe()
-    arguments = [str(write_end), module, name, mount, path, "localhost"]
-    subprocess.run(
-        [sys.executable, "-", *arguments],
-        input=inspect.getsource(probe),
-        text=True,
-        cwd=directory,
-        pass_fds=[write_end],
-        check=False,
-        capture_output=True,
-    )
-    os.close(write_end)
-    with os.fdopen(read_end) as answer:
-        return dict(json.loads((answer.read().splitlines() or ['{"ok": null}'])[-1]))
+    words = [sys.executable, "-", module, name, mount, path, "localhost"]
+    ran = subprocess.run(words, input=inspect.getsource(probe), text=True, cwd=directory, check=False, capture_output=True)
+    return dict(json.loads((ran.stderr.splitlines() or ['{"ok": null}'])[-1]))
 
 
 ECHO = """
@@ -285,11 +273,12 @@ def test_root_makes_no_shared_directory_by_a_path(tmp_path: Path, monkeypatch: p
     (made.tree.shared / "media").symlink_to(tmp_path / "outside")
     asked: list[list[str]] = []
 
-    def refuse(_options: dict[str, Any], words: list[str], *_more: object) -> tuple[int, str]:
+    def refuse(_unit: str, words: list[str], lines: list[str], *_more: object) -> tuple[int, str]:
+        assert "User=wsgi" in lines
         asked.append(words)
         return 1, "Permission denied"
 
-    monkeypatch.setattr(staging, "run_as_account", refuse)
+    monkeypatch.setattr(staging, "run_in_unit", refuse)
     with pytest.raises(ReleaseError, match="shared: 'media/thumbs' cannot be made in .* as wsgi"):
         staging._link_shared(made, tmp_path / "code", "media/thumbs")
     assert [words[0] for words in asked] == ["mkdir"] and list((tmp_path / "outside").iterdir()) == []

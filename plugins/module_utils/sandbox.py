@@ -1,6 +1,6 @@
 # Copyright: flaskops contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The sandbox of every systemd unit that this collection makes."""
+"""The sandbox of every systemd unit that this collection makes, also of those that exist only while a command of an app runs."""
 
 from __future__ import annotations
 
@@ -42,3 +42,9 @@ def sandbox(**changes: str | list[str]) -> list[str]:
     for name, value in {**SANDBOX, **changes}.items():
         lines += [f"{name}={one}" for one in (value if isinstance(value, list) else [value])]
     return lines
+
+
+def sandbox_of_app(release: str, root: str) -> list[str]:
+    """The lines for what an app runs: it reads its ``release``, and writes its socket, its shared data below ``root`` and a /tmp of its own."""
+    # Gunicorn and uWSGI change the owner of their socket
+    return sandbox(ReadWritePaths=f"{release}/run {root}/shared", SystemCallFilter=[*SANDBOX["SystemCallFilter"], "@chown"])

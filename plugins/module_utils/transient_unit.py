@@ -1,0 +1,50 @@
+# Copyright: flaskops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Run a command of an app, or for one, as a unit of systemd that exists while it runs: in a sandbox, and nothing of it is left afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ansible_collections.flaskops.hosting.plugins.module_utils.command import PLAIN_PATH, run, run_bounded
+
+# systemd-run gives a signal no number, and a shell does
+KEEP_CODE = '"$@"; exit $?'
+ENDS_WITH_ITS_COMMAND = ["KillSignal=SIGKILL", "OOMPolicy=continue"]
+PLAIN_ENVIRONMENT = [f"Environment=PATH={PLAIN_PATH}", "Environment=LANG=C.UTF-8", "Environment=HOME=/nonexistent"]
+
+
+def run_in_unit(
+    unit: str,
+    words: list[str],
+    lines: list[str],
+    timeout: int,
+    stdin: str = "",
+    errors: int | None = None,
+    secrets: Iterable[str] = (),
+    script: str = KEEP_CODE,
+) -> tuple[int | None, str]:
+    """Run a command in a unit and return its exit code, ``None`` after ``timeout`` seconds, and its output.
+
+    ``lines`` are those of the unit's section ``[Service]``, ``errors`` is a file descriptor for its standard error, which else is part of its
+    output, and ``script`` what a shell makes of the words. A code above 128 is that of a signal. Of a long output, the end is kept, which
+    begins with no half of a secret. An earlier run's unit of the same name, which nobody waits for any more, is ended first.
+    """
+    properties = [*PLAIN_ENVIRONMENT, *ENDS_WITH_ITS_COMMAND, f"RuntimeMaxSec={timeout + 10}", *lines]
+    start = ["systemd-run", "--quiet", "--pipe", "--wait", "--collect", "--service-type=exec", f"--unit={unit}"]
+    # systemd would fill in variables
+    command = [word.replace("$", "$$") for word in ["/bin/sh", "-c", script, "sh", *words]]
+    _end(unit)
+    code, output = run_bounded([*start, *(f"--property={line}" for line in properties), "--", *command], timeout, stdin, errors, secrets)
+    if code is None:
+        _end(unit)
+    return code, output
+
+
+def ended(code: int | None) -> str:
+    """What a command ended with, in words, by the code that ``run_in_unit`` returned."""
+    return f"signal {code - 128}" if code is not None and code > 128 else f"code {code}"
+
+
+def _end(unit: str) -> None:
+    run("systemctl", "stop", "--quiet", f"{unit}.service")
