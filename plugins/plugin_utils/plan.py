@@ -38,7 +38,8 @@ def served(app: App) -> Served:
 def packages(app: App) -> list[str]:
     """The distribution's packages that the app needs."""
     anywhere = {"apache": {"modules": [], "sites": [], "ports": []}, "owned_paths": [], "check_mode": False}  # they are the same on each host
-    return [*PACKAGES, *_on_front(app, anywhere).packages, *served(app).packages]
+    mine = served(app)
+    return [*PACKAGES, *_on_front(app, anywhere).packages, *mine.packages, *port_on_host(app, mine.port).packages]
 
 
 def on_host(app: App, host: dict[str, Any]) -> OnHost:

@@ -4,11 +4,16 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address
+
+from ansible_collections.flaskops.hosting.plugins.module_utils.record import Listen
 from ansible_collections.flaskops.hosting.plugins.module_utils.sandbox import sandbox, sandbox_of_app
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.app import SOCKET, App, OnHost, Service, Text
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.templates import RELEASE_PATH, fill
 
 UNITS = "/etc/systemd/system"
+FRONT_ACCOUNT = "www-data"  # of nginx and of Apache, on Debian and on Ubuntu
+PEOPLE = "1000-59999"  # the numbers that Debian gives to people's accounts, in its policy's section 9.2.2
 
 
 def web_unit(app: App, command: str, stop_timeout: int, lines: list[str] | None = None, service_type: str = "notify") -> Text:
@@ -31,16 +36,29 @@ def own_port(listen: str) -> str:
 
 
 def port_on_host(app: App, port: str) -> OnHost:
-    """The units that hold an app's own TCP port: systemd hands each connection to the live release's socket, so a release is switched behind it."""
+    """The units that hold an app's own TCP port: systemd hands each connection to the live release's socket, so a release is switched behind it.
+
+    Only root and the front's account can connect to it, and for an app without a front people's accounts, because an SSH tunnel ends in theirs.
+    """
     if not port:
         return OnHost()
-    unit = f"{app.name}-port-{port.rpartition(':')[2]}"
+    listen = Listen.parse(port)
+    unit = f"{app.name}-port-{listen.port}"
+    accounts = f"root, {FRONT_ACCOUNT if app.topology.front else PEOPLE}"
     lines = sandbox(PrivateNetwork="yes", UMask="0077", MemoryDenyWriteExecute="yes")
     socket, service = f"{UNITS}/{unit}.socket", f"{UNITS}/{unit}.service"
     return OnHost(
         files=[
-            Text(socket, fill("flask_app", "port.socket.j2", app=app, unit=unit, port=port)),
+            Text(socket, fill("flask_app", "port.socket.j2", app=app, unit=unit, port=port, destination=_destination(listen), accounts=accounts)),
             Text(service, fill("flask_app", "port.service.j2", app=app, unit=unit, sandbox=lines)),
         ],
         services=[Service(f"{unit}.socket", reads=[socket, service], on_change="restarted")],
+        packages=["nftables"],
     )
+
+
+def _destination(listen: Listen) -> str:
+    """An address as a rule of nftables."""
+    address = ip_address(listen.address.strip("[]"))
+    family = "" if address.is_unspecified else f"{'ip' if address.version == 4 else 'ip6'} daddr {address} "
+    return f"{family}tcp dport {listen.port}"

@@ -94,6 +94,25 @@ def test_listens_where_it_should(host: Target) -> None:
         assert host.run(f"stat -c %F /srv/{name}/current/run/app.sock") == "socket"
 
 
+CONNECT = "import socket; socket.create_connection(('127.0.0.1', 8080), 2).close()"
+
+
+def may_connect(host: Target, account: str) -> bool:
+    """Return whether an account can connect to the app's own port."""
+    return host.succeeds(f'setpriv --reuid={account} --regid=nogroup --clear-groups python3 -c "{CONNECT}"')
+
+
+def test_only_root_and_the_front_can_connect_to_an_own_port(host: Target) -> None:
+    """Not another app, nor a person, nor the app itself; also after the unit has been restarted. The table goes with the port."""
+    host.run("systemctl restart tcp-port-8080.socket")
+    may = {account: may_connect(host, account) for account in ("root", "www-data", "tcp", "plain", "nobody", "ubuntu")}
+    assert may == {"root": True, "www-data": True, "tcp": False, "plain": False, "nobody": False, "ubuntu": False}
+    assert host.get("/", port=83).status == 200
+    host.run("systemctl stop tcp-port-8080.socket")
+    assert "tcp-port" not in host.run("nft list tables")
+    host.run("systemctl start tcp-port-8080.socket")
+
+
 def test_answers_tell_no_version(host: Target) -> None:
     """Neither nginx's nor Gunicorn's, in a good answer and in nginx's own error page."""
     for path in ("/", "/%00"):
