@@ -17,6 +17,7 @@ from typing import IO
 
 LOG_LINES = 30
 OUTPUT_KEPT = 64 * 1024  # bytes of the end of what a command writes; a log never shows more
+CUT = f"(more than {OUTPUT_KEPT // 1024} KiB of output; this is its end)"
 REMOVAL_TRIES = 5
 MEBIBYTE = 1024 * 1024
 PLAIN_PATH = "/usr/local/bin:/usr/bin:/bin"
@@ -88,8 +89,9 @@ def run_bounded(words: list[str], timeout: int, stdin: str = "", errors: int | N
             os.killpg(process.pid, signal.SIGKILL)  # the whole session that was started above
         process.wait()
         reader.join(1)  # a process that left the session may hold the other end for ever
-        output = bytes(kept)
-        return code, (output if len(output) < OUTPUT_KEPT else _without_fragment(output, secrets)).decode(errors="replace")
+        if len(kept) < OUTPUT_KEPT:
+            return code, kept.decode(errors="replace")
+        return code, f"{CUT}\n{_without_fragment(bytes(kept), secrets).decode(errors='replace')}"
 
 
 def _without_fragment(output: bytes, secrets: Iterable[str]) -> bytes:
@@ -106,8 +108,10 @@ def _keep_end(output: IO[bytes], kept: bytearray) -> None:
 
 
 def tail(text: str) -> str:
-    """The last lines of a log."""
-    return "\n".join(text.strip().splitlines()[-LOG_LINES:])
+    """The last lines of a log, and whether something before them was cut off."""
+    lines = text.strip().splitlines()
+    cut = [CUT] if CUT in lines[:-LOG_LINES] else []
+    return "\n".join([*cut, *lines[-LOG_LINES:]])
 
 
 def write_to_disk(path: Path) -> None:

@@ -38,7 +38,9 @@ def verdict(ok: bool, reason: str, log: str) -> None:
         # the parent could not hide half of a secret
         for value in sorted((value for value in os.environ.values() if len(value) >= 4), key=len, reverse=True):
             reason, log = reason.replace(value, "…"), log.replace(value, "…")
-    tell(ok=ok, reason=reason[:REASON_AT_MOST], log=log[-LOG_AT_MOST:])
+    if len(reason) > REASON_AT_MOST:
+        reason = f"{reason[:REASON_AT_MOST]}… (over {REASON_AT_MOST} characters)"
+    tell(ok=ok, reason=reason, log=log[-LOG_AT_MOST:])
     os._exit(0)
 
 

@@ -13,18 +13,24 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.flaskops.hosting.plugins.module_utils import release_tree, virtual_environment
-from ansible_collections.flaskops.hosting.plugins.module_utils.command import OUTPUT_KEPT, run, run_bounded
+from ansible_collections.flaskops.hosting.plugins.module_utils.command import CUT, OUTPUT_KEPT, run, run_bounded, tail
 
 
 def test_of_a_long_output_the_end_is_kept() -> None:
     code, output = run_bounded([sys.executable, "-c", "print('x' * 50_000_000, 'end')"], 20)
-    assert code == 0 and len(output) == OUTPUT_KEPT and output.endswith("x end\n")
+    assert code == 0 and len(output) == OUTPUT_KEPT + len(f"{CUT}\n") and output.startswith(f"{CUT}\nx") and output.endswith("x end\n")
+
+
+def test_a_log_says_that_more_was_cut_off() -> None:
+    _code, output = run_bounded([sys.executable, "-c", "for number in range(100_000): print(number)"], 20)
+    assert tail(output).splitlines()[0] == CUT and len(tail(output).splitlines()) == 31
+    assert CUT not in tail("one\ntwo")
 
 
 def test_no_half_of_a_secret_is_at_the_cut() -> None:
     secret = "hunter2-and-more"
     code, output = run_bounded([sys.executable, "-c", f"print({secret!r} * 9_000)"], 20, secrets=[secret])
-    assert code == 0 and output.replace(secret, "") == "\n"
+    assert code == 0 and output.replace(secret, "") == f"{CUT}\n\n"
 
 
 def test_a_process_that_left_the_session_holds_nothing_up() -> None:

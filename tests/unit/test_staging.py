@@ -256,13 +256,13 @@ def test_a_verdict_is_of_text() -> None:
 def test_a_reason_of_any_length_passes_through_the_pipe(tmp_path: Path) -> None:
     found = ask_probe(tmp_path, "raise RuntimeError('\U0001f419\\x01' * 1_000_000)")
     assert found["ok"] is False and found["reason"].startswith("importing main raised RuntimeError: \U0001f419\x01")
-    assert (len(found["reason"]), len(found["log"])) == (1024, 8192)
+    assert found["reason"].endswith("… (over 1024 characters)") and len(found["log"]) == 8192
 
 
 def test_a_long_reason_holds_no_half_of_a_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KEY", "hunter2-and-more")
     found = ask_probe(tmp_path, "import os\nraise RuntimeError(os.environ['KEY'] * 10_000)")
-    assert len(found["reason"]) == 1024 and "hunter" not in found["reason"] and "more" not in f"{found['reason']}{found['log'][:200]}"
+    assert len(found["reason"]) < 1100 and "hunter" not in found["reason"] and "more" not in f"{found['reason']}{found['log'][:200]}"
 
 
 def test_root_makes_no_shared_directory_by_a_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
