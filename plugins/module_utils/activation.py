@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.flaskops.hosting.plugins.module_utils import strategy_blue_green, strategy_in_place
+from ansible_collections.flaskops.hosting.plugins.module_utils import preflight, strategy_blue_green, strategy_in_place
 from ansible_collections.flaskops.hosting.plugins.module_utils.command import remove_tree, run
 from ansible_collections.flaskops.hosting.plugins.module_utils.health import ask
 from ansible_collections.flaskops.hosting.plugins.module_utils.in_use import in_use
@@ -144,6 +144,13 @@ class Switch:
         """Start the new release's instances and wait until they are healthy on their own sockets."""
         with self.steps.take("started the new release, which is healthy"):
             start_instances(self.release)
+
+    def prove(self) -> None:
+        """Ask a release that has no socket of its own for its health, if staging could not."""
+        facts = self.release.facts()
+        if facts.waits_for_commands and not self.release.went_live():
+            with self.steps.take(f"pre-flight, {facts.module} answered {facts.health_path}"):
+                preflight.ask_app(self.release, facts)
 
     def flip(self) -> None:
         """Point ``current`` to the new release."""

@@ -2,11 +2,11 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """The pre-flight: runs inside a release's own venv, so it uses the standard library only.
 
-Imports the app as a WSGI server does and requests its health path. Standard input is this file; the arguments
-are the module, the callable, the mount, the health path and the host name. The verdict goes to what was standard
-error as a line of JSON; what the app prints goes to standard output, so that it cannot be mistaken for the verdict.
-If the app has left something to run on in the background, which could still end the process, ``{"settling": true}``
-comes first.
+Imports the app as a WSGI server does and requests its health path, if there is one. Standard input is this file; the
+arguments are the module, the callable, the mount, the health path or nothing, and the host name. The verdict goes to
+what was standard error as a line of JSON; what the app prints goes to standard output, so that it cannot be mistaken
+for the verdict. If the app has left something to run on in the background, which could still end the process,
+``{"settling": true}`` comes first.
 """
 
 from __future__ import annotations
@@ -47,8 +47,15 @@ def verdict(ok: bool, reason: str, log: str) -> None:
 def goes_on_in_the_background() -> bool:
     """Return whether anything but this thread could still end the process: another thread, a child, a timer."""
     threads = os.listdir("/proc/self/task")
-    children = [open(f"/proc/self/task/{thread}/children", encoding="ascii").read() for thread in threads]
-    return len(threads) > 1 or any(children) or signal.getitimer(signal.ITIMER_REAL)[0] > 0
+    return len(threads) > 1 or any(map(children_of, threads)) or signal.getitimer(signal.ITIMER_REAL)[0] > 0
+
+
+def children_of(thread: str) -> str:
+    """The processes that a thread has started; none if it has ended since it was seen."""
+    try:
+        return open(f"/proc/self/task/{thread}/children", encoding="ascii").read()
+    except OSError:
+        return ""
 
 
 def find_callable(module: str, name: str) -> object:
@@ -64,7 +71,13 @@ def find_callable(module: str, name: str) -> object:
     app = getattr(found, attribute)
     if not callable(app):
         verdict(ok=False, reason=f"{module}:{attribute} is a {type(app).__name__}, not a WSGI callable", log="")
-    return app() if name.endswith("()") else app
+    if not name.endswith("()"):
+        return app
+    try:
+        app = app()
+    except BaseException as error:
+        verdict(ok=False, reason=f"{name} raised {type(error).__name__}: {error}", log=traceback.format_exc())
+    return app
 
 
 def ask(app: object, mount: str, path: str, host: str) -> tuple[str, str]:
@@ -110,8 +123,10 @@ def main() -> None:
     module, name, mount, path, host = sys.argv[1:]
     sys.path[0] = os.getcwd()
     app = find_callable(module, name)
+    status, errors = "2", ""
     try:
-        status, errors = ask(app, mount, path, host)
+        if path:
+            status, errors = ask(app, mount, path, host)
     except BaseException as error:
         verdict(ok=False, reason=f"{path} raised {type(error).__name__}: {error}", log=traceback.format_exc())
     if status[:1] == "2" and goes_on_in_the_background():

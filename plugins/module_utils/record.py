@@ -196,7 +196,10 @@ class InstanceFacts:
 
 @dataclass(frozen=True)
 class ReleaseFacts:
-    """What was noted of a release when it was staged: what activation needs, and what a diff shows."""
+    """What was noted of a release when it was staged: what activation needs, and what a diff shows.
+
+    One that ``waits_for_commands`` was only imported then: it may need what they do to answer its health path.
+    """
 
     release: str = ""
     app: str = ""
@@ -218,6 +221,8 @@ class ReleaseFacts:
     venv: str = ""
     environment: dict[str, str] = field(default_factory=dict)
     secrets: list[str] = field(default_factory=list)
+    memory_max: int = 0
+    waits_for_commands: bool = False
     format: int = FORMAT
 
     @property

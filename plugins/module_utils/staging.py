@@ -8,7 +8,6 @@ import base64
 import grp
 import hashlib
 import hmac
-import inspect
 import io
 import json
 import os
@@ -20,8 +19,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.flaskops.hosting.plugins.module_utils import probe, virtual_environment
-from ansible_collections.flaskops.hosting.plugins.module_utils.command import MEBIBYTE, PLAIN_PATH, run, tail, write_to_disk
+from ansible_collections.flaskops.hosting.plugins.module_utils import preflight, virtual_environment
+from ansible_collections.flaskops.hosting.plugins.module_utils.command import run, tail, write_to_disk
 from ansible_collections.flaskops.hosting.plugins.module_utils.record import InstanceFacts, Record, ReleaseFacts
 from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree import (
     Release,
@@ -32,9 +31,9 @@ from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree impo
     read_environment_file,
     write_private,
 )
-from ansible_collections.flaskops.hosting.plugins.module_utils.sandbox import sandbox, sandbox_of_app
+from ansible_collections.flaskops.hosting.plugins.module_utils.sandbox import sandbox
 from ansible_collections.flaskops.hosting.plugins.module_utils.steps import Steps
-from ansible_collections.flaskops.hosting.plugins.module_utils.transient_unit import ended, run_in_unit
+from ansible_collections.flaskops.hosting.plugins.module_utils.transient_unit import run_in_unit
 
 HOST_KEY = Path("/etc/flaskops/key")
 MKDIR_TIMEOUT = 30  # seconds
@@ -145,11 +144,16 @@ def stage(plan: Plan) -> tuple[Release, list[str]]:
             unpack_code(plan, release)
         link_venv(plan, release, venv, steps)
         write_settings(plan, release)
-        with steps.take(f"pre-flight, {plan.options['module']} answered {plan.options['health_path']}"):
-            preflight(plan, release)
+        facts = facts_of(plan, venv)
+        if facts.waits_for_commands:
+            with steps.take(f"pre-flight, {facts.module} was imported"):
+                preflight.import_app(release, facts)
+        else:
+            with steps.take(f"pre-flight, {facts.module} answered {facts.health_path}"):
+                preflight.ask_app(release, facts)
         with steps.take("wrote it to disk"):
             write_to_disk(release.path)
-        release.mark_complete(facts_of(plan, venv))
+        release.mark_complete(facts)
     except ReleaseError as error:
         reason, log = (hide_secrets(text, plan.payload["secrets"]) for text in (str(error), error.log))
         release.mark_failed(reason, log)
@@ -164,7 +168,7 @@ def facts_of(plan: Plan, venv: str) -> ReleaseFacts:
     """What is noted with a release: what activation needs, and what a diff shows. Secrets are there as keyed hashes."""
     key = host_key(create=False)
     fingerprints = {name: hmac.new(key, value.encode(), "sha256").hexdigest()[:8] for name, value in plan.environment.items()}
-    names = ("app", "module", "user", "mount", "health_path", "health_host", "health_timeout", "shared", "server_requirements")
+    names = ("app", "module", "user", "mount", "health_path", "health_host", "health_timeout", "shared", "memory_max", "server_requirements")
     return ReleaseFacts(
         **{name: plan.options[name] for name in names},
         instances=plan.instances,
@@ -176,6 +180,7 @@ def facts_of(plan: Plan, venv: str) -> ReleaseFacts:
         venv=venv,
         environment=fingerprints,
         secrets=sorted(plan.payload["secrets"]),
+        waits_for_commands=bool(plan.options["commands"]),
     )
 
 
@@ -334,65 +339,3 @@ def write_settings(plan: Plan, release: Release) -> None:
 def in_release(release: Release, text: str) -> str:
     """Fill in what settings cannot know when they are rendered, since the name comes from their content."""
     return text.replace("@RELEASE_PATH@", str(release.path)).replace("@RELEASE@", release.name)
-
-
-def last_verdict(reported: str) -> dict[str, Any]:
-    """What the pre-flight reported last; nothing if that is not of its form, because the app may write there too."""
-    try:
-        verdict = json.loads(reported.splitlines()[-1])
-    except (ValueError, IndexError):
-        return {}
-    whole = isinstance(verdict, dict) and (verdict.get("settling") or {"ok", "reason", "log"} <= verdict.keys())
-    return {**verdict, **{name: str(verdict[name]) for name in ("reason", "log") if name in verdict}} if whole else {}
-
-
-def preflight(plan: Plan, release: Release) -> None:
-    """Import the app and ask for its health path, in its venv, as its account, with its environment, in its sandbox.
-
-    Raises ``ReleaseError`` with the app's own last lines.
-    """
-    options = plan.options
-    module = options["module"].partition(":")[0]
-    timeout = options["health_timeout"] + probe.SETTLING
-    code, output, reported = _ask_probe(plan, release, timeout)
-    verdict = last_verdict(reported)
-    if code is None:
-        raise ReleaseError(f"{options['module']} did not answer {options['health_path']} in {timeout} s", tail(output))
-    if verdict.get("settling"):
-        raise ReleaseError(f"the app answered {options['health_path']} and then ended its process ({ended(code)}) by itself", tail(output))
-    if not verdict:
-        raise ReleaseError(f"importing {module} ended the process ({ended(code)})", tail(output + reported))
-    if not verdict["ok"]:
-        raise ReleaseError(verdict["reason"], tail(output + verdict["log"]))
-
-
-def _ask_probe(plan: Plan, release: Release, timeout: int) -> tuple[int | None, str, str]:
-    """Run the pre-flight; returns its exit code, ``None`` after ``timeout`` seconds, what the app wrote, and what the pre-flight reported."""
-    options = plan.options
-    module, _colon, name = options["module"].partition(":")
-    words = [f"{release.path}/.venv/bin/python", "-", module, name, *(options[key] for key in ("mount", "health_path", "health_host"))]
-    lines = [
-        *sandbox_of_app(str(release.path), str(plan.tree.root)),
-        *plan.account,
-        f"WorkingDirectory={release.path}/code",
-        f"EnvironmentFile={release.path}/environment",
-        f"Environment=PATH={release.path}/.venv/bin:{PLAIN_PATH}",
-        *([f"LimitDATA={options['memory_max'] * MEBIBYTE}"] if options["memory_max"] else []),
-    ]
-    reported_from, reported_to = os.pipe()
-    try:
-        unit, secrets = f"flaskops-{plan.tree.app}-preflight", plan.environment.values()
-        code, output = run_in_unit(unit, words, lines, timeout, inspect.getsource(probe), reported_to, secrets)
-        return code, output, _content_of_pipe(reported_from)
-    finally:
-        os.close(reported_to)
-        os.close(reported_from)
-
-
-def _content_of_pipe(pipe: int) -> str:
-    """What a pipe contains now, whoever else may still hold its other end; a pipe takes 64 KiB."""
-    os.set_blocking(pipe, False)
-    try:
-        return os.read(pipe, 64 * 1024).decode(errors="replace")
-    except BlockingIOError:
-        return ""

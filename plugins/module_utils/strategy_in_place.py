@@ -9,6 +9,7 @@ from typing import Any
 
 def switch(steps: Any) -> None:
     """Flip ``current``, have the processes replaced. Raises ``ReleaseError``."""
+    steps.prove()
     steps.flip()
     steps.start_new()
     steps.verify()

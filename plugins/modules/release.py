@@ -177,6 +177,8 @@ options:
     type: str
   commands:
     description:
+      - With O(state=staged), what will be run in the release before it goes live. It may need that to answer its health path, so it is only
+        imported now, and asked once they have run.
       - What O(state=run) runs, one after the other until one fails. Each is split as a shell would, and run without a shell, in the
         release's code directory, as the app's account, with its virtual environment first on C(PATH) and the release's whole environment.
         Each may take 900 seconds, and runs in the sandbox that the app's unit has; what it leaves running ends with it.

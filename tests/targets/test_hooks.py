@@ -30,6 +30,15 @@ print("got", os.environ.get("PASSWORD"))
 sys.exit(int(os.environ.get("CODE_" + sys.argv[1].upper(), "0")))
 """
 
+TUTORIAL = """
+import os
+
+
+def app(environ, start_response):
+    start_response("200 OK" if os.path.exists("instance/database") else "500 no database", [])
+    return []
+"""
+
 
 def probe(version: str) -> str:
     """The probe app's code as another version."""
@@ -86,6 +95,22 @@ def test_commands_run_around_the_switch_as_the_app(host: Target, source: Path) -
         assert one["prefix"] == f"/srv/shop/releases/{after}/.venv"
         assert [one["uid"], one["gid"]] == account and one["groups"] in ([], account[1:])
     assert "got <PASSWORD>" in play.output and "s3cret" not in play.output
+
+
+@pytest.mark.parametrize(("topology", "port"), [("nginx_gunicorn", 8081), ("apache_mod_wsgi", 8082)])
+def test_a_health_path_may_need_what_a_command_does(host: Target, tmp_path: Path, topology: str, port: int) -> None:
+    """As in Flask's own tutorial, whose pages need `init-db`: the first release is deployed at the first try. Without the command it is rejected."""
+    files = {"main.py": TUTORIAL, "init.py": "open('instance/database', 'w').close()\n", "instance/.keep": ""}
+    settings: dict[str, Any] = {
+        "topology": topology,
+        "shared": ["instance"],
+        "listen": {"nginx_gunicorn": "8081", "apache_mod_wsgi": "8082"}[topology],
+    }
+    tutorial = app(f"tutorial-{topology[0]}", write_source(tmp_path, files), **settings)
+    play = host.play([tutorial], playbook="site")
+    assert play.returncode == 2 and "/ answered 500 no database" in play.output, play.output
+    host.converge([{**tutorial, "flask_app_before_activation": ["python init.py"]}], playbook="site")
+    assert host.get("/", port=port).status == 200
 
 
 def test_commands_run_once_per_release(host: Target, source: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import inspect
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.flaskops.hosting.plugins.module_utils import probe, staging
+from ansible_collections.flaskops.hosting.plugins.module_utils import preflight, probe, staging
 from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree import Release, ReleaseError, Tree
 from ansible_collections.flaskops.hosting.plugins.modules import release
 
@@ -37,6 +38,7 @@ def plan(tmp_path: Path, **changes: Any) -> staging.Plan:
         "health_timeout": 30,
         "memory_max": 0,
         "archive": None,
+        "commands": [],
     }
     payload = {
         "build": "b" * 64,
@@ -228,6 +230,7 @@ def test_what_goes_on_in_the_background_may_not_end_the_process(tmp_path: Path, 
         ("import nowhere", "importing main raised ModuleNotFoundError: No module named 'nowhere'"),
         ("import os\nos.environ['NEEDED']", "importing main raised KeyError: 'NEEDED'"),
         ("import sys\nsys.exit('no settings')", "importing main raised SystemExit: no settings"),
+        ("def app():\n    raise LookupError('no database')", "app() raised LookupError: no database"),
         ("application = print", "main has no 'app'; it has application"),
         ("app = 7", "main:app is a int, not a WSGI callable"),
         ("app = 'a string'", "main:app is a str, not a WSGI callable"),
@@ -238,7 +241,32 @@ def test_what_goes_on_in_the_background_may_not_end_the_process(tmp_path: Path, 
     ],
 )
 def test_a_bad_app_is_rejected_with_the_reason(tmp_path: Path, code: str, reason: str) -> None:
-    assert ask_probe(tmp_path, code) | {"log": ""} == {"ok": False, "reason": reason, "log": ""}
+    name = "app()" if reason.startswith("app()") else "app"
+    assert ask_probe(tmp_path, code, name=name) | {"log": ""} == {"ok": False, "reason": reason, "log": ""}
+
+
+def test_an_app_without_a_health_path_is_only_imported(tmp_path: Path) -> None:
+    assert ask_probe(tmp_path, "def app(environ, start_response):\n    raise RuntimeError('asked')", path="")["ok"] is True
+    assert ask_probe(tmp_path, "raise RuntimeError('imported')", path="")["ok"] is False
+
+
+def test_a_thread_that_ends_meanwhile_is_no_fault_of_the_app(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "listdir", lambda _path: [str(os.getpid()), "4194304"])
+    assert probe.children_of("4194304") == "" and probe.goes_on_in_the_background() is True
+
+
+@pytest.mark.parametrize(("commands", "asked"), [([], "ask_app"), (["flask db upgrade"], "import_app")])
+def test_a_release_that_waits_for_commands_is_only_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, commands: list[str], asked: str) -> None:
+    """Its health path may need what they do."""
+    done: list[str] = []
+    for step in ("claim_root", "make_tree", "unpack_code", "link_venv", "write_settings"):
+        monkeypatch.setattr(staging, step, lambda *_arguments: None)
+    for step in ("ask_app", "import_app"):
+        monkeypatch.setattr(preflight, step, lambda *_arguments, step=step: done.append(step))
+    monkeypatch.setattr(staging, "HOST_KEY", tmp_path / "key")
+    monkeypatch.setattr(Release, "mark_complete", lambda _release, facts: done.append(str(facts.waits_for_commands)))
+    staging.stage(plan(tmp_path, commands=commands))
+    assert done == [asked, str(bool(commands))]
 
 
 @pytest.mark.parametrize(
@@ -246,11 +274,11 @@ def test_a_bad_app_is_rejected_with_the_reason(tmp_path: Path, code: str, reason
 )
 def test_garbage_is_no_verdict(garbage: str) -> None:
     """The app has the same pipe, and may write there."""
-    assert staging.last_verdict(garbage) == {}
+    assert preflight.last_verdict(garbage) == {}
 
 
 def test_a_verdict_is_of_text() -> None:
-    assert staging.last_verdict('{"settling": true}\n{"ok": false, "reason": 7, "log": [1]}\n') == {"ok": False, "reason": "7", "log": "[1]"}
+    assert preflight.last_verdict('{"settling": true}\n{"ok": false, "reason": 7, "log": [1]}\n') == {"ok": False, "reason": "7", "log": "[1]"}
 
 
 def test_a_reason_of_any_length_passes_through_the_pipe(tmp_path: Path) -> None:
