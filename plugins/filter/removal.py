@@ -54,7 +54,9 @@ _value:
 """
 
 
-def removal(hosts: Iterable[str], hostvars: Mapping[str, Mapping[str, Any]], name: str, database: str = "", with_data: bool = False) -> dict[str, Any]:
+def removal(
+    hosts: Iterable[str], hostvars: Mapping[str, Mapping[str, Any]], name: str, database: str = "", with_data: bool = False
+) -> dict[str, Any]:
     """The problems, and for each host what would be removed."""
     found = {host: hostvars[host]["__remove_host"] for host in hosts}
     inventory = [hostvars[host] for host in found]

@@ -31,9 +31,7 @@ def databases_of(record: Record) -> list[str]:
     return [
         name
         for name in noted_databases()
-        if variables.get("DATABASE_NAME") == name
-        or any(password in values for password in _passwords(name))
-        or f"{DATABASES}/{name}/" in units
+        if variables.get("DATABASE_NAME") == name or any(password in values for password in _passwords(name)) or f"{DATABASES}/{name}/" in units
     ]
 
 

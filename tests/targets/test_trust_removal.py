@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,16 @@ from typing import Any
 import pytest
 
 from ansible_collections.flaskops.hosting.tests.documents import sections_of
-from ansible_collections.flaskops.hosting.tests.targets.harness import ROOT, SSH_OPTIONS, Play, Target, app, differences, eventually, missing, write_source
+from ansible_collections.flaskops.hosting.tests.targets.harness import (
+    ROOT,
+    SSH_OPTIONS,
+    Play,
+    Target,
+    app,
+    differences,
+    missing,
+    write_source,
+)
 
 ADDRESS = "198.18.2.121"
 VARIANT = "debian13"
@@ -37,14 +45,14 @@ def app(environ, start_response):
     return [os.environb[b"DATABASE_NAME"]]
 """
 DATABASE = {"mysql_webapp_database": "shop", "mysql_webapp_accounts": [{"name": "shop", "privileges": ["ALL"]}]}
-FROM_DATABASE = {"environment_files": ["/etc/flaskops/databases/shop/shop.env"]}
+ENVIRONMENT = ["/etc/flaskops/databases/shop/shop.env"]
 
 
 @pytest.fixture(scope="module")
 def apps(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     """A hostile app, and another one that uses the same database."""
     source = write_source(tmp_path_factory.mktemp("hostile"), {"main.py": HOSTILE, "uploads/.keep": ""})
-    return [app("shop", source, shared=["uploads"], **FROM_DATABASE), app("blog", listen="81", **FROM_DATABASE)]
+    return [app("shop", source, shared=["uploads"], environment_files=ENVIRONMENT), app("blog", listen="81", environment_files=ENVIRONMENT)]
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +107,10 @@ def test_the_documented_restore_stops_the_app(host: Target, apps: list[dict[str,
 @pytest.mark.parametrize(
     ("variables", "problem"),
     [
-        ({"flask_app_name": "shpo", "remove_database": "shop"}, "flask_app_name: got 'shpo', needs an app of the inventory or of these hosts: blog, shop"),
+        (
+            {"flask_app_name": "shpo", "remove_database": "shop"},
+            "flask_app_name: got 'shpo', needs an app of the inventory or of these hosts: blog, shop",
+        ),
         ({"flask_app_name": "shop", "remove_database": "shop"}, "remove_database: got 'shop', which blog uses on"),
     ],
 )
@@ -116,12 +127,14 @@ def test_a_database_goes_with_the_last_app_that_uses_it(host: Target, apps: list
     assert remove(host, apps, flask_app_name="shop", remove_data="true").returncode == 0
     before = host.snapshot()
     last = {"flask_app_name": "blog", "remove_database": "shop"}
-    dry, real = remove(host, apps, "--check", **last), None
+    dry = remove(host, apps, "--check", **last)
     assert dry.returncode == 0 and differences(before, host.snapshot()) == {}, dry.output
     real = remove(host, apps, **last)
     assert real.returncode == 0, real.output
     for play in (dry, real):
         shown = play.shown_by("Show what goes")
-        assert missing(shown, ["the app blog in /srv/blog, release ", "its data in /srv/blog/shared stays", "the database shop with its accounts"]) == []
+        assert (
+            missing(shown, ["the app blog in /srv/blog, release ", "its data in /srv/blog/shared stays", "the database shop with its accounts"]) == []
+        )
     assert real.changed == dry.changed
     assert host.run("find /srv /etc/flaskops/apps /etc/flaskops/databases -mindepth 1; getent passwd shop blog || true", check=False) == ""

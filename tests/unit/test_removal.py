@@ -116,7 +116,7 @@ def test_the_module_itself_takes_no_database_from_a_live_app(record: Record, tmp
     """Whichever playbook calls it; an app that leaves in the same run, or in a dry run would leave, does not count."""
     (Path(record.root) / "current/environment").write_text(environment_file({"DATABASE_NAME": "web_app"}))
     noted = {"shop": Record.from_json(json.loads(json.dumps(record.to_json())), "shop")}
-    monkeypatch.setattr(mysql_database.AppRecord, "read_all", lambda: noted)
+    monkeypatch.setattr(Record, "read_all", lambda: noted)
     with pytest.raises(PlanError, match="database: got 'web_app', which shop uses on this host; remove that app first, or keep the database"):
         mysql_database.reject_used("web_app", [])
     mysql_database.reject_used("web_app", ["shop"])
