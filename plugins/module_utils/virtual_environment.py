@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.flaskops.hosting.plugins.module_utils.command import MEBIBYTE, run, run_as_account, tail, write_to_disk
+from ansible_collections.flaskops.hosting.plugins.module_utils.index_logins import without_logins
 from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree import ReleaseError, open_lock
 
 BLANKS = Path("/var/cache/flaskops/venvs")
@@ -52,9 +53,9 @@ def _install(options: dict[str, Any], venv: Path, source: Path) -> None:
     venv.mkdir(mode=0o755)
     os.chown(venv, uid, gid)
     wanted = list(options["server_requirements"])
-    if options["requirements"]:
-        wanted = ["--requirement", options["requirements"], *wanted]
     with tempfile.TemporaryDirectory(prefix="flaskops-build-") as home:
+        if options["requirements"]:
+            wanted = ["--requirement", without_logins(source, options["requirements"], Path(home), uid), *wanted]
         os.chown(home, uid, gid)
         environment = {"HOME": home, "TMPDIR": home, "PIP_NO_INPUT": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
 

@@ -121,6 +121,8 @@ def test_secrets_are_not_among_the_values() -> None:
         ("uwsgi_app_origin", "source"),
         ("uwsgi_app_requirement", "uwsgi==2.0.31"),
         ("uwsgi_app_requirement", "pyuwsgi-fork"),
+        ("uwsgi_app_requirement", "pyuwsgi @ https://me:hush@pypi.example/pyuwsgi.whl"),
+        ("nginx_gunicorn_requirement", "gunicorn @ https://me:hush@pypi.example/gunicorn.whl"),
         ("uwsgi_app_manager", "runit"),
         ("apache_site_name", "my site"),
         ("apache_site_name", "../site"),
