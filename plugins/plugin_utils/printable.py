@@ -22,7 +22,7 @@ def printable(value: Any) -> Any:
         shown = hide_credentials(CONTROLS.sub(lambda found: f"\\x{ord(found[0]):02x}", value))
         return value if shown == value else shown  # as it is, because it may be marked as no template
     if isinstance(value, dict):
-        return {name: printable(one) for name, one in value.items()}
+        return {printable(name): printable(one) for name, one in value.items()}
     if isinstance(value, list):
         return [printable(one) for one in value]
     if isinstance(value, tuple):

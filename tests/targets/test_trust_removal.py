@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+import http.server
 import subprocess
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +27,17 @@ ADDRESS = "198.18.2.121"
 VARIANT = "debian13"
 PAGE = sections_of(ROOT / "docs/day-two.md")
 FILES = 3000  # in a restored directory, so that the exchange meets some
-# An app that somebody has broken into: it exchanges a directory of its own for a link, as fast as it can.
-HOSTILE = """
-import ctypes, os, threading
+MARK = Path("/tmp/flaskops-run-on-the-controller")
+PAYLOAD = f"{{{{ lookup('pipe', 'touch {MARK}') }}}}: ["
+LOGIN = "me:hush-hush"
+# An app that somebody has broken into: it exchanges a directory of its own for a link, as fast as it can, and what it says is meant for who reads it.
+HOSTILE = f"""
+import ctypes, os, sys, threading
+
+PAYLOAD = {PAYLOAD!r}
+print(PAYLOAD + chr(27) + "]0;owned" + chr(7), file=sys.stderr, flush=True)
+"""
+HOSTILE += """
 
 SHARED = b"/srv/shop/shared/"
 LIBC = ctypes.CDLL(None, use_errno=True)
@@ -41,7 +52,7 @@ def app(environ, start_response):
     if environ["PATH_INFO"] == "/attack":
         os.symlink("/etc/profile.d", SHARED + b"trap")
         threading.Thread(target=exchange, daemon=True).start()
-    start_response("200 OK", [])
+    start_response("200 " + PAYLOAD, [])
     return [os.environb[b"DATABASE_NAME"]]
 """
 DATABASE = {"mysql_webapp_database": "shop", "mysql_webapp_accounts": [{"name": "shop", "privileges": ["ALL"]}]}
@@ -102,6 +113,33 @@ def test_the_documented_restore_stops_the_app(host: Target, apps: list[dict[str,
     assert host.run("mariadb shop --batch --skip-column-names -e 'SELECT * FROM orders'") == "1"
     host.converge(apps, variables=DATABASE)
     assert host.get("/").text == "shop"
+
+
+def test_what_an_app_says_is_only_shown(host: Target) -> None:
+    """The status has its log, and the words of its status line, which are neither a template nor YAML nor for the terminal."""
+    MARK.unlink(missing_ok=True)
+    play = host.converge(None, playbook="status")
+    assert f"health 200 {PAYLOAD}" in play.output and "\\x1b]0;owned\\x07" in play.output, play.output
+    assert "\x1b" not in play.output and not MARK.exists()
+
+
+def test_no_credentials_are_shown(host: Target, tmp_path: Path, apps: list[dict[str, Any]]) -> None:
+    """Neither those of a source's URL nor those of an index, on the terminal and in the host's log."""
+    source = write_source(tmp_path / "shop", {"main.py": HOSTILE, "requirements.txt": f"--extra-index-url http://{LOGIN}@127.0.0.1:9/simple\n"})
+    for words in (["init", "--quiet"], ["add", "."], ["commit", "--quiet", "--message=one"], ["update-server-info"]):
+        subprocess.run(["git", "-c", "user.name=me", "-c", "user.email=me@example.com", *words], cwd=source, check=True)
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=source)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://{LOGIN}@127.0.0.1:{server.server_port}/.git"
+        changed = {**apps[0], "flask_app_source": url, "flask_app_shared": [], "flask_app_requirements": "requirements.txt"}
+        play = host.converge([changed], "--check", "--diff", "-vvv")
+        server.shutdown()
+    assert "requirement: --extra-index-url http://…@127.0.0.1:9/simple" in play.output
+    assert f"http://…@127.0.0.1:{server.server_port}/.git" in play.output
+    assert "hush-hush" not in play.output
+    journal = host.run("journalctl --no-pager --output=export")
+    assert "…@127.0.0.1" in journal and "hush-hush" not in journal
 
 
 @pytest.mark.parametrize(

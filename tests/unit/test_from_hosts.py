@@ -29,7 +29,6 @@ if __name__ == "__main__":
     print(json.dumps({{**answer, "packages_missing": sorted(missing)}}))
     sys.exit()
 """
-GIVEN = {"flask_app_name": "shop", "remove_database": "shop", "maintenance": "on"}
 
 
 class Hostile:
@@ -37,6 +36,7 @@ class Hostile:
 
     def __init__(self, work: Path) -> None:
         self.work, self.mark = work, work / "mark"
+        self.given = {"flask_app_name": "shop", "remove_database": "shop", "maintenance": "on"}
         self.payload = f"{{{{ lookup('pipe', 'touch {self.mark}') }}}}\x1b]0;owned\x07: [\n- \x9b2J"
         self.collection = work / "collections/ansible_collections/flaskops/hosting"
         for name in ("meta", "playbooks", "plugins", "roles"):
@@ -79,7 +79,7 @@ class Hostile:
 
     def answer(self, **release: dict[str, Any]) -> None:
         """Say what the modules answer; a state of the release may have an answer of its own."""
-        apps = {"shop": self.app(app="shop", root=str(self.work), topology="nginx_gunicorn"), "blog": self.app()}
+        apps = {"shop": self.app(app="shop", root=str(self.work), topology="nginx_gunicorn"), self.payload: self.app()}
         account = {"user": True, "group": True, "ours": True, "foreign": False}
         known: dict[str, Any] = {"account": account, "packages_missing": ["mysql-server"], "package_lists": True}
         host = a_host(**known, apps=apps, owned_paths=[self.payload], databases=["shop", self.payload])
@@ -96,7 +96,7 @@ class Hostile:
     def play(self, how: str, *playbooks: str) -> tuple[int, str]:
         """Run playbooks; returns the exit code and what was printed."""
         words = [sys.executable, "-m", "ansible", "playbook", "-v", how, "-i", str(self.work / "inventory.yml")]
-        words += [word for name, value in GIVEN.items() for word in ("-e", f"{name}={value}")]
+        words += [word for name, value in self.given.items() for word in ("-e", f"{name}={value}")]
         paths = [str(self.collection / f"playbooks/{name}.yml") for name in playbooks]
         settings = {
             "ANSIBLE_COLLECTIONS_PATH": f"{self.work}/collections:{os.environ.get('ANSIBLE_COLLECTIONS_PATH', '')}",
@@ -139,3 +139,11 @@ def test_nor_is_the_reason_of_a_failure(hostile: Hostile) -> None:
     (hostile.work / "inventory.yml").write_text(yaml.safe_dump(hostile.inventory("web2")))
     output = shown_by(hostile, "-D", "deploy", code=2)
     assert "shop: no host keeps the release" in output and "web2 failed: {{ lookup('pipe'" in output
+
+
+@pytest.mark.parametrize("playbook", ["maintenance", "remove"])
+def test_nor_is_a_name_that_only_the_host_knows(hostile: Hostile, playbook: str) -> None:
+    """It is shown to who gives an unknown one."""
+    hostile.given["flask_app_name"] = "nobody"
+    output = shown_by(hostile, "-CD", playbook, code=2)
+    assert re.search(r"flask_app_name: got '?nobody'?, needs an app of .*lookup\('pipe'", output)
