@@ -102,6 +102,8 @@ class Source:
         if not name:
             return ""
         path = self.directory / name
+        if not path.resolve().is_relative_to(self.directory.resolve()):
+            raise SourceError(f"flask_app_requirements: got {name!r}, which is outside of the source {self.directory}. Copy it into the source")
         if not path.is_file():
             raise SourceError(
                 f"flask_app_requirements: got {name!r}, which is no file in {self.directory}. Add it there, or for an app that "

@@ -401,6 +401,17 @@ def test_requirements_that_install_the_code_change_with_the_code(source: Path) -
     assert Source(source).requirements_text("requirements.txt") != before
 
 
+@pytest.mark.parametrize("named", ["../key", "{outside}", "link.txt", "more/../../key"])
+def test_requirements_include_no_file_of_this_machine(source: Path, tmp_path: Path, named: str) -> None:
+    """They are shown in a diff, and noted on the host."""
+    (tmp_path / "key").write_text("private")
+    (source / "link.txt").symlink_to(tmp_path / "key")
+    (source / "more").mkdir()
+    (source / "requirements.txt").write_text(f"-r {named.format(outside=tmp_path / 'key')}\n")
+    with pytest.raises(SourceError, match="flask_app_requirements: .*, which is outside of the source"):
+        Source(source).requirements_text("requirements.txt")
+
+
 def test_missing_requirements_are_named(source: Path) -> None:
     with pytest.raises(SourceError, match="flask_app_requirements: got 'deps.txt'"):
         Source(source).requirements_text("deps.txt")
