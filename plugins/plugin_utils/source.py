@@ -292,7 +292,7 @@ def _fetch(url: str, version: str, target: str) -> str:
     try:
         git("fetch", "--quiet", "--depth=1", "--end-of-options", url, version)
     except SourceError:  # a server may reject a bare commit; then fetch all and look for it
-        git("fetch", "--quiet", "--tags", "--end-of-options", url, "+refs/heads/*:refs/heads/*")
+        git("fetch", "--quiet", "--tags", "--update-head-ok", "--end-of-options", url, "+refs/heads/*:refs/heads/*")
         git("update-ref", "FETCH_HEAD", version)
     _reject_large([*command, "ls-tree", "-r", "-l", "-z", "FETCH_HEAD"])
     git("checkout", "--quiet", "--force", "FETCH_HEAD")

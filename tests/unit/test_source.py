@@ -273,6 +273,8 @@ def test_a_password_in_a_url_is_no_argument(repository: Path, tmp_path: Path, mo
         def log_message(self, *_given: object) -> None:
             """Be quiet."""
 
+    (tmp_path / "gitconfig").write_text("[init]\n\tdefaultBranch = main\n")  # such a server needs all branches to be fetched, this one too
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(tmp_path / "gitconfig"))
     monkeypatch.setenv("GIT_TRACE", str(tmp_path / "trace"))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler, directory=bare.parent)) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
