@@ -23,16 +23,13 @@ def noted_databases() -> list[str]:
 def databases_of(record: Record) -> list[str]:
     """The databases that an app uses, by the environment of its live release and by its units, such as that of its PHP pages.
 
-    The environment names a database, or has a password of one of its accounts, maybe in a URL.
+    The environment names a database, which may be on another host, or has a password of one of its accounts, maybe in a URL.
     """
     variables = _environment_of(record)
     units = "\n".join(map(_read, _units_of(record.app)))
     values = "\n".join(variables.values())
-    return [
-        name
-        for name in noted_databases()
-        if variables.get("DATABASE_NAME") == name or any(password in values for password in _passwords(name)) or f"{DATABASES}/{name}/" in units
-    ]
+    found = [name for name in noted_databases() if any(password in values for password in _passwords(name)) or f"{DATABASES}/{name}/" in units]
+    return sorted({*found, *filter(None, [variables.get("DATABASE_NAME", "")])})
 
 
 def apps_that_use(database: str, records: Iterable[Record]) -> list[str]:

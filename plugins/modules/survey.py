@@ -249,7 +249,7 @@ apps:
       type: str
       sample: 3f786850e387-89e6c98d
     databases:
-      description: The databases of the host that it uses.
+      description: The databases that it uses, as far as its environment and its units show; they may be on another host.
       returned: always
       type: list
       elements: str
