@@ -195,13 +195,13 @@ def _unpack(path: Path, target: Path) -> None:
 class _Header(tarfile.TarInfo):
     """What a tar archive says of a file, if it can be read in little memory."""
 
-    def _proc_member(self, archive: tarfile.TarFile) -> tarfile.TarInfo:
+    def _proc_member(self, *given: Any) -> tarfile.TarInfo:
         """Raises ``ValueError``."""
         if self.type == tarfile.GNUTYPE_SPARSE:
             raise ValueError(SPARSE)
         if self.type in HEADERS and not 0 <= self.size <= HEADER_AT_MOST:  # a negative one would be read to the end
             raise ValueError(f"a header in it has {self.size} bytes")
-        return super()._proc_member(archive)  # type: ignore[misc, no-any-return]
+        return super()._proc_member(*given)  # type: ignore[misc, no-any-return]
 
     def _proc_gnusparse_10(self, *_given: Any) -> None:
         """Raises ``ValueError``."""
