@@ -13,6 +13,7 @@ from typing import Any
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
+from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree import hide_credentials
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.printable import printable
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.rendering import render_entries
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.sign_of_life import sign_of_life
@@ -49,6 +50,7 @@ class ActionModule(ActionBase):
             raise AnsibleActionFail(printable(str(error))) from error
 
     def _stage(self, source: Source, options: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
+        options = {**options, "source": hide_credentials(str(options["source"]))}  # the host logs its options
         packed = source.pack()
         payload = self._payload(source, options, task_vars)
         payload["archive"] = base64.b64encode(packed).decode() if len(packed) <= TRAVELS_WITH_TASK else None

@@ -10,6 +10,7 @@ from typing import Any
 
 from ansible.plugins.action import ActionBase
 
+from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree import hide_credentials
 from ansible_collections.flaskops.hosting.plugins.plugin_utils import plan, settings
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.app import App
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.conflicts import conflicts
@@ -89,7 +90,8 @@ class ActionModule(ActionBase):
         reached_at = str(variables.get("ansible_host") or variables.get("inventory_hostname"))
         planned = plan.plan_present(app, host, reached_at, str(variables.get("ansible_user") or "ubuntu"))
         before = host["apps"].get(app.name, {})
-        return {**host, "settings": app.values, "topology": topology.name, "before": before, **planned}
+        shown = {**app.values, "flask_app_source": hide_credentials(app.values["flask_app_source"])}  # with -v, Ansible prints all of this
+        return {**host, "settings": shown, "topology": topology.name, "before": before, **planned}
 
     def _value(self, name: str, own: dict[str, Any], variables: dict[str, Any]) -> str:
         """A variable that must be known before the others can be checked; empty if it is not given."""

@@ -231,9 +231,14 @@ def read_environment_file(text: str) -> dict[str, str]:
 
 
 def hide_secrets(text: str, secrets: dict[str, str]) -> str:
-    """Replace each secret in a text that a person will read by its name, whole and line by line."""
+    """Replace each secret in a text that a person will read by its name, whole and line by line; and hide the credentials in its URLs."""
     for name, value in sorted(secrets.items(), key=lambda item: -len(item[1])):
         for part in [value, repr(value)[1:-1], *value.splitlines()]:
             if len(part) >= 4:  # shorter ones would shred the text and are no secrets
                 text = text.replace(part, f"<{name}>")
-    return text
+    return hide_credentials(text)
+
+
+def hide_credentials(text: str) -> str:
+    """The text without what URLs in it have before an @, which may be a password or a token."""
+    return re.sub(r"(?<=://)[^/\s]+@", "…@", text)

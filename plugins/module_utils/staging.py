@@ -27,6 +27,7 @@ from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree impo
     ReleaseError,
     Tree,
     environment_file,
+    hide_credentials,
     hide_secrets,
     read_environment_file,
     write_private,
@@ -37,6 +38,8 @@ from ansible_collections.flaskops.hosting.plugins.module_utils.transient_unit im
 
 HOST_KEY = Path("/etc/flaskops/key")
 MKDIR_TIMEOUT = 30  # seconds
+# of an environment file: where a database is; hidden, they would take their words out of paths and messages
+NO_SECRETS = ("DATABASE_HOST", "DATABASE_PORT", "DATABASE_SOCKET", "DATABASE_NAME", "DATABASE_USER")
 FRONT_GROUP = "www-data"  # of nginx and of Apache, on Debian and on Ubuntu
 
 
@@ -188,7 +191,7 @@ def describe(facts: ReleaseFacts) -> list[str]:
     """A release as lines of text, made for a diff: what differs is a line that differs."""
     lines = [f"{name}: {getattr(facts, name)}\n" for name in ("release", "build", "version", "module", "mount", "venv")]
     lines += [f"instance: {one.name}, {one.manager}, {one.protocol} at {one.socket or 'no socket of its own'}\n" for one in facts.instances]
-    lines += [f"requirement: {line}\n" for line in facts.requirements.splitlines() + facts.server_requirements]
+    lines += [f"requirement: {hide_credentials(line)}\n" for line in facts.requirements.splitlines() + facts.server_requirements]
     for title, entries in (("variable", facts.environment), ("setting", facts.settings), ("file", facts.files)):
         lines += [f"{title}: {name} ({fingerprint})\n" for name, fingerprint in sorted(entries.items())]
     return lines

@@ -9,11 +9,13 @@ import fcntl
 import hashlib
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from ansible_collections.flaskops.hosting.plugins.module_utils.command import MEBIBYTE, remove_tree, run, tail, write_to_disk
+from ansible_collections.flaskops.hosting.plugins.module_utils.index_logins import without_logins
 from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree import ReleaseError, open_lock
 from ansible_collections.flaskops.hosting.plugins.module_utils.sandbox import sandbox
 from ansible_collections.flaskops.hosting.plugins.module_utils.transient_unit import run_in_unit
@@ -56,20 +58,24 @@ def build(options: dict[str, Any], venv: Path, source: Path) -> None:
 def _install(options: dict[str, Any], venv: Path, source: Path) -> None:
     venv.mkdir(mode=0o755)
     wanted = list(options["server_requirements"])
-    if options["requirements"]:
-        wanted = ["--requirement", options["requirements"], *wanted]
     unit = f"flaskops-{options['app']}-build"
-    with _blank(options["python"]) as blank:
+    with _blank(options["python"]) as blank, tempfile.TemporaryDirectory(prefix="flaskops-build-") as files:
+        if options["requirements"]:
+            wanted = ["--requirement", without_logins(source, options["requirements"], Path(f"/run/{unit}"), Path(files)), *wanted]
         words = [options["python"], str(venv), str(blank / "lib"), *wanted]
-        code, output = run_in_unit(unit, words, _lines(unit, options["group"], venv, source), BUILD_TIMEOUT, script=BUILD)
+        lines = _lines(unit, options["group"], venv, source, files)
+        code, output = run_in_unit(unit, words, lines, BUILD_TIMEOUT, script=BUILD)
     give_to_root(venv)
     if code != 0:
         raise _failure(venv, code, output)
 
 
-def _lines(unit: str, group: str, venv: Path, source: Path) -> list[str]:
-    """The lines of the unit that builds: an account that exists while the unit runs, and sees nothing of the app but its code."""
-    root = venv.parent.parent
+def _lines(unit: str, group: str, venv: Path, source: Path, files: str) -> list[str]:
+    """The lines of the unit that builds: an account that exists while the unit runs, and sees nothing of the app but its code.
+
+    Its home is a directory that systemd gives it, with a copy of the ``files``.
+    """
+    root, home = venv.parent.parent, f"/run/{unit}"
     return [
         *sandbox(
             UMask="0022",
@@ -80,12 +86,14 @@ def _lines(unit: str, group: str, venv: Path, source: Path) -> list[str]:
             BindPaths=str(venv),
             ReadWritePaths=str(venv),
         ),
-        # systemd gives the account a directory, from which root learns its number
         f"RuntimeDirectory={unit}",
-        f"ExecStartPre=+/bin/chown --reference=/run/{unit} {venv}",
+        "RuntimeDirectoryMode=0700",
+        # root learns the account's number from its home
+        f"ExecStartPre=+/bin/cp --recursive --no-target-directory {files} {home}",
+        f"ExecStartPre=+/bin/chown --recursive --reference={home} {home} {venv}",
         f"WorkingDirectory={source}",
+        f"Environment=HOME={home}",
         # the unit's own, and on the disk: /tmp may be in memory
-        "Environment=HOME=/var/tmp",
         "Environment=TMPDIR=/var/tmp",
         "Environment=PIP_NO_INPUT=1",
         "Environment=PIP_DISABLE_PIP_VERSION_CHECK=1",

@@ -67,6 +67,13 @@ options:
     description: Whether O(state=absent) drops the database too.
     type: bool
     default: false
+  leaving:
+    description:
+      - Apps of this collection that this run removes, so that they do not count as users of the database. O(state=absent) rejects a
+        database that another live app of the host uses.
+    type: list
+    elements: str
+    default: []
   payload:
     description: Internal. The controller moves O(accounts) and O(schema) here.
     type: str
@@ -145,6 +152,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.flaskops.hosting.plugins.module_utils.command import run, unit_properties
+from ansible_collections.flaskops.hosting.plugins.module_utils.database_use import apps_that_use
 from ansible_collections.flaskops.hosting.plugins.module_utils.mysql_plan import (
     RECORDS,
     Plan,
@@ -162,6 +170,7 @@ from ansible_collections.flaskops.hosting.plugins.module_utils.mysql_sql import 
     problems_of,
     quote_name,
 )
+from ansible_collections.flaskops.hosting.plugins.module_utils.record import Record as AppRecord
 from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree import hide_secrets, open_lock, write_private
 
 ARGUMENTS: dict[str, Any] = {
@@ -180,6 +189,7 @@ ARGUMENTS: dict[str, Any] = {
     "schema": {"type": "list", "elements": "path", "default": []},
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     "remove_data": {"type": "bool", "default": False},
+    "leaving": {"type": "list", "elements": "str", "default": []},
     "payload": {"type": "str", "no_log": True},
 }
 
@@ -213,6 +223,13 @@ def reject_shared(accounts: list[Account], others: list[Record]) -> None:
         for account in accounts:
             if other.accounts.get(account.name, {}).get("host") == account.host:
                 raise PlanError(f"accounts: {account.label} is the database {other.database}'s; give this database an account of its own")
+
+
+def reject_used(database: str, leaving: list[str]) -> None:
+    """Reject to take a database away from an app that is live and stays. Raises ``PlanError``."""
+    users = [app for app in apps_that_use(database, AppRecord.read_all().values()) if app not in leaving]
+    if users:
+        raise PlanError(f"database: got {database!r}, which {', '.join(users)} uses on this host; remove that app first, or keep the database")
 
 
 def make_plan(record: Record, accounts: list[Account], files: list[SchemaFile], server: Server, check_mode: bool) -> Plan:
@@ -280,8 +297,9 @@ def rehearse(plan: Plan, database: str, server: Server) -> None:
 
 
 def absent(options: dict[str, Any], server: Server, check_mode: bool) -> dict[str, Any]:
-    """Drop the accounts and maybe the database, and return the module's result. Raises ``ServerError``."""
+    """Drop the accounts and maybe the database, and return the module's result. Raises ``PlanError`` and ``ServerError``."""
     record, others = Record.read(options["database"]), Record.others(options["database"])
+    reject_used(record.database, options["leaving"])
     drops = record.state != "" and options["remove_data"]
     result = {"kept": record.state != "" and not drops, "others": [one.database for one in others if one.state == "present"]}
     leaving = [Account(name, noted["host"]) for name, noted in sorted(record.accounts.items())]

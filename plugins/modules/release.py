@@ -394,7 +394,9 @@ def stage(options: dict[str, Any], tree: Tree, check_mode: bool) -> dict[str, An
     """Stage a release and return the module's result. Raises ``ReleaseError``."""
     payload = json.loads(base64.b64decode(options["payload"]))
     on_host = staging.read_environment_files(options["environment_files"], may_be_missing=check_mode)
-    payload["secrets"] = {**{name: on_host[name] for name in on_host.keys() - payload["environment"].keys()}, **payload["secrets"]}
+    plain = {name: value for name, value in on_host.items() if name in staging.NO_SECRETS}
+    payload["secrets"] = {**{name: on_host[name] for name in on_host.keys() - plain.keys() - payload["environment"].keys()}, **payload["secrets"]}
+    payload["environment"] = {**plain, **payload["environment"]}
     plan = staging.Plan(tree, options, payload)
     staging.host_key(create=not check_mode)  # the first release's name, in its diff too, depends on it
     release, diff = staging.dry_run(plan)

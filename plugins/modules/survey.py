@@ -231,6 +231,12 @@ addresses:
   type: list
   elements: str
   sample: ["127.0.0.1"]
+databases:
+  description: The databases that M(flaskops.hosting.mysql_database) has noted on the host.
+  returned: always
+  type: list
+  elements: str
+  sample: [shop]
 apps:
   description: The apps of this collection on the host, by name, with what they noted and which release is live.
   returned: always
@@ -242,6 +248,12 @@ apps:
       returned: always
       type: str
       sample: 3f786850e387-89e6c98d
+    databases:
+      description: The databases that it uses, as far as its environment and its units show; they may be on another host.
+      returned: always
+      type: list
+      elements: str
+      sample: [shop]
     live_since:
       description: When it went live, in UTC. Empty for none.
       returned: with O(status)
@@ -292,6 +304,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.flaskops.hosting.plugins.module_utils import activation
 from ansible_collections.flaskops.hosting.plugins.module_utils.account import is_ours
 from ansible_collections.flaskops.hosting.plugins.module_utils.command import run
+from ansible_collections.flaskops.hosting.plugins.module_utils.database_use import databases_of, noted_databases
 from ansible_collections.flaskops.hosting.plugins.module_utils.health import ask
 from ansible_collections.flaskops.hosting.plugins.module_utils.instance_systemd import UNITS
 from ansible_collections.flaskops.hosting.plugins.module_utils.ownership import all_paths, read_owners
@@ -450,7 +463,7 @@ def tell_app(record: Record, status: bool) -> dict[str, Any]:
     """What is noted of an app, how to send its health check, which release is live, and its status if requested."""
     tree = Tree(record.app, Path(record.root))
     live = tree.live() if record.root else None
-    shown = {**record.to_json(), "front": record.question(), "live": live.name if live else ""}
+    shown = {**record.to_json(), "front": record.question(), "live": live.name if live else "", "databases": databases_of(record)}
     return {**shown, **more_of(record, tree)} if status else shown
 
 
@@ -523,6 +536,7 @@ def main() -> None:
         root=look_at_root(module.params["root"], records),
         owned_paths=sorted(all_paths(read_owners().values())),
         apps=apps(records, module.params["status"]),
+        databases=noted_databases(),
     )
 
 

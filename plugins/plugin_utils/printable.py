@@ -8,18 +8,21 @@ import dataclasses
 import re
 from typing import Any
 
+from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree import hide_credentials
+
 CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # all but the tab and the end of a line
 
 
 def printable(value: Any) -> Any:
-    r"""Return a value, such as a module's result, with each control character in its strings written as ``\x1b``.
+    r"""Return a value, such as a module's result, with each control character in its strings written as ``\x1b``, and no credentials in URLs.
 
     What ansible-core 2.19 and later show of a failure is in objects of theirs.
     """
     if isinstance(value, str):
-        return CONTROLS.sub(lambda found: f"\\x{ord(found[0]):02x}", value) if CONTROLS.search(value) else value
+        shown = hide_credentials(CONTROLS.sub(lambda found: f"\\x{ord(found[0]):02x}", value))
+        return value if shown == value else shown  # as it is, because it may be marked as no template
     if isinstance(value, dict):
-        return {name: printable(one) for name, one in value.items()}
+        return {printable(name): printable(one) for name, one in value.items()}
     if isinstance(value, list):
         return [printable(one) for one in value]
     if isinstance(value, tuple):

@@ -143,7 +143,9 @@ RULES = {
     "uwsgi_app_listen": INSTANCE_LISTEN,
     "uwsgi_app_processes": AT_LEAST_1,
     "uwsgi_app_threads": AT_LEAST_1,
-    "uwsgi_app_requirement": Rule(matches(r"pyuwsgi(?:[^\w-].*)?"), "pyuwsgi, of any version", "pyuwsgi==2.0.30.post1"),
+    # pip gets them as arguments, which every account sees
+    "nginx_gunicorn_requirement": Rule(matches(r"(?!.*://\S+@).*"), "what pip takes, without a login in a URL", "gunicorn==27.0.1"),
+    "uwsgi_app_requirement": Rule(matches(r"(?!.*://\S+@)pyuwsgi(?:[^\w-].*)?"), "pyuwsgi, of any version", "pyuwsgi==2.0.30.post1"),
     "uwsgi_app_mounts": Rule(are_mounts, "URL paths with a leading slash and no trailing one, and WSGI callables", "{/your/path: main:app}"),
     "dev_server_listen": Rule(is_loopback_port, "a port of the loopback address, because only you may reach it", '"127.0.0.1:5000"'),
     "mysql_webapp_database": Rule(

@@ -20,6 +20,7 @@ from ansible_collections.flaskops.hosting.plugins.plugin_utils.rules import RULE
 # libyaml reads ten times as fast, and is not in every PyYAML
 FAST_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 ROLES = Path(__file__).resolve().parents[2] / "roles"
+LOOKED_AT_AT_MOST = 64 << 10  # bytes of a module; Python 3.10 crashes on a longer one that is nested deeply enough
 SECRETS = "flask_app_secrets"
 VARIABLE_NAME = re.compile(r"^[A-Za-z_][A-Za-z0-9_]*$")
 TYPE_NEEDS = {
@@ -177,10 +178,14 @@ def problems_of_module(directory: Path, wanted: str) -> Iterator[str]:
         there = ", ".join(sorted(path.stem for path in directory.glob("*.py"))) or "none"
         yield f"flask_app_module: got {wanted!r}, but {directory} has no module {module}; its modules: {there}"
         return
+    if found.stat().st_size > LOOKED_AT_AT_MOST:
+        return
     try:
         names = set(_top_level_names(ast.parse(found.read_bytes())))
     except SyntaxError as error:
         yield f"flask_app_source: {found}, line {error.lineno}: {error.msg}"
+        return
+    except (ValueError, RecursionError, MemoryError):  # no code that anybody has written; the pre-flight says what it is
         return
     plain = name.removesuffix("()")
     if plain not in names and "*" not in names and "__getattr__" not in names:

@@ -21,12 +21,21 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, Any
+from urllib.parse import unquote
+
+from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree import hide_credentials
 
 LEFT_OUT = {".git", "__pycache__", ".venv", ".tox", ".mypy_cache", ".pytest_cache", ".ruff_cache", "node_modules"}
 GIT_URL = re.compile(r"^(?!-)(?:[a-z+]+://|[\w.-]+@[\w.-]+:|.*\.git$)", re.DOTALL)  # a value that begins with - would be one of git's options
+GIT_LOGIN = """!printf 'username=%s\\npassword=%s\\n' "$FLASKOPS_GIT_USERNAME" "$FLASKOPS_GIT_PASSWORD"; :"""  # git adds a word to it
 GIT_PROTOCOLS = "file:git:http:https:ssh"  # not ext, whose URL is a command
-UNPACKED_AT_MOST = 2 << 30  # bytes of an archive's files; no app has as many, and a zip bomb has more
+UNPACKED_AT_MOST = 2 << 30  # bytes of a source's files; no app has as many, and a zip bomb has more
+FILES_AT_MOST = 200_000  # of a source
+HEADERS = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
+SPARSE = "a file in it is sparse, and its list of holes may have any length; pack it without --sparse"
+HEADER_AT_MOST = 64 << 10  # bytes of what a tar archive says about a file; Python reads it as a whole
+LINK_AT_MOST = 4096  # bytes of the path that a link leads to, as Linux has it
 NO_ARCHIVE = (
     tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, KeyError, ValueError, RuntimeError, NotImplementedError,
 )  # fmt: skip
@@ -68,8 +77,8 @@ class Source:
 
     def pack(self) -> bytes:
         """The code as a gzipped tar archive, the same bytes for the same content."""
-        raw = io.BytesIO()
-        with tarfile.open(fileobj=raw, mode="w") as archive:
+        packed = io.BytesIO()
+        with gzip.GzipFile(fileobj=packed, filename="", mode="wb", mtime=0) as stream, tarfile.open(fileobj=stream, mode="w") as archive:
             for name, path in self.files().items():
                 member = archive.gettarinfo(str(path), name)
                 member.uid = member.gid = 0
@@ -83,7 +92,7 @@ class Source:
                         archive.addfile(member, handle)
                 else:
                     archive.addfile(member)
-        return gzip.compress(raw.getvalue(), mtime=0)
+        return packed.getvalue()
 
     def requirements_text(self, name: str, seen: frozenset[str] = frozenset()) -> str:
         """A requirements file with what it includes, and the whole code's name if it installs the code itself.
@@ -93,6 +102,8 @@ class Source:
         if not name:
             return ""
         path = self.directory / name
+        if not path.resolve().is_relative_to(self.directory.resolve()):
+            raise SourceError(f"flask_app_requirements: got {name!r}, which is outside of the source {self.directory}. Copy it into the source")
         if not path.is_file():
             raise SourceError(
                 f"flask_app_requirements: got {name!r}, which is no file in {self.directory}. Add it there, or for an app that "
@@ -137,16 +148,14 @@ def open_source(given: str, version: str) -> Iterator[Source]:
             )
 
 
-def without_credentials(text: str) -> str:
-    """The text without what URLs in it have before an @, which may be a password or a token."""
-    return re.sub(r"(?<=://)[^/\s@]+@", "…@", text)
-
-
 def _fingerprint(path: Path) -> str:
     if path.is_symlink():
         return "link " + os.readlink(path)
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
-    return digest + (" executable" if path.stat().st_mode & 0o100 else "")
+    digest = hashlib.sha256()
+    with path.open("rb") as content:
+        while piece := content.read(1 << 20):
+            digest.update(piece)
+    return digest.hexdigest()[:16] + (" executable" if path.stat().st_mode & 0o100 else "")
 
 
 @dataclass(frozen=True)
@@ -164,7 +173,9 @@ def _unpack(path: Path, target: Path) -> None:
     """Write an archive's files, and the links after them, so that nothing is written through a link."""
     links, left = {}, UNPACKED_AT_MOST
     try:
-        for member in _members_of_tar(path, target) if tarfile.is_tarfile(path) else _members_of_zip(path):
+        for number, member in enumerate(_members_of_tar(path, target) if _is_tar(path) else _members_of_zip(path)):
+            if number == FILES_AT_MOST:
+                raise ValueError(f"it has more than {FILES_AT_MOST} files")
             place = _inside(target, member.name)
             (place if member.directory else place.parent).mkdir(parents=True, exist_ok=True)
             if member.link:
@@ -181,9 +192,37 @@ def _unpack(path: Path, target: Path) -> None:
         raise SourceError(f"flask_app_source: {path} is no archive that can be unpacked: {error}") from error
 
 
+class _Header(tarfile.TarInfo):
+    """What a tar archive says of a file, if it can be read in little memory."""
+
+    def _proc_member(self, *given: Any) -> tarfile.TarInfo:
+        """Raises ``ValueError``."""
+        if self.type == tarfile.GNUTYPE_SPARSE:
+            raise ValueError(SPARSE)
+        if self.type in HEADERS and not 0 <= self.size <= HEADER_AT_MOST:  # a negative one would be read to the end
+            raise ValueError(f"a header in it has {self.size} bytes")
+        return super()._proc_member(*given)  # type: ignore[misc, no-any-return]
+
+    def _proc_gnusparse_10(self, *_given: Any) -> None:
+        """Raises ``ValueError``."""
+        raise ValueError(SPARSE)
+
+
+def _is_tar(path: Path) -> bool:
+    try:
+        tarfile.open(path, tarinfo=_Header).close()
+    except tarfile.ReadError:
+        return False
+    return True
+
+
 def _members_of_tar(path: Path, target: Path) -> Iterator[_Member]:
-    with tarfile.open(path) as archive:
-        for one in archive:
+    with tarfile.open(path, tarinfo=_Header) as archive:
+        while one := archive.next():
+            archive.members.clear()  # type: ignore[attr-defined]  # it would keep all of them, and what they say
+            archive.pax_headers.clear()  # type: ignore[attr-defined]
+            if one.sparse is not None:
+                raise ValueError(SPARSE)
             if not (one.isreg() or one.isdir() or one.issym() or one.islnk()):
                 raise tarfile.TarError(f"{one.name} is neither a file nor a directory nor a link")
             yield _Member(one.name, one.isdir(), one.linkname if one.issym() else "", bool(one.mode & 0o100), _opener(archive, one, target))
@@ -198,7 +237,7 @@ def _members_of_zip(path: Path) -> Iterator[_Member]:
     with zipfile.ZipFile(path) as archive:
         for one in archive.infolist():
             mode = one.external_attr >> 16  # of programs that run on Unix; 0 of others
-            link = archive.read(one).decode() if stat.S_ISLNK(mode) and one.file_size < UNPACKED_AT_MOST else ""
+            link = archive.open(one).read(LINK_AT_MOST).decode() if stat.S_ISLNK(mode) else ""
             yield _Member(one.filename, one.is_dir(), link, bool(mode & 0o100), partial(archive.open, one))
 
 
@@ -224,23 +263,57 @@ def _only_directory(directory: Path) -> Path:
     return inside[0] if len(inside) == 1 and inside[0].is_dir() else directory
 
 
+def _without_login(url: str) -> tuple[str, dict[str, str]]:
+    """The URL without a user's name and password, and variables that give them to git: every account sees the arguments of processes."""
+    found = re.match(r"(https?://)([^/\s]*:[^/\s]*)@(.*)", url, re.DOTALL)
+    if not found:
+        return url, {}
+    name, _colon, password = found[2].partition(":")
+    return found[1] + found[3], {"FLASKOPS_GIT_USERNAME": unquote(name), "FLASKOPS_GIT_PASSWORD": unquote(password)}
+
+
 def _fetch(url: str, version: str, target: str) -> str:
     if version.startswith("-"):
         raise SourceError(f"flask_app_version: got {version!r}, needs a branch, a tag or a commit. For example:\n  flask_app_version: v1.2")
     ssh = os.environ.get("GIT_SSH_COMMAND", "ssh -o BatchMode=yes")
-    environment = {**os.environ, "GIT_TERMINAL_PROMPT": "0", "GIT_SSH_COMMAND": ssh, "GIT_ALLOW_PROTOCOL": GIT_PROTOCOLS}
+    url, login = _without_login(url)
+    environment = {**os.environ, **login, "GIT_TERMINAL_PROMPT": "0", "GIT_SSH_COMMAND": ssh, "GIT_ALLOW_PROTOCOL": GIT_PROTOCOLS}
+    command = ["git", "-C", target, "-c", "submodule.recurse=false", "-c", "fetch.recurseSubmodules=false"]
+    if login:
+        command += ["-c", "credential.helper=", "-c", f"credential.helper={GIT_LOGIN}"]
 
     def git(*words: str) -> str:
-        done = subprocess.run(["git", "-C", target, *words], env=environment, capture_output=True, text=True, check=False)
+        done = subprocess.run([*command, *words], env=environment, capture_output=True, text=True, check=False)
         if done.returncode:
-            raise SourceError(without_credentials(f"flask_app_source: cannot fetch {version!r} of {url}: {done.stderr.strip()}"))
+            raise SourceError(hide_credentials(f"flask_app_source: cannot fetch {version!r} of {url}: {done.stderr.strip()}"))
         return done.stdout.strip()
 
     git("init", "--quiet")
     try:
         git("fetch", "--quiet", "--depth=1", "--end-of-options", url, version)
     except SourceError:  # a server may reject a bare commit; then fetch all and look for it
-        git("fetch", "--quiet", "--tags", "--end-of-options", url, "+refs/heads/*:refs/heads/*")
+        git("fetch", "--quiet", "--tags", "--update-head-ok", "--end-of-options", url, "+refs/heads/*:refs/heads/*")
         git("update-ref", "FETCH_HEAD", version)
+    _reject_large([*command, "ls-tree", "-r", "-l", "-z", "FETCH_HEAD"])
     git("checkout", "--quiet", "--force", "FETCH_HEAD")
     return git("rev-parse", "HEAD")
+
+
+def _reject_large(listing: list[str]) -> None:
+    """Raise ``SourceError`` if a commit's files are more than any app has: a few objects can stand for any number of them."""
+    left, files = UNPACKED_AT_MOST, 0
+    with subprocess.Popen(listing, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+        for entry in _pieces(process.stdout):  # type: ignore[arg-type]
+            size = entry.split(b"\t")[0].split()[-1:]
+            left, files = left - int(size[0] if size and size[0].isdigit() else 0), files + 1
+            if left < 0 or files > FILES_AT_MOST:
+                process.kill()
+                raise SourceError(f"flask_app_source: the commit has more than {UNPACKED_AT_MOST >> 20} MiB or {FILES_AT_MOST} files")
+
+
+def _pieces(stream: IO[bytes]) -> Iterator[bytes]:
+    """What comes between null bytes."""
+    kept = b""
+    while read := stream.read(1 << 16):
+        *whole, kept = (kept + read).split(b"\0")
+        yield from whole

@@ -14,8 +14,8 @@ ACTIONS = sorted((Path(__file__).resolve().parents[2] / "plugins/action").glob("
 
 
 def test_control_characters_are_written_out_wherever_they_are() -> None:
-    found = printable({"msg": "a\x1b]0;owned\x07\r\n\tペン", "lines": ["\x9b2J", 7, None], "changed": False})
-    assert found == {"msg": "a\\x1b]0;owned\\x07\\x0d\n\tペン", "lines": ["\\x9b2J", 7, None], "changed": False}
+    found = printable({"msg": "a\x1b]0;owned\x07\r\n\tペン", "lines": ["\x9b2J", 7, None], "changed": False, "\x1b": {}})
+    assert found == {"\\x1b": {}, "msg": "a\\x1b]0;owned\\x07\\x0d\n\tペン", "lines": ["\\x9b2J", 7, None], "changed": False}
 
 
 @dataclasses.dataclass(frozen=True)

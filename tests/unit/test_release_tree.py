@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.flaskops.hosting.plugins.module_utils import release_tree
+from ansible_collections.flaskops.hosting.plugins.module_utils import release_tree, staging
 from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree import (
     ReleaseError,
     Tree,
@@ -19,6 +19,7 @@ from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree impo
     read_environment_file,
     write_private,
 )
+from ansible_collections.flaskops.hosting.plugins.plugin_utils.printable import printable
 from ansible_collections.flaskops.hosting.tests.unit.releases import noted
 
 
@@ -126,3 +127,13 @@ def test_secrets_are_hidden_in_what_people_read() -> None:
     assert "line-one" not in shown and "line-two" not in shown
     assert "<PASSWORD>" in shown
     assert "connect('db'" in shown
+
+
+@pytest.mark.parametrize("login", ["me:hush", "hush", "me:hu@hush", "me%40a:hush%2f"])
+def test_credentials_in_urls_are_hidden_in_what_people_read(login: str) -> None:
+    log = f"ERROR: cannot fetch git+https://{login}@git.example/a and 'https://{login}@pypi.example:8443/simple/' for me@example.com"
+    hidden = "ERROR: cannot fetch git+https://…@git.example/a and 'https://…@pypi.example:8443/simple/' for me@example.com"
+    assert hide_secrets(log, {}) == hidden
+    assert printable({"msg": [log]}) == {"msg": [hidden]}
+    facts = noted(requirements=f"--extra-index-url https://{login}@pypi.example/simple\nflask\n")
+    assert "requirement: --extra-index-url https://…@pypi.example/simple\n" in staging.describe(facts)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +124,8 @@ def test_secrets_are_not_among_the_values() -> None:
         ("uwsgi_app_origin", "source"),
         ("uwsgi_app_requirement", "uwsgi==2.0.31"),
         ("uwsgi_app_requirement", "pyuwsgi-fork"),
+        ("uwsgi_app_requirement", "pyuwsgi @ https://me:hush@pypi.example/pyuwsgi.whl"),
+        ("nginx_gunicorn_requirement", "gunicorn @ https://me:hush@pypi.example/gunicorn.whl"),
         ("uwsgi_app_manager", "runit"),
         ("apache_site_name", "my site"),
         ("apache_site_name", "../site"),
@@ -354,3 +359,19 @@ def test_a_name_inside_a_function_is_not_the_modules(tmp_path: Path) -> None:
 def test_a_syntax_error_is_reported_with_its_line(tmp_path: Path) -> None:
     (tmp_path / "main.py").write_text("app = 1\ndef (:\n")
     assert "main.py, line 2" in next(problems_of_module(tmp_path, "main:app"))
+
+
+@pytest.mark.parametrize(
+    "code",
+    ["a" + ".b" * 200_000, "a" + ".b" * 32_000, "x=" + "[]+" * 21_000 + "1", "-" * 60_000 + "1", "a" + "+1" * 30_000, "app=1\0", "#" * 300_000],
+    ids=["long", "attributes", "sums", "signs", "numbers", "null", "comment"],
+)
+def test_no_code_stops_the_controller(tmp_path: Path, code: str) -> None:
+    """Python's parser ends with errors of several kinds, or ends the process; none of it says that the app is wrong."""
+    (tmp_path / "main.py").write_text(code)
+    script = (
+        f"import pathlib; from {problems_of_module.__module__} import problems_of_module as p; list(p(pathlib.Path({str(tmp_path)!r}), 'main:app'))"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

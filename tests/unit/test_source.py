@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import functools
+import gzip
+import http.server
 import io
 import os
 import shutil
@@ -9,6 +13,8 @@ import socket
 import stat
 import subprocess
 import tarfile
+import threading
+import tracemalloc
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -155,6 +161,61 @@ def test_an_archive_reads_and_writes_nothing_outside_of_its_place(tmp_path: Path
     assert [path.name for path in outside.iterdir()] == ["secret"]
 
 
+def header(kind: bytes, size: int) -> bytes:
+    """A tar header without the content that it promises."""
+    one = tarfile.TarInfo("name")
+    one.type, one.size = kind, size
+    return one.tobuf(tarfile.GNU_FORMAT)
+
+
+SPARSE_MAP = b"22 GNU.sparse.major=1\n22 GNU.sparse.minor=0\n"
+
+
+@pytest.mark.parametrize(
+    ("begin", "repeated", "said"),
+    [
+        (header(tarfile.XHDTYPE, 100 << 20), b"\0" * 512, "a header in it has 104857600 bytes"),
+        (header(tarfile.XGLTYPE, 100 << 20), b"\0" * 512, "a header in it has 104857600 bytes"),
+        (header(tarfile.GNUTYPE_LONGNAME, 100 << 20), b"a" * 512, "a header in it has 104857600 bytes"),
+        (header(tarfile.GNUTYPE_LONGLINK, -512), b"a" * 512, "a header in it has -512 bytes"),
+        (header(tarfile.GNUTYPE_SPARSE, 0), b"\1" * 512, "is sparse"),
+        (
+            header(tarfile.XHDTYPE, 44) + SPARSE_MAP.ljust(512, b"\0") + header(tarfile.REGTYPE, 0) + b"99999999\n".ljust(512, b"1"),
+            b"1\n" * 256,
+            "is sparse",
+        ),
+        (b"", header(tarfile.DIRTYPE, 0), "it has more than 1000 files"),
+    ],
+    ids=["pax", "global pax", "long name", "negative", "sparse", "sparse pax", "entries"],
+)
+def test_a_small_archive_takes_little_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, begin: bytes, repeated: bytes, said: str) -> None:
+    """These have 100 MiB of headers in a few hundred KiB, which Python's tarfile keeps."""
+    monkeypatch.setattr("ansible_collections.flaskops.hosting.plugins.plugin_utils.source.FILES_AT_MOST", 1000)
+    archive = tmp_path / "app.tar.gz"
+    with gzip.open(archive, "wb", compresslevel=1) as file:
+        file.write(begin)
+        for _mebibyte in range(100):
+            file.write(repeated * 2048)
+    tracemalloc.start()
+    with pytest.raises(SourceError, match=f"is no archive that can be unpacked: .*{said}"):
+        with open_source(str(archive), ""):
+            pass
+    _now, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 20 << 20
+
+
+def test_packing_takes_little_memory(tmp_path: Path) -> None:
+    """Of a file that compresses well, which is most of a zip bomb."""
+    with (tmp_path / "zeros").open("wb") as zeros:
+        zeros.truncate(100 << 20)
+    tracemalloc.start()
+    assert len(Source(tmp_path).pack()) < 1 << 20 and build_name(Source(tmp_path).manifest())
+    _now, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 20 << 20
+
+
 @pytest.mark.parametrize("kind", ["zip", "gztar"])
 def test_an_archive_that_unpacks_to_more_than_any_app_is_rejected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     monkeypatch.setattr("ansible_collections.flaskops.hosting.plugins.plugin_utils.source.UNPACKED_AT_MOST", 1 << 20)
@@ -183,11 +244,85 @@ def test_a_zip_keeps_links_and_executable_files(source: Path, tmp_path: Path) ->
         assert build_name(opened.manifest()) == name_of(source)
 
 
-def test_a_password_in_a_url_is_not_shown() -> None:
-    with pytest.raises(SourceError) as caught:
-        with open_source("http://me:hush@127.0.0.1:1/shop.git", "main"):
+@pytest.mark.parametrize("login", ["me:hush", "me:with@hush", "hush"])
+def test_a_password_in_a_url_is_not_shown(login: str) -> None:
+    with pytest.raises(SourceError, match="cannot fetch 'main' of http://") as caught:
+        with open_source(f"http://{login}@127.0.0.1:1/shop.git", "main"):
             pass
-    assert "http://…@127.0.0.1:1/shop.git" in str(caught.value) and "hush" not in str(caught.value)
+    assert "127.0.0.1:1/shop.git" in str(caught.value) and "hush" not in str(caught.value)
+
+
+def test_a_password_in_a_url_is_no_argument(repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """git gets it in its environment: everybody on this machine sees the arguments of processes."""
+    bare = tmp_path / "served/shop.git"
+    git(tmp_path, "clone", "--quiet", "--bare", str(repository), str(bare))
+    git(bare, "update-server-info")
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        """Serves the repository to who knows the password."""
+
+        def do_GET(self) -> None:
+            """Reject others."""
+            if self.headers["Authorization"] == "Basic " + base64.b64encode(b"me:h@ush").decode():
+                super().do_GET()
+                return
+            self.send_response(401)
+            self.send_header("WWW-Authenticate", "Basic realm=git")
+            self.end_headers()
+
+        def log_message(self, *_given: object) -> None:
+            """Be quiet."""
+
+    (tmp_path / "gitconfig").write_text("[init]\n\tdefaultBranch = main\n")  # such a server needs all branches to be fetched, this one too
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(tmp_path / "gitconfig"))
+    monkeypatch.setenv("GIT_TRACE", str(tmp_path / "trace"))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler, directory=bare.parent)) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        with open_source(f"http://me:h%40ush@127.0.0.1:{server.server_port}/shop.git", "main") as opened:
+            assert (opened.directory / "main.py").read_text() == "app = None\n"
+        server.shutdown()
+    trace = (tmp_path / "trace").read_text()
+    assert "remote-http" in trace
+    assert "ush" not in trace.replace("push", "")
+
+
+@pytest.mark.parametrize("url", ["ext::sh -c touch% {mark}", "-u./payload", "file://{outside}", "{outside}"])
+def test_no_submodule_and_no_file_of_a_repository_is_a_command(repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    """Nor is a hook, a filter or a configuration that it brings, even if submodules are on by default."""
+    mark, outside, home = tmp_path / "mark", tmp_path / "outside", tmp_path / "home"
+    home.mkdir()
+    (home / ".gitconfig").write_text("[submodule]\n\trecurse = true\n[protocol]\n\tallow = always\n[fetch]\n\trecurseSubmodules = true\n")
+    git(tmp_path, "clone", "--quiet", str(repository), str(outside))
+    where = url.format(mark=mark, outside=outside)
+    (repository / ".gitmodules").write_text(f'[submodule "sub"]\n\tpath = sub\n\turl = {where}\n\tupdate = !touch {mark}\n')
+    (repository / ".gitattributes").write_text("* filter=evil diff=evil\n")
+    (repository / ".gitconfig").write_text(f'[filter "evil"]\n\tsmudge = touch {mark}\n[core]\n\tfsmonitor = touch {mark}\n')
+    for hook in ("hooks/post-checkout", ".githooks/post-checkout", "payload"):
+        (repository / hook).parent.mkdir(exist_ok=True)
+        (repository / hook).write_text(f"#!/bin/sh\ntouch {mark}\n")
+        (repository / hook).chmod(0o755)
+    git(repository, "add", ".")
+    git(repository, "update-index", "--add", "--cacheinfo", f"160000,{git(repository, 'rev-parse', 'v1')},sub")
+    git(repository, "commit", "--quiet", "--message=three")
+    monkeypatch.setenv("HOME", str(home))
+    with open_source(f"file://{repository}", "main") as opened:
+        files = opened.files()
+    assert "payload" in files and not [name for name in files if name.startswith("sub/")]
+    assert not mark.exists()
+
+
+def test_a_commit_of_more_files_than_any_app_is_rejected(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten objects in a repository can be ten thousand million files, so they are counted before they are written."""
+    monkeypatch.setattr("ansible_collections.flaskops.hosting.plugins.plugin_utils.source.FILES_AT_MOST", 1000)
+    tree = git(repository, "rev-parse", "HEAD^{tree}")
+    for _level in range(10):
+        lines = "".join(f"040000 tree {tree}\tlevel{number}\n" for number in range(10))
+        made = subprocess.run(["git", "mktree"], cwd=repository, input=lines, check=True, capture_output=True, text=True)
+        tree = made.stdout.strip()
+    git(repository, "update-ref", "refs/heads/bomb", git(repository, "commit-tree", "-m", "bomb", tree))
+    with pytest.raises(SourceError, match="the commit has more than 2048 MiB or 1000 files"):
+        with open_source(f"file://{repository}", "bomb"):
+            pass
 
 
 def test_only_files_and_links_are_shipped(source: Path) -> None:
@@ -266,6 +401,17 @@ def test_requirements_that_install_the_code_change_with_the_code(source: Path) -
     before = Source(source).requirements_text("requirements.txt")
     (source / "main.py").write_text("app = 2\n")
     assert Source(source).requirements_text("requirements.txt") != before
+
+
+@pytest.mark.parametrize("named", ["../key", "{outside}", "link.txt", "more/../../key"])
+def test_requirements_include_no_file_of_this_machine(source: Path, tmp_path: Path, named: str) -> None:
+    """They are shown in a diff, and noted on the host."""
+    (tmp_path / "key").write_text("private")
+    (source / "link.txt").symlink_to(tmp_path / "key")
+    (source / "more").mkdir()
+    (source / "requirements.txt").write_text(f"-r {named.format(outside=tmp_path / 'key')}\n")
+    with pytest.raises(SourceError, match="flask_app_requirements: .*, which is outside of the source"):
+        Source(source).requirements_text("requirements.txt")
 
 
 def test_missing_requirements_are_named(source: Path) -> None:

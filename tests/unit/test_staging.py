@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.flaskops.hosting.plugins.module_utils import preflight, probe, staging
+from ansible_collections.flaskops.hosting.plugins.module_utils.mysql_plan import environment_of
 from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree import Release, ReleaseError, Tree
 from ansible_collections.flaskops.hosting.plugins.modules import release
 
@@ -153,7 +154,16 @@ def secrets_of(paths: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     payload = base64.b64encode(json.dumps(a_plan.payload).encode()).decode()
     with pytest.raises(ReleaseError, match="enough"):
         release.stage({**a_plan.options, "payload": payload, "environment_files": paths}, a_plan.tree, check_mode)
+    assert made[0].environment == {**made[0].payload["environment"], **made[0].payload["secrets"]}
     return dict(made[0].payload["secrets"])
+
+
+def test_where_a_database_is_is_no_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If it were, each /srv/shop in what people read would be /srv/<DATABASE_NAME>. What is given as a secret stays one."""
+    path = tmp_path / "shop.env"
+    path.write_text(environment_of("shop", "shop_app", "hush-hush"))
+    found = secrets_of([str(path)], monkeypatch, tmp_path)
+    assert found == {"KEY": "hunter2", "PASSWORD": "given", "DATABASE_PASSWORD": "hush-hush"}
 
 
 def test_files_on_the_host_add_secrets_and_what_is_given_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -53,7 +53,7 @@ def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tree:
 def test_an_app_is_shown_as_it_is_on_record(tree: Tree) -> None:
     record = Record("shop", str(tree.root), topology="nginx_uwsgi", sites=[Site("nginx", "80", ["shop.example"], [Listen()])])
     shown = survey.apps({"shop": record}, False)["shop"]
-    assert shown == {**record.to_json(), "front": {"address": "127.0.0.1:80", "host": "shop.example"}, "live": "one"}
+    assert shown == {**record.to_json(), "front": {"address": "127.0.0.1:80", "host": "shop.example"}, "live": "one", "databases": []}
     assert Record.from_json(json.loads(json.dumps(shown)), "shop") == record, "the controller reads it again"
 
 
