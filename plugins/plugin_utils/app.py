@@ -106,6 +106,11 @@ class Static:
     url: str
     directory: str
 
+    @property
+    def pattern(self) -> str:
+        """The URL path as a regular expression."""
+        return re.escape(self.url)
+
 
 @dataclass(frozen=True)
 class Mount:
