@@ -81,7 +81,7 @@ class ApacheApp:
     @property
     def from_trusted(self) -> str:
         """The expression that a trusted proxy has sent a request."""
-        return " || ".join(f"%{{CONN_REMOTE_ADDR}} -ipmatch '{one}'" for one in sorted(self.app.trusted_proxies))
+        return " || ".join(f"%{{CONN_REMOTE_ADDR}} -ipmatch '{one}'" for one in self.app.trusted_networks)
 
     @property
     def php(self) -> list[PhpPage]:

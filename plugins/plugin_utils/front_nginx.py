@@ -18,7 +18,7 @@ def on_host(app: App, served: Served, _host: dict[str, Any]) -> OnHost:
     """What nginx reads of the app, and of the site that it is on."""
     site = app.front_site
     apps = f"/etc/nginx/flaskops/{site.name}"
-    trusted = _trusted_variable(app.trusted_proxies)
+    trusted = _trusted_variable(app.trusted_networks)
     snippet = app.values["nginx_site_snippet"]
     return OnHost(
         files=[
@@ -34,18 +34,18 @@ def on_host(app: App, served: Served, _host: dict[str, Any]) -> OnHost:
             ),
             Text("/etc/nginx/conf.d/flaskops.conf", fill("nginx_site", "requests.conf.j2")),
             Text(f"/etc/nginx/snippets/flaskops-{served.protocol}.conf", fill("nginx_site", f"{served.protocol}.conf.j2", removed=forwarded.REMOVED)),
-            *_trusted_proxies(app.trusted_proxies, trusted),
+            *_trusted_proxies(app.trusted_networks, trusted),
         ],
         services=[SERVICE],
         packages=["nginx"],
     )
 
 
-def _trusted_variable(proxies: list[str]) -> str:
+def _trusted_variable(networks: list[str]) -> str:
     """The name of the variable that says whether one of these has sent a request: the same for all apps that trust the same ones."""
-    return f"flaskops_trusted_{hashlib.sha256(' '.join(sorted(proxies)).encode()).hexdigest()[:12]}"
+    return f"flaskops_trusted_{hashlib.sha256(' '.join(networks).encode()).hexdigest()[:12]}"
 
 
-def _trusted_proxies(proxies: list[str], variable: str) -> list[Text]:
+def _trusted_proxies(networks: list[str], variable: str) -> list[Text]:
     path = f"/etc/nginx/conf.d/{variable.replace('_', '-')}.conf"
-    return [Text(path, fill("nginx_site", "trusted.conf.j2", proxies=sorted(proxies), variable=variable))] if proxies else []
+    return [Text(path, fill("nginx_site", "trusted.conf.j2", networks=networks, variable=variable))] if networks else []

@@ -183,13 +183,14 @@ def test_one_host_reaches_the_app(host: Target, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", PORTS)
-@pytest.mark.parametrize("spelling", ["-", "_", "mixed"])
+@pytest.mark.parametrize("spelling", ["-", "_", "mixed", "for the front alone"])
 def test_forwarded_headers_are_the_fronts_own(host: Target, client: str, name: str, spelling: str) -> None:
     """None that the visitor sent is left, in any spelling."""
     spelled = {
         "-": FORWARDED,
         "_": {key.replace("-", "_"): value for key, value in FORWARDED.items()},
         "mixed": {key.replace("-", "_", 1).lower(): value for key, value in FORWARDED.items()},
+        "for the front alone": {"Connection": ", ".join(["X-Forwarded-For, x-forwarded-proto,X-Forwarded-Host", "X-Real-IP", "Host"])},
     }
     asked = f"{host_of(name)}:{PORTS[name]}"
     shown = seen_by(name, [f"Host: {asked}", *lines_of(spelled[spelling])])
