@@ -120,7 +120,9 @@ class Record:
             return {}
         site, listen = listens[0]
         local = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(listen.address, listen.address)
-        return {"address": f"{local}:{listen.port}", "host": next((name for name in site.names if "*" not in name), "localhost")}
+        # nobody answers a name that no site has, so for a wildcard stands one of the names that it matches
+        names = sorted(site.names, key=lambda name: "*" in name) or ["localhost"]
+        return {"address": f"{local}:{listen.port}", "host": names[0].replace("*", "localhost")}
 
     def own_listen(self) -> str:
         """The app's own TCP address; empty if it has none, or if what is noted is none."""

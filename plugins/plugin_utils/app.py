@@ -8,7 +8,7 @@ import hashlib
 import re
 from dataclasses import dataclass, field
 from functools import cached_property
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from typing import Any
 from urllib.parse import unquote
 
@@ -106,6 +106,11 @@ class Static:
     url: str
     directory: str
 
+    @property
+    def pattern(self) -> str:
+        """The URL path as a regular expression."""
+        return re.escape(self.url)
+
 
 @dataclass(frozen=True)
 class Mount:
@@ -185,6 +190,11 @@ class App:
         if self.site is None:
             raise ValueError(f"{self.topology.name} has no front")
         return self.site
+
+    @property
+    def trusted_networks(self) -> list[str]:
+        """The networks whose `X-Forwarded-*` are believed, each once and in one order."""
+        return sorted({str(ip_network(one)) for one in self.trusted_proxies})
 
     @property
     def open_ports(self) -> set[int]:

@@ -10,7 +10,8 @@ from typing import Any
 
 from ansible_collections.flaskops.hosting.plugins.module_utils.record import Listen, Site
 from ansible_collections.flaskops.hosting.plugins.module_utils.sandbox import sandbox
-from ansible_collections.flaskops.hosting.plugins.plugin_utils.app import App, Gone, Link, Mount, OnHost, Served, Service, Text
+from ansible_collections.flaskops.hosting.plugins.plugin_utils import forwarded
+from ansible_collections.flaskops.hosting.plugins.plugin_utils.app import App, Gone, Link, Mount, OnHost, Served, Service, Text, site_name
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.server_mod_wsgi import daemon_options, wsgi_callable
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.templates import fill
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.topologies import MOD_WSGI
@@ -25,6 +26,7 @@ MODULES = {
     "proxy_http": ["proxy_http.load"],
     "proxy_fcgi": ["proxy_fcgi.load"],
     "headers": ["headers.load"],
+    "remoteip": ["remoteip.load"],
 }
 PORTS, DEFAULT_SITE = "/etc/apache2/ports.conf", "000-default.conf"
 MOD_WSGI_PACKAGE = "libapache2-mod-wsgi-py3"
@@ -77,6 +79,11 @@ class ApacheApp:
         return [files] if self.in_apache else [files, (f'<ProxyMatch "{self.backend_pattern}">', "</ProxyMatch>")]
 
     @property
+    def from_trusted(self) -> str:
+        """The expression that a trusted proxy has sent a request."""
+        return " || ".join(f"%{{CONN_REMOTE_ADDR}} -ipmatch '{one}'" for one in self.app.trusted_networks)
+
+    @property
     def php(self) -> list[PhpPage]:
         """The PHP pages."""
         return [
@@ -125,6 +132,13 @@ def on_host(app: App, served: Served, host: dict[str, Any]) -> OnHost:
             Gone(f"/etc/apache2/sites-enabled/{DEFAULT_SITE}"),
             # after security.conf, which would take precedence
             Text("/etc/apache2/conf-enabled/zz-flaskops.conf", fill("apache_site", "server.conf.j2")),
+            # Apache reads conf-enabled before all sites
+            *(
+                Text(f"/etc/apache2/conf-enabled/flaskops-unknown-{site_name([one], [])}.conf", fill("apache_site", "unknown.conf.j2", listen=one))
+                for one in site.listens
+                if site.names
+            ),
+            Text("/etc/apache2/conf-available/flaskops-request.conf", _request_file()),
             *_listens(site, host),
             *_modules(_needed_modules(view), host),
             *php_files,
@@ -133,6 +147,10 @@ def on_host(app: App, served: Served, host: dict[str, Any]) -> OnHost:
         services=[*php_services, SERVICE],
         packages=["apache2", *(["php-cgi", "php-mysql"] if view.php else [])],
     )
+
+
+def _request_file() -> str:
+    return fill("apache_site", "request.conf.j2", removed=[*forwarded.REMOVED, *forwarded.other_spellings()])
 
 
 def _names(site: Site) -> dict[str, Any]:
@@ -167,7 +185,9 @@ def _words(listen: Listen) -> str:
 
 def _needed_modules(view: ApacheApp) -> list[str]:
     needed = ["wsgi"] if view.in_apache else ["proxy", f"proxy_{view.served.protocol}"]
-    return list(dict.fromkeys([*needed, "headers", *(["proxy", "proxy_fcgi"] if view.php else [])]))
+    return list(
+        dict.fromkeys([*needed, "headers", *(["remoteip"] if view.app.trusted_proxies else []), *(["proxy", "proxy_fcgi"] if view.php else [])])
+    )
 
 
 def _modules(needed: list[str], host: dict[str, Any]) -> list[Link]:

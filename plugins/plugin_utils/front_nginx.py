@@ -4,9 +4,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
-from ansible_collections.flaskops.hosting.plugins.plugin_utils.app import App, Gone, Link, OnHost, Served, Service, Text
+from ansible_collections.flaskops.hosting.plugins.plugin_utils import forwarded
+from ansible_collections.flaskops.hosting.plugins.plugin_utils.app import App, Gone, Link, OnHost, Served, Service, Text, site_name
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.templates import fill
 
 SERVICE = Service("nginx.service", reads=["/etc/nginx"], test="nginx -t", needs="/etc/nginx/sites-enabled")
@@ -16,13 +18,34 @@ def on_host(app: App, served: Served, _host: dict[str, Any]) -> OnHost:
     """What nginx reads of the app, and of the site that it is on."""
     site = app.front_site
     apps = f"/etc/nginx/flaskops/{site.name}"
+    trusted = _trusted_variable(app.trusted_networks)
+    snippet = app.values["nginx_site_snippet"]
     return OnHost(
         files=[
-            Text(f"{apps}/{app.name}.conf", fill("nginx_site", "app.conf.j2", app=app, served=served, snippet=app.values["nginx_site_snippet"])),
+            Text(f"{apps}/{app.name}.conf", fill("nginx_site", "app.conf.j2", app=app, served=served, trusted=trusted, snippet=snippet)),
             Text(f"/etc/nginx/sites-available/{site.name}.conf", fill("nginx_site", "site.conf.j2", site=site, apps=apps)),
             Link(f"/etc/nginx/sites-enabled/{site.name}.conf", f"../sites-available/{site.name}.conf"),
             Gone("/etc/nginx/sites-enabled/default"),
+            # nginx reads conf.d before all sites
+            *(
+                Text(f"/etc/nginx/conf.d/flaskops-unknown-{site_name([one], [])}.conf", fill("nginx_site", "unknown.conf.j2", listen=one))
+                for one in site.listens
+                if site.names
+            ),
+            Text("/etc/nginx/conf.d/flaskops.conf", fill("nginx_site", "requests.conf.j2")),
+            Text(f"/etc/nginx/snippets/flaskops-{served.protocol}.conf", fill("nginx_site", f"{served.protocol}.conf.j2", removed=forwarded.REMOVED)),
+            *_trusted_proxies(app.trusted_networks, trusted),
         ],
         services=[SERVICE],
         packages=["nginx"],
     )
+
+
+def _trusted_variable(networks: list[str]) -> str:
+    """The name of the variable that says whether one of these has sent a request: the same for all apps that trust the same ones."""
+    return f"flaskops_trusted_{hashlib.sha256(' '.join(networks).encode()).hexdigest()[:12]}"
+
+
+def _trusted_proxies(networks: list[str], variable: str) -> list[Text]:
+    path = f"/etc/nginx/conf.d/{variable.replace('_', '-')}.conf"
+    return [Text(path, fill("nginx_site", "trusted.conf.j2", networks=networks, variable=variable))] if networks else []

@@ -73,9 +73,9 @@ def url(app: App, reached_at: str) -> str:
     path = f"{app.mounts[0].prefix}/"
     if app.site is None:
         return f"http://{served(app).port}{path}"
-    names = [name for name in app.server_names if "*" not in name]
+    names = sorted(app.server_names, key=lambda name: "*" in name) or [reached_at]
     port = app.listens[0].port
-    return f"http://{names[0] if names else reached_at}{'' if port == 80 else f':{port}'}{path}"
+    return f"http://{names[0]}{'' if port == 80 else f':{port}'}{path}"
 
 
 def tunnel(app: App, login: str, reached_at: str) -> str:

@@ -89,6 +89,14 @@ def is_address(value: Any) -> bool:
         return False
 
 
+def are_proxies(value: list[Any]) -> bool:
+    """Return whether these are IP addresses and networks, and none of them is everybody's."""
+    try:
+        return all(ipaddress.ip_network(str(one)).prefixlen and re.fullmatch(r"[0-9a-fA-F:./]+", str(one)) for one in value)
+    except ValueError:
+        return False
+
+
 def are_schema_files(value: list[str]) -> bool:
     """Return whether these are SQL files that can be sent."""
     try:
@@ -121,6 +129,9 @@ RULES = {
     "flask_app_health_path": Rule(matches(r"/[^\s#]*"), "a URL path with a leading slash, below the mount", "/healthz"),
     "flask_app_listen": Rule(are_listen_addresses, "ports, or IP addresses and ports, each once", '["80"]'),
     "flask_app_server_names": Rule(lambda value: all(HOST_NAME.match(str(name)) for name in value), "host names", "[shop.example.com]"),
+    "flask_app_trusted_proxies": Rule(
+        are_proxies, "IP addresses and networks without bits of a host, none of them all addresses", '["10.0.0.0/16", "2001:db8::7"]'
+    ),
     "flask_app_static": DIRECTORIES,
     "flask_app_max_body": Rule(lambda value: value >= 0, "a whole number of MiB, or 0 for no limit", "16"),
     "flask_app_timeout": AT_LEAST_1,

@@ -66,7 +66,7 @@ def folder():
 @app.get("/client")
 def client():
     forwarded = {name: request.headers.get(f"X-Forwarded-{name}") for name in ("For", "Proto", "Host")}
-    return {"address": request.remote_addr, **forwarded, "Host": request.host, "Forwarded-Host": forwarded["Host"]}
+    return {"address": request.remote_addr, **forwarded, "Forwarded-Host": forwarded["Host"], "Host": request.host}
 
 
 @app.get("/environment")
@@ -85,7 +85,7 @@ echo json_encode([
 """
 FILES = {
     "main.py": MAIN, "requirements.txt": "flask==3.1.3\n", "static/style.css": "body {}\n",
-    "page/index.php": PAGE, "page/page.css": "p {}\n",
+    "page/index.php": PAGE, "page/page.css": "p {}\n", "page/.env": "KEY=secret\n",
 }  # fmt: skip
 
 
@@ -184,16 +184,13 @@ def test_urls_and_redirects_stay_under_the_mount(host: Target, name: str, mount:
 
 @pytest.mark.parametrize("name", PORTS)
 def test_the_app_learns_who_asked(host: Target, client: str, name: str) -> None:
-    """Directly by uWSGI's protocol; and in the headers that proxies set, in which a client's own claim counts for nothing."""
+    """Directly, and in the headers that proxies set, in which a client's own claim counts for nothing."""
     connection = http.client.HTTPConnection(ADDRESS, PORTS[name], timeout=10)
     claim = {"X-Forwarded-For": "192.0.2.9", "X-Forwarded-Proto": "https", "X-Forwarded-Host": "evil.example", "Host": "shop.example"}
     connection.request("GET", "/client" if name == HTTP else "/flask/client", headers=claim)
     shown = json.load(connection.getresponse())
     connection.close()
-    assert shown["Host"] == "shop.example" and shown["Proto"] == "http"
-    assert [one.strip() for one in shown["For"].split(",")] == ["192.0.2.9", client]
-    assert shown["Forwarded-Host"].split(",")[-1].strip() == "shop.example"
-    assert name == HTTP or shown["address"] == client
+    assert shown == {"Host": "shop.example", "Forwarded-Host": "shop.example", "Proto": "http", "For": client, "address": client}
 
 
 def test_static_files_come_from_apache(host: Target) -> None:
@@ -211,6 +208,7 @@ def test_static_files_come_from_apache(host: Target) -> None:
         host.run(f"systemctl start {unit}")
     assert eventually(lambda: host.get("/flask/").status == 200)
     assert host.get("/nothing").headers["Server"] == "Apache"
+    assert host.get("/.env").status == 404, "nor beside pages"
 
 
 def test_snippet_is_for_the_backend_too(host: Target) -> None:

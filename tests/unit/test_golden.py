@@ -28,6 +28,7 @@ CASES: dict[str, list[tuple[str, dict[str, Any]]]] = {
             {
                 "server_names": ["shop.example", "www.shop.example"], "listen": ["80", "192.0.2.10:8080"], "mount": "/shop",
                 "static": {"/static": "static", "/media/": "files/media"}, "max_body": 200, "timeout": 90, "memory_max": 512,
+                "trusted_proxies": ["10.0.0.0/16", "2001:db8::7"],
                 "health_path": "/healthz?deep=1", "nginx_gunicorn_worker_class": "gevent", "nginx_gunicorn_listen": "127.0.0.1:8080",
                 "nginx_site_snippet": "gzip on;\nexpires 1h;",
             },
@@ -64,7 +65,9 @@ CASES: dict[str, list[tuple[str, dict[str, Any]]]] = {
             },
         )
     ],
-    "apache_gunicorn-wildcard": [("apache_gunicorn", {"server_names": ["*.b.example", "*.a.example"]})],
+    "apache_gunicorn-wildcard-trusted": [
+        ("apache_gunicorn", {"server_names": ["*.b.example", "*.a.example"], "trusted_proxies": ["10.0.0.0/16", "2001:db8::7"]})
+    ],
     "several-apps": [
         ("nginx_gunicorn", {"name": "shop", "server_names": ["shop.example"]}),
         ("nginx_uwsgi", {"name": "blog", "server_names": ["shop.example"], "mount": "/blog"}),

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.flaskops.hosting.plugins.module_utils.record import Listen, Record, Site
-from ansible_collections.flaskops.hosting.plugins.plugin_utils import plan
+from ansible_collections.flaskops.hosting.plugins.plugin_utils import forwarded, plan
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.app import site_name
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.database import plan_database
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.topologies import TOPOLOGIES, TopologyError, topology_of
@@ -166,6 +166,33 @@ def test_apache_listens_where_its_apps_need_it_unless_somebody_else_has_sites() 
     assert files(["80", "8081"], ["theirs.conf"], []) == {other}
     assert files(["80"], ["80.conf"], ["/etc/apache2/sites-enabled/80.conf"]) == {eighty, ports}
     assert files(["80"], ["theirs.conf"], [ports]) == {eighty, ports}, "what is ours already stays so"
+
+
+@pytest.mark.parametrize("topology", WITH_FRONT)
+def test_what_refuses_unknown_names_is_there_for_each_listen_of_a_site_with_names(topology: str) -> None:
+    def refusing(**variables: Any) -> set[str]:
+        paths = {entry.get("dest", "").rpartition("/")[2] for entry in planned(topology, **variables)["files"]}
+        return {path for path in paths if "unknown" in path}
+
+    assert refusing(listen=["80", "[::]:80"]) == set()
+    assert refusing(server_names=["shop.example"], listen=["80", "[::]:80", "127.0.0.1:81"]) == {
+        "flaskops-unknown-80.conf", "flaskops-unknown-all6-80.conf", "flaskops-unknown-127.0.0.1-81.conf"
+    }  # fmt: skip
+
+
+def test_a_header_is_removed_in_every_spelling() -> None:
+    found = forwarded.other_spellings()
+    assert {"X_Forwarded-For", "X-Forwarded_For", "X_Forwarded_For", "Script_Name"} <= set(found)
+    assert not [name for name in found if "_" not in name]
+
+
+def test_who_trusts_the_same_proxies_has_the_same_file() -> None:
+    def files(*proxies: str) -> set[str]:
+        paths = {entry.get("dest", "") for entry in planned("nginx_gunicorn", trusted_proxies=list(proxies))["files"]}
+        return {path for path in paths if "flaskops-trusted" in path}
+
+    assert len(files("10.0.0.5")) == 1 and files() == set()
+    assert files("10.0.0.5", "2001:db8::/32") == files("2001:DB8::/32", "10.0.0.5/32", "10.0.0.5") != files("10.0.0.5")
 
 
 def test_an_app_has_its_own_topology_or_its_hosts() -> None:

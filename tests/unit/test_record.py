@@ -123,7 +123,7 @@ def test_a_host_without_records_has_none(tmp_path: Path) -> None:
         ([], [], {}),
         ([Listen()], [], {"address": "127.0.0.1:80", "host": "localhost"}),
         ([Listen("0.0.0.0", 81), Listen()], [], {"address": "127.0.0.1:81", "host": "localhost"}),
-        ([Listen("[::]", 80)], ["*.example"], {"address": "[::1]:80", "host": "localhost"}),
+        ([Listen("[::]", 80)], ["*.example"], {"address": "[::1]:80", "host": "localhost.example"}),
         ([Listen("", 443, "https"), Listen("192.0.2.1", 80)], ["*.example", "shop.example"], {"address": "192.0.2.1:80", "host": "shop.example"}),
     ],
 )
