@@ -14,6 +14,7 @@ from ansible_collections.flaskops.hosting.plugins.plugin_utils.sandbox import sa
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.server_mod_wsgi import daemon_options, wsgi_callable
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.templates import fill
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.topologies import MOD_WSGI
+from ansible_collections.flaskops.hosting.plugins.plugin_utils.units import drop_in
 
 SERVICE = Service("apache2.service", reads=["/etc/apache2"], test="apache2ctl configtest", needs="/etc/apache2/sites-enabled")
 ENABLED = "/etc/apache2/mods-enabled"
@@ -125,6 +126,9 @@ def on_host(app: App, served: Served, host: dict[str, Any]) -> OnHost:
             Gone(f"/etc/apache2/sites-enabled/{DEFAULT_SITE}"),
             # after security.conf, which would take precedence
             Text("/etc/apache2/conf-enabled/zz-flaskops.conf", fill("apache_site", "server.conf.j2")),
+            # as many tasks as there may be threads: systemd's own limit on a small host is below what Apache starts with
+            # the directory of its sockets, which its children must reach, would have the mode that the umask gives
+            drop_in(SERVICE.name, TasksMax="16384", RuntimeDirectory="apache2"),
             *_listens(site, host),
             *_modules(_needed_modules(view), host),
             *php_files,
