@@ -38,12 +38,26 @@ class Service:
 
 
 @dataclass(frozen=True)
+class Edit:
+    """A text that has another one's place in a file that is nobody's."""
+
+    path: str = ""
+    replace: str = ""
+    by: str = ""
+
+    def undone(self) -> Change:
+        """What gives the file its own text again."""
+        return Change(Path(self.path), "edit", replace=self.by, by=self.replace)
+
+
+@dataclass(frozen=True)
 class Owned:
-    """What one owner has: ``paths`` of files and links, ``directories`` that were made for them, and ``services`` that read them."""
+    """What one owner has: ``paths`` of files and links, ``directories`` that were made for them, ``services`` that read them, and ``edits``."""
 
     paths: list[str] = field(default_factory=list)
     directories: list[str] = field(default_factory=list)
     services: list[Service] = field(default_factory=list)
+    edits: list[Edit] = field(default_factory=list)
     format: int = FORMAT
 
     def to_json(self) -> str:
@@ -51,7 +65,7 @@ class Owned:
         return json.dumps(dataclasses.asdict(self), indent=1, sort_keys=True) + "\n"
 
     def __bool__(self) -> bool:
-        return bool(self.paths or self.directories)
+        return bool(self.paths or self.directories or self.edits)
 
 
 def note_of(owner: str) -> Path:
@@ -84,6 +98,13 @@ def left_behind(before: Owned, after: Owned, others: Iterable[Owned]) -> tuple[l
     paths = set(before.paths) - set(after.paths) - all_paths(others)
     directories = set(before.directories) - set(after.directories) - {one for other in others for one in other.directories}
     return sorted(map(Path, paths)), sorted(map(Path, directories), key=lambda path: (-len(path.parts), path))
+
+
+def left_edits(before: Owned, after: Owned, others: Iterable[Owned]) -> list[Change]:
+    """What undoes the edits that an owner had, has no more, and nobody else has; nothing for a file that somebody has removed or changed there."""
+    kept = {*after.edits, *(edit for other in others for edit in other.edits)}
+    undone = [edit.undone() for edit in before.edits if edit not in kept]
+    return [change for change in undone if change.path.is_file()]
 
 
 def foreign_files(named: list[Path], everyone: Iterable[Owned]) -> list[Path]:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 # pylint: disable=ansible-bad-function  # run_command is an AnsibleModule's, and none is at hand here
 import contextlib
+import dataclasses
 import fcntl
 import grp
 import json
@@ -31,10 +32,10 @@ class TransactionError(Exception):
 
 @dataclass(frozen=True)
 class Change:
-    """What one path must be: a file with this content, a link, or nothing.
+    """What one path must be: a file with this content, a link, or nothing; or what a file must have in place of some text.
 
-    ``kind`` is ``file``, ``link``, ``absent``, or ``not empty`` for a directory that goes if nothing is left in it; ``content`` is for files,
-    ``target`` for links.
+    ``kind`` is ``file``, ``link``, ``absent``, ``edit``, or ``not empty`` for a directory that goes if nothing is left in it; ``content`` is for
+    files, ``target`` for links, ``replace`` and ``by`` for edits.
     """
 
     path: Path
@@ -45,6 +46,8 @@ class Change:
     owner: str = "root"
     group: str = "root"
     secret: bool = False
+    replace: str = ""
+    by: str = ""
 
     @classmethod
     def from_entry(cls, entry: dict[str, Any]) -> Change:
@@ -53,6 +56,8 @@ class Change:
             return cls(Path(entry.get("link") or entry["dest"]), "absent")
         if entry.get("link"):
             return cls(Path(entry["link"]), "link", target=entry["to"])
+        if entry.get("replace"):
+            return cls(Path(entry["dest"]), "edit", replace=entry["replace"], by=entry["by"])
         try:
             mode = int(entry.get("mode") or "0644", 8)
         except ValueError as error:
@@ -76,6 +81,8 @@ class Change:
 
     def is_in_place(self) -> bool:
         """Tell whether the path is already what it must be."""
+        if self.kind == "edit":  # in a dry run, the file may come with a package; one that is kept elsewhere, behind a link, is left as it is
+            return self.path.is_symlink() or (self.path.is_file() and self.replace.encode() not in self.path.read_bytes())
         try:
             found = self.path.lstat()
         except (FileNotFoundError, NotADirectoryError):
@@ -93,6 +100,10 @@ class Change:
 
     def diff(self) -> dict[str, str]:
         """The change as Ansible's diff callback shows it; the content of a secret file is left out."""
+        if self.kind == "edit":
+            found = self.path.read_bytes().decode(errors="replace") if self.path.is_file() else f"{self.replace}\n"
+            before, after = found, found.replace(self.replace, self.by)
+            return {"before_header": str(self.path), "after_header": str(self.path), "before": before, "after": after}
         after = "" if self.kind in ("absent", "not empty") else self._describe_wanted()
         return {
             "before_header": str(self.path),
@@ -111,6 +122,9 @@ class Change:
         """Make the path what it must be; a file is replaced in one step, so no reader sees half of it."""
         if self.kind == "absent":
             _remove(self.path)
+            return
+        if self.kind == "edit":
+            self._edited().apply()
             return
         if self.kind == "not empty":
             with contextlib.suppress(OSError):  # somebody has put something there in between
@@ -132,6 +146,13 @@ class Change:
             os.replace(new, self.path)
         finally:
             shutil.rmtree(scratch)
+
+    def _edited(self) -> Change:
+        """The edited file as a whole. Raises ``TransactionError`` if it is not there."""
+        if not self.path.is_file():
+            raise TransactionError(f"{self.path} is not there; {self.replace!r} was to be replaced in it")
+        found = Change.of_file(self.path, self.path)
+        return dataclasses.replace(found, content=found.content.replace(self.replace.encode(), self.by.encode()))
 
 
 @dataclass

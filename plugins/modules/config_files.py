@@ -65,9 +65,20 @@ options:
       to:
         description: What the link points to. Relative paths start at the link's folder.
         type: str
+      replace:
+        description:
+          - A text in the file O(files[].dest), which is somebody else's, instead of O(files[].content). O(files[].by) takes its place. If the file
+            has it no more, it stays as it is.
+          - With O(owner), it is put back with the last owner that names it.
+        type: str
+      by:
+        description: What takes the place of O(files[].replace). It must be a text that is in no such file by itself.
+        type: str
   services:
     description:
       - The systemd units that read the files. Each is enabled and started, and takes a change as O(services[].on_change) says.
+      - A file in the directory C(/etc/systemd/system/NAME.d) of a unit that is given needs no mention in O(services[].reads). If it comes or
+        changes, the unit is restarted; if it goes, it has an effect until the unit's next start.
       - They are looked at even if no file changed, so a server that somebody stopped is started.
       - A service that the owner had before and that is not given any more is reloaded if a change concerns it, and stopped with the last of
         its files.
@@ -157,6 +168,7 @@ import contextlib
 import shlex
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -164,7 +176,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.flaskops.hosting.plugins.module_utils import ownership
 from ansible_collections.flaskops.hosting.plugins.module_utils.command import run, unit_properties
-from ansible_collections.flaskops.hosting.plugins.module_utils.ownership import Owned, Service
+from ansible_collections.flaskops.hosting.plugins.module_utils.ownership import Edit, Owned, Service
 from ansible_collections.flaskops.hosting.plugins.module_utils.transaction import JOURNAL, Change, Transaction, TransactionError
 
 UNITS = Path("/etc/systemd/system")
@@ -180,6 +192,8 @@ FILE_OPTIONS: dict[str, Any] = {
     "secret": {"type": "bool", "default": False},
     "link": {"type": "path"},
     "to": {"type": "str"},
+    "replace": {"type": "str"},
+    "by": {"type": "str"},
 }
 SERVICE_OPTIONS: dict[str, Any] = {
     "name": {"type": "str", "required": True},
@@ -206,7 +220,9 @@ class Work:
         others = [owned for name, owned in everyone.items() if name != owner]
         named = [change.path for change in self.changes if change.kind in ("file", "link")]
         self.changes += [ownership.keep_original(path) for path in ownership.foreign_files(named, everyone.values())]
-        after = ownership.note_after(named, self.services, everyone.values())
+        edits = [Edit(str(change.path), change.replace, change.by) for change in self.changes if change.kind == "edit"]
+        after = replace(ownership.note_after(named, self.services, everyone.values()), edits=edits)
+        self.changes += ownership.left_edits(before, after, others)
         paths, directories = ownership.left_behind(before, after, others)
         self.services = [*self.services, *(service for service in before.services if service.name not in self.given)]
         mentioned = {change.path for change in self.changes}
@@ -224,9 +240,11 @@ class Work:
         """What must be done with a service: ``stopped``, ``reloaded``, ``restarted``; ``running`` if it must only run; else nothing."""
         if service.needs and is_gone_after(Path(service.needs), self.changes):
             return "stopped"
-        concerned = all_concerned or any(service.concerns(change.path) for change in pending)
+        its_own = [change for change in pending if change.path.parent == UNITS / f"{service.name}.d"]
+        concerned = all_concerned or any(service.concerns(change.path) for change in pending if change not in its_own)
         if service.name in self.given:
-            return service.on_change if concerned else "running"
+            # systemd applies what a unit may do only when it starts
+            return "restarted" if its_own else service.on_change if concerned else "running"
         if unit_goes(service, pending):
             return "stopped"
         return "reloaded" if concerned and is_active(service.name) else ""
@@ -319,7 +337,7 @@ def test(service: Service) -> None:
 
 def reload_units(changes: list[Change]) -> None:
     """Have systemd read its units again, if some of them changed."""
-    if any(change.path.parent == UNITS for change in changes):
+    if any(UNITS in change.path.parents for change in changes):
         run("systemctl", "daemon-reload")
 
 
@@ -424,8 +442,8 @@ def main() -> None:
                 "required": True,
                 "options": FILE_OPTIONS,
                 "required_one_of": [("dest", "link")],
-                "mutually_exclusive": [("dest", "link"), ("src", "content")],
-                "required_together": [("link", "to")],
+                "mutually_exclusive": [("dest", "link"), ("src", "content", "replace")],
+                "required_together": [("link", "to"), ("replace", "by")],
             },
             "services": {"type": "list", "elements": "dict", "default": [], "options": SERVICE_OPTIONS},
         },

@@ -56,6 +56,19 @@ class Gone:
 
 
 @dataclass(frozen=True)
+class Edit:
+    """A text that must have the place of another one in a file of the distribution's."""
+
+    dest: str
+    replace: str
+    by: str
+
+    def entry(self) -> dict[str, str]:
+        """As an entry of the modules' options."""
+        return {"dest": self.dest, "replace": self.replace, "by": self.by}
+
+
+@dataclass(frozen=True)
 class Service:
     """A systemd unit that reads what a host gets, as the option ``services`` of ``config_files`` has it."""
 
@@ -72,9 +85,9 @@ class Service:
 
 @dataclass(frozen=True)
 class OnHost:
-    """What a front or a port puts on a host beside the releases."""
+    """What a front, a server or a port puts on a host beside the releases."""
 
-    files: list[Text | Link | Gone] = field(default_factory=list)
+    files: list[Text | Link | Gone | Edit] = field(default_factory=list)
     services: list[Service] = field(default_factory=list)
     packages: list[str] = field(default_factory=list)
 
@@ -84,7 +97,7 @@ class Served:
     """What an application server makes of an app: what each release holds and runs, and how a front asks it.
 
     ``settings`` are files in the release; ``instance`` is the release's `web`, as the module ``release`` takes it; ``protocol`` is what it
-    speaks, ``http`` or ``uwsgi``; ``port`` is the app's own TCP address, if it has one beside its socket.
+    speaks, ``http`` or ``uwsgi``; ``port`` is the app's own TCP address, if it has one beside its socket; ``beside`` is what the host gets.
     """
 
     settings: list[Text]
@@ -92,6 +105,7 @@ class Served:
     packages: list[str] = field(default_factory=list)
     requirements: list[str] = field(default_factory=list)
     port: str = ""
+    beside: OnHost = field(default_factory=OnHost)
 
     @property
     def protocol(self) -> str:

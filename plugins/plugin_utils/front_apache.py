@@ -15,6 +15,7 @@ from ansible_collections.flaskops.hosting.plugins.plugin_utils.app import App, G
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.server_mod_wsgi import daemon_options, wsgi_callable
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.templates import fill
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.topologies import MOD_WSGI
+from ansible_collections.flaskops.hosting.plugins.plugin_utils.units import drop_in
 
 SERVICE = Service("apache2.service", reads=["/etc/apache2"], test="apache2ctl configtest", needs="/etc/apache2/sites-enabled")
 ENABLED = "/etc/apache2/mods-enabled"
@@ -139,6 +140,9 @@ def on_host(app: App, served: Served, host: dict[str, Any]) -> OnHost:
                 if site.names
             ),
             Text("/etc/apache2/conf-available/flaskops-request.conf", _request_file()),
+            # as many tasks as there may be threads: systemd's own limit on a small host is below what Apache starts with
+            # the directory of its sockets, which its children must reach, would have the mode that the umask gives
+            drop_in(SERVICE.name, TasksMax="16384", RuntimeDirectory="apache2"),
             *_listens(site, host),
             *_modules(_needed_modules(view), host),
             *php_files,

@@ -8,9 +8,13 @@ import hashlib
 from typing import Any
 
 from ansible_collections.flaskops.hosting.plugins.plugin_utils import forwarded
-from ansible_collections.flaskops.hosting.plugins.plugin_utils.app import App, Gone, Link, OnHost, Served, Service, Text, site_name
+from ansible_collections.flaskops.hosting.plugins.plugin_utils.app import App, Edit, Gone, Link, OnHost, Served, Service, Text, site_name
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.templates import fill
+from ansible_collections.flaskops.hosting.plugins.plugin_utils.units import drop_in
 
+# One half-open request holds a connection; those of Debian's own limit are soon taken. It has no other place than that file.
+CONNECTIONS = Edit("/etc/nginx/nginx.conf", "worker_connections 768;", "worker_connections 8192; # flaskops")
+OPEN_FILES = "32768:524288"  # those of a worker, which may have as many files open as connections
 SERVICE = Service("nginx.service", reads=["/etc/nginx"], test="nginx -t", needs="/etc/nginx/sites-enabled")
 
 
@@ -35,6 +39,8 @@ def on_host(app: App, served: Served, _host: dict[str, Any]) -> OnHost:
             Text("/etc/nginx/conf.d/flaskops.conf", fill("nginx_site", "requests.conf.j2")),
             Text(f"/etc/nginx/snippets/flaskops-{served.protocol}.conf", fill("nginx_site", f"{served.protocol}.conf.j2", removed=forwarded.REMOVED)),
             *_trusted_proxies(app.trusted_networks, trusted),
+            CONNECTIONS,
+            drop_in(SERVICE.name, NoNewPrivileges="yes", PrivateDevices="yes", DevicePolicy="closed", LimitNOFILE=OPEN_FILES),
         ],
         services=[SERVICE],
         packages=["nginx"],

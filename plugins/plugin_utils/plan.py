@@ -43,9 +43,10 @@ def packages(app: App) -> list[str]:
 
 
 def on_host(app: App, host: dict[str, Any]) -> OnHost:
-    """Everything that the app has on a host beside its tree: the units of its own port, and what its front reads."""
-    port, front = port_on_host(app, served(app).port), _on_front(app, host)
-    return OnHost([*port.files, *front.files], [*port.services, *front.services])
+    """Everything that the app has on a host beside its tree: the units of its own port, and what its server and its front read."""
+    mine = served(app)
+    parts = [port_on_host(app, mine.port), mine.beside, _on_front(app, host)]
+    return OnHost([file for part in parts for file in part.files], [service for part in parts for service in part.services])
 
 
 def _on_front(app: App, host: dict[str, Any]) -> OnHost:

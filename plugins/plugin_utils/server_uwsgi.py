@@ -6,12 +6,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.flaskops.hosting.plugins.plugin_utils.app import SOCKET, App, Served, Text
+from ansible_collections.flaskops.hosting.plugins.module_utils.sandbox import CAPABILITIES
+from ansible_collections.flaskops.hosting.plugins.plugin_utils.app import SOCKET, App, OnHost, Served, Service, Text
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.templates import RELEASE_PATH, fill
-from ansible_collections.flaskops.hosting.plugins.plugin_utils.units import own_port, systemd_instance, web_unit
+from ansible_collections.flaskops.hosting.plugins.plugin_utils.units import drop_in, own_port, systemd_instance, web_unit
 
 # uwsgi-core, without the package uwsgi: that one brings a service of its own
 PACKAGES = ["uwsgi-core", "uwsgi-plugin-python3", "uwsgi-plugin-gevent-python3"]
+SUPERVISORD = "supervisor.service"
 GEVENT = "gevent==26.9.0"
 
 
@@ -33,7 +35,14 @@ def served(app: App) -> Served:
         packages=[*(PACKAGES if from_distribution else []), *(["supervisor"] if under_supervisord else [])],
         requirements=[*([] if from_distribution else [values["uwsgi_app_requirement"]]), *([GEVENT] if own["worker_class"] == "gevent" else [])],
         port=own_port(values["uwsgi_app_listen"]),
+        beside=_beside_supervisord() if under_supervisord else OnHost(),
     )
+
+
+def _beside_supervisord() -> OnHost:
+    """What shuts in supervisord, whose programs give up their capabilities by themselves; and its own log."""
+    file = drop_in(SUPERVISORD, CapabilityBoundingSet=f"{CAPABILITIES} CAP_SETPCAP", LogsDirectory="supervisor", LogsDirectoryMode="0750")
+    return OnHost([file], [Service(SUPERVISORD, reads=[file.dest])])
 
 
 def _own(values: dict[str, Any]) -> dict[str, Any]:

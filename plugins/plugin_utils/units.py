@@ -7,7 +7,7 @@ from __future__ import annotations
 from ipaddress import ip_address
 
 from ansible_collections.flaskops.hosting.plugins.module_utils.record import Listen
-from ansible_collections.flaskops.hosting.plugins.module_utils.sandbox import sandbox, sandbox_of_app
+from ansible_collections.flaskops.hosting.plugins.module_utils.sandbox import sandbox, sandbox_of_app, sandbox_of_the_distribution
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.app import SOCKET, App, OnHost, Service, Text
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.templates import RELEASE_PATH, fill
 
@@ -23,6 +23,11 @@ def web_unit(app: App, command: str, stop_timeout: int, lines: list[str] | None 
         server=app.topology.server.title, sandbox=sandbox_of_app(RELEASE_PATH, app.root),
     )  # fmt: skip
     return Text("app.service", content)
+
+
+def drop_in(service: str, **changes: str | list[str]) -> Text:
+    """What shuts in a unit of the distribution's, with the ``changes`` of its kind."""
+    return Text(f"{UNITS}/{service}.d/flaskops.conf", fill("flask_app", "drop_in.conf.j2", lines=sandbox_of_the_distribution(**changes)))
 
 
 def systemd_instance(protocol: str) -> dict[str, str]:

@@ -26,8 +26,6 @@ ADDRESSES = [f"198.18.2.{last}" for last in range(230, 240)]
 LONG_AT_LEAST, LONG_AT_MOST = 8, 20  # seconds that a request of 8 s may take
 START_SECONDS = 10  # of the app that starts slowly
 UNNOTICED = 3.0  # seconds, on a machine that is busy with other tests; a client that must wait for the app's start would wait ten
-# If all threads of an Apache child process are busy, it closes its idle keep-alive connections, so here it has enough threads.
-APACHE_THREADS = "<IfModule mpm_event_module>\nThreadsPerChild 64\nMaxRequestWorkers 128\nMaxSpareThreads 128\n</IfModule>\n"
 
 
 @dataclass(frozen=True)
@@ -142,8 +140,6 @@ def report(name: str, clients: Clients, releases: list[Deployed], seconds: list[
 def test_no_request_fails(topology: Topology, host: Target, tmp_path: Path, log: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """Releases in a row, ten with `make load`: every answer is complete and from one release, and requests of 8 s are completed."""
     releases, seconds = [release(host, topology.settings, 0, tmp_path)], []
-    if topology.playbook.startswith("apache"):
-        host.run("cat >/etc/apache2/conf-enabled/threads.conf && systemctl restart apache2", stdin=APACHE_THREADS)
     host.run(f"ufw allow {topology.port}/tcp")  # an app's own port is for its host alone, until somebody opens it
     with Clients(host.address, log, topology.port) as clients:
         for number in range(1, len(RELEASES)):

@@ -88,6 +88,8 @@ def text_of(app: App, host: dict[str, Any]) -> str:
     for entry in planned["files"]:
         if "content" in entry:
             parts.append(f"======== {entry['dest']}\n{entry['content']}")
+        elif "replace" in entry:
+            parts.append(f"======== in {entry['dest']}: {entry['replace']} is {entry['by']}\n")
         else:
             parts.append(f"======== {entry['link']} -> {entry['to']}\n" if "link" in entry else f"======== {entry['dest']} is not there\n")
     return "".join(parts)

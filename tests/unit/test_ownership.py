@@ -88,7 +88,13 @@ class Host:
         monkeypatch.setattr("shutil.chown", lambda *_more: None)
 
     def write(
-        self, owner: str | None, *paths: Path, services: list[dict[str, Any]] | None = None, absent: list[Path] | None = None, check: bool = False
+        self,
+        owner: str | None,
+        *paths: Path,
+        services: list[dict[str, Any]] | None = None,
+        absent: list[Path] | None = None,
+        edits: list[tuple[Path, str, str]] | None = None,
+        check: bool = False,
     ) -> Any:
         """Run config_files with a text for each path; returns its result."""
         defaults = {"test": "", "needs": "", "on_change": "reloaded", "reads": []}
@@ -102,6 +108,7 @@ class Host:
                 "files": [
                     *({"dest": str(path), "content": f"{path.name}\n"} for path in paths),
                     *({"dest": str(path), "state": "absent"} for path in absent or []),
+                    *({"dest": str(path), "replace": old, "by": new} for path, old, new in edits or []),
                 ],
                 "services": [{**defaults, **service} for service in services or []],
             }
@@ -200,6 +207,66 @@ def test_a_file_that_was_there_before_comes_back_with_the_last_owner(host: Host)
     host.write("blog")
     assert (ports.read_text(), oct(ports.stat().st_mode)[-3:], list(host.originals.iterdir())) == ("Listen 80\n", "640", [])
     assert not host.write("blog")["changed"]
+
+
+def test_a_text_in_a_file_of_somebody_elses_is_replaced_till_the_last_owner_goes(host: Host) -> None:
+    own = host.nginx / "nginx.conf"
+    own.write_text("events {\n    connections 768;\n}\n")
+    own.chmod(0o640)
+    edits = [(own, "connections 768;", "connections 8192; # ours")]
+    result = host.write("shop", host.nginx / "shop.conf", edits=edits, services=[host.nginx_service()])
+    assert own.read_text() == "events {\n    connections 8192; # ours\n}\n" and oct(own.stat().st_mode)[-3:] == "640"
+    assert str(own) in result["paths"] and [one["after"] for one in result["diff"] if one["after_header"] == str(own)] == [own.read_text()]
+    assert host.write("blog", edits=edits, services=[host.nginx_service()])["paths"] == [str(host.owners / "blog.json")]
+    assert not host.write("blog", edits=edits, services=[host.nginx_service()])["changed"]
+    own.write_text(own.read_text() + "# of the administrator\n")
+    host.write("shop")
+    assert "8192" in own.read_text(), "another owner has it still"
+    host.write("blog")
+    assert own.read_text() == "events {\n    connections 768;\n}\n# of the administrator\n"
+
+
+def test_a_text_that_is_not_there_is_not_replaced(host: Host) -> None:
+    own = host.nginx / "nginx.conf"
+    own.write_text("connections 4096;\n")
+    edits = [(own, "connections 768;", "connections 8192; # ours")]
+    host.write("shop", edits=edits)
+    host.write("shop")
+    assert own.read_text() == "connections 4096;\n"
+    own.write_bytes(b"# caf\xe9\nconnections 768;\n")
+    own.rename(host.etc / "kept.conf")
+    own.symlink_to(host.etc / "kept.conf")
+    host.write("shop", edits=edits)
+    assert own.is_symlink() and b"768" in own.read_bytes(), "somebody keeps it elsewhere"
+    host.write("shop")
+    own.unlink()
+    (host.etc / "kept.conf").unlink()
+    result = host.write("shop", edits=edits, check=True)
+    assert str(own) in result["paths"], "a dry run: the package brings it"
+    before = host.snapshot()
+    assert "nginx.conf is not there" in host.write("shop", edits=edits)["msg"] and host.snapshot() == before
+
+
+def test_a_server_is_restarted_for_its_own_drop_in_alone(host: Host) -> None:
+    """And not when it goes, because a restart loses requests."""
+    drop_in, site = host.units / "nginx.service.d/flaskops.conf", host.nginx / "sites-enabled/80.conf"
+    host.systemd.up.add("nginx.service")
+    host.systemd.enabled.add("nginx.service")
+    services = [host.nginx_service()]
+    assert host.write("shop", site, drop_in, services=services)["services"] == {"nginx.service": "restarted"}
+    assert host.systemd.said.index("systemctl daemon-reload") < host.systemd.said.index("systemctl restart nginx.service")
+    assert host.write("blog", site, drop_in, host.nginx / "blog.conf", services=services)["services"] == {"nginx.service": "reloaded"}
+    host.write("shop")
+    (host.nginx / "sites-enabled/foreign.conf").touch()
+    assert host.write("blog")["services"] == {"nginx.service": "reloaded"}, "its site went"
+    assert not drop_in.parent.exists() and "systemctl daemon-reload" in host.systemd.said
+
+
+def test_a_server_that_reads_nothing_but_its_drop_in_is_left_alone_when_that_goes(host: Host) -> None:
+    """It may still run what the app had there till now."""
+    drop_in = host.units / "supervisor.service.d/flaskops.conf"
+    host.write("shop", drop_in, services=[{"name": "supervisor.service", "reads": [str(drop_in)]}])
+    assert host.write("shop")["services"] == {} and "supervisor.service" in host.systemd.up
 
 
 def test_what_another_owner_has_stays_till_that_one_goes(host: Host) -> None:
