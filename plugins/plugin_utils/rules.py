@@ -57,9 +57,21 @@ def is_loopback_port(value: Any) -> bool:
     return bool(address) and is_listen_address(value) and ipaddress.ip_address(address).is_loopback
 
 
+# Homes, which the sandbox hides; what goes with a boot; and what the web servers' units cannot write.
+UNFIT_ROOTS = ["/boot", "/dev", "/etc", "/home", "/proc", "/root", "/run", "/sys", "/tmp", "/usr"]
+ROOT_LENGTH = 63  # below it is a unix socket, whose path may have 107 bytes
+
+
+def is_root_of_app(value: Any) -> bool:
+    """Return whether a value is a directory that an app can be in."""
+    parts = str(value).split("/")
+    fits = matches(r"/[\w.-]+(?:/[\w.-]+)+")(value) and len(str(value)) <= ROOT_LENGTH and not {".", ".."} & {*parts}
+    return fits and (f"/{parts[1]}" not in UNFIT_ROOTS or str(value).startswith("/usr/local/"))
+
+
 def are_names_to_directories(value: dict[str, Any]) -> bool:
     """Return whether a value maps URL paths to relative directories."""
-    return all(matches(r"/[\w./-]*")(url) and is_inside(path) for url, path in value.items())
+    return all(matches(r"(?:/(?!\.{1,2}(?:/|$))[\w.-]*)+")(url) and is_inside(path) for url, path in value.items())
 
 
 def is_inside(value: Any) -> bool:
@@ -72,7 +84,7 @@ ACCOUNT = Rule(
     "an account name of a-z, 0-9, - and _ that is neither root's nor the web server's",
     "shop",
 )
-MOUNT = r"/|(?:/[\w.~-]+)+"
+MOUNT = r"/|(?:/(?!\.{1,2}(?:/|$))[\w.~-]+)+"  # /.. is none
 MODULE = r"[A-Za-z_][\w.]*:[A-Za-z_]\w*(?:\(\))?"
 
 
@@ -120,7 +132,11 @@ AT_LEAST_1 = Rule(lambda value: value >= 1, "a whole number of at least 1", "4")
 RULES = {
     "flask_app_name": Rule(matches(r"[A-Za-z][A-Za-z0-9_-]{0,31}"), "1 to 32 letters, digits, - and _, a letter first", "shop"),
     "flask_app_version": Rule(matches(r"[^-\s]\S*"), "a branch, a tag or a commit", "v1.2"),
-    "flask_app_root": Rule(matches(r"/[\w.-]+(?:/[\w.-]+)+"), "an absolute path below a top-level directory", "/srv/shop"),
+    "flask_app_root": Rule(
+        is_root_of_app,
+        f"an absolute path of at most {ROOT_LENGTH} characters below a top-level directory other than {', '.join(UNFIT_ROOTS)}; or below /usr/local",
+        "/srv/shop",
+    ),
     "flask_app_user": ACCOUNT,
     "flask_app_group": ACCOUNT,
     "flask_app_module": Rule(matches(MODULE), "module:callable, or module:factory() for a factory", "main:app"),

@@ -58,6 +58,11 @@ def test_an_apps_own_variables_win_and_defaults_follow_them() -> None:
     assert found.values["flask_app_group"] == "blog"
 
 
+@pytest.mark.parametrize("root", ["/srv/shop", "/srv/" + "x" * 58, "/usr/local/apps/shop", "/var/www/html/flask-app", "/opt/shops/shop..old"])
+def test_where_an_app_can_be(root: str) -> None:
+    assert check(flask_app_root=root).problems == []
+
+
 def test_secrets_are_not_among_the_values() -> None:
     found = check(flask_app_secrets={"KEY": "hunter2"})
     assert found.problems == []
@@ -74,6 +79,11 @@ def test_secrets_are_not_among_the_values() -> None:
         ("flask_app_name", "магазин"),
         ("flask_app_root", "srv/shop"),
         ("flask_app_root", "/srv"),
+        ("flask_app_root", "/srv/../etc/shop"),
+        ("flask_app_root", "/home/ubuntu/shop"),
+        ("flask_app_root", "/tmp/shop"),
+        ("flask_app_root", "/usr/share/shop"),
+        ("flask_app_root", "/srv/" + "x" * 59),
         ("flask_app_user", "Robert; DROP"),
         ("flask_app_user", "root"),
         ("flask_app_user", "www-data"),
@@ -81,6 +91,8 @@ def test_secrets_are_not_among_the_values() -> None:
         ("flask_app_module", "main.py"),
         ("flask_app_mount", "shop"),
         ("flask_app_mount", "/shop/"),
+        ("flask_app_mount", "/shop/.."),
+        ("flask_app_static", {"/static/../admin": "static"}),
         ("flask_app_health_path", "healthz"),
         ("flask_app_static", {"static": "static"}),
         ("flask_app_static", {"/static": "../static"}),
