@@ -14,7 +14,7 @@ from ansible_collections.flaskops.hosting.tests.targets.harness import ROOT, Pla
 
 HOME = Path("/home/me")
 COLLECTION = HOME / ".ansible/collections/ansible_collections/flaskops/hosting"
-COMMAND_SECONDS = 600
+COMMAND_SECONDS = 1200
 
 
 @dataclass
