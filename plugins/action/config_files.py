@@ -6,13 +6,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible.plugins.action import ActionBase
-
+from ansible_collections.flaskops.hosting.plugins.plugin_utils.host_action import HostAction
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.printable import printable
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.rendering import render_entries
 
 
-class ActionModule(ActionBase):
+class ActionModule(HostAction):
     """Render each entry's template and hand the texts to the module."""
 
     TRANSFERS_FILES = False

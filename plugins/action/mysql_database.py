@@ -9,16 +9,16 @@ import json
 from typing import Any
 
 from ansible.errors import AnsibleActionFail
-from ansible.plugins.action import ActionBase
 
 from ansible_collections.flaskops.hosting.plugins.module_utils.mysql_sql import problems_of
+from ansible_collections.flaskops.hosting.plugins.plugin_utils.host_action import HostAction
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.printable import printable
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.schema import SchemaError, read_schema
 
 PRIVATE_OPTIONS = ("accounts", "schema")
 
 
-class ActionModule(ActionBase):
+class ActionModule(HostAction):
     """Check what can be checked without the host, then send everything in one round trip."""
 
     TRANSFERS_FILES = False

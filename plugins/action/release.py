@@ -11,9 +11,9 @@ import tempfile
 from typing import Any
 
 from ansible.errors import AnsibleActionFail
-from ansible.plugins.action import ActionBase
 
 from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree import hide_credentials
+from ansible_collections.flaskops.hosting.plugins.plugin_utils.host_action import HostAction
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.printable import printable
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.rendering import render_entries
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.sign_of_life import sign_of_life
@@ -31,7 +31,7 @@ UNDER_WAY = {
 RELEASE_TOKENS = {"release_path": "@RELEASE_PATH@", "release_name": "@RELEASE@"}
 
 
-class ActionModule(ActionBase):
+class ActionModule(HostAction):
     """Hand everything over in one round trip; two more if the code is large and new to the host."""
 
     TRANSFERS_FILES = False  # it makes its remote directory itself, only if it needs one

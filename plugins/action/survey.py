@@ -8,13 +8,12 @@ import inspect
 from pathlib import Path
 from typing import Any
 
-from ansible.plugins.action import ActionBase
-
 from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree import hide_credentials
 from ansible_collections.flaskops.hosting.plugins.plugin_utils import plan, settings
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.app import App
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.conflicts import conflicts
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.database import plan_database
+from ansible_collections.flaskops.hosting.plugins.plugin_utils.host_action import HostAction
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.printable import printable
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.source import GIT_URL, SourceError, open_source
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.topologies import Topology, TopologyError, topology_of
@@ -23,7 +22,7 @@ APP = "flask_app"
 LOOKED_FOR = ("user", "group", "python", "root")  # of an app, on its host
 
 
-class ActionModule(ActionBase):
+class ActionModule(HostAction):
     """Check variables without the host first, so that a mistake costs no round trip."""
 
     TRANSFERS_FILES = False

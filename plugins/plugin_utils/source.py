@@ -289,13 +289,14 @@ def _fetch(url: str, version: str, target: str) -> str:
         return done.stdout.strip()
 
     git("init", "--quiet")
+    commit = "FETCH_HEAD"
     try:
         git("fetch", "--quiet", "--depth=1", "--end-of-options", url, version)
     except SourceError:  # a server may reject a bare commit; then fetch all and look for it
         git("fetch", "--quiet", "--tags", "--update-head-ok", "--end-of-options", url, "+refs/heads/*:refs/heads/*")
-        git("update-ref", "FETCH_HEAD", version)
-    _reject_large([*command, "ls-tree", "-r", "-l", "-z", "FETCH_HEAD"])
-    git("checkout", "--quiet", "--force", "FETCH_HEAD")
+        commit = git("rev-parse", "--verify", "--end-of-options", f"{version}^{{commit}}")
+    _reject_large([*command, "ls-tree", "-r", "-l", "-z", commit])
+    git("checkout", "--quiet", "--force", "--detach", commit)
     return git("rev-parse", "HEAD")
 
 

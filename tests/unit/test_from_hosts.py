@@ -50,7 +50,7 @@ class Hostile:
 
     def inventory(self, *more: str) -> dict[str, Any]:
         """This machine as a host, or as several, with an app and a database."""
-        app = {"flask_app_name": "shop", "flask_app_source": str(self.work / "shop"), "flask_app_requirements": "", "flask_app_root": str(self.work)}
+        app = {"flask_app_name": "shop", "flask_app_source": str(self.work / "shop"), "flask_app_requirements": "", "flask_app_root": "/srv/nobodys"}
         variables = {"ansible_connection": "local", "ansible_become": False, "ansible_python_interpreter": sys.executable, "flask_apps": [app]}
         return {"nginx_gunicorn": {"hosts": dict.fromkeys(("web1", *more), {**variables, "mysql_webapp_database": "shop"})}}
 
@@ -79,7 +79,7 @@ class Hostile:
 
     def answer(self, **release: dict[str, Any]) -> None:
         """Say what the modules answer; a state of the release may have an answer of its own."""
-        apps = {"shop": self.app(app="shop", root=str(self.work), topology="nginx_gunicorn"), self.payload: self.app()}
+        apps = {"shop": self.app(app="shop", root="/srv/nobodys", topology="nginx_gunicorn"), self.payload: self.app()}
         account = {"user": True, "group": True, "ours": True, "foreign": False}
         known: dict[str, Any] = {"account": account, "packages_missing": ["mysql-server"], "package_lists": True}
         host = a_host(**known, apps=apps, owned_paths=[self.payload], databases=["shop", self.payload])

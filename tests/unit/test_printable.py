@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
 from pathlib import Path
 
 import pytest
 
-from ansible_collections.flaskops.hosting.plugins.plugin_utils.printable import printable
+from ansible_collections.flaskops.hosting.plugins.plugin_utils.printable import printable, printable_output
 
 ACTIONS = sorted((Path(__file__).resolve().parents[2] / "plugins/action").glob("[a-z]*.py"))
 
@@ -16,6 +17,16 @@ ACTIONS = sorted((Path(__file__).resolve().parents[2] / "plugins/action").glob("
 def test_control_characters_are_written_out_wherever_they_are() -> None:
     found = printable({"msg": "a\x1b]0;owned\x07\r\n\tペン", "lines": ["\x9b2J", 7, None], "changed": False, "\x1b": {}})
     assert found == {"\\x1b": {}, "msg": "a\\x1b]0;owned\\x07\\x0d\n\tペン", "lines": ["\\x9b2J", 7, None], "changed": False}
+
+
+def test_control_characters_are_written_out_before_an_answer_is_read() -> None:
+    """Warnings leave an answer before an action has it."""
+    said = {"warnings": ["a\x1b]0;\x07\b\f\r\n\t\x9b ペン \\u001b \\\\", "\\"], "\x7f": "C:\\r\\b"}
+    for answer in (json.dumps(said), json.dumps(said, ensure_ascii=False)):
+        assert json.loads(printable_output(answer)) == {
+            "warnings": ["a\\x1b]0;\\x07\\x08\\x0c\\x0d\n\t\\x9b ペン \\u001b \\\\", "\\"], "\\x7f": "C:\\r\\b"
+        }  # fmt: skip
+    assert "\x1b" not in printable_output("a banner \x1b[2J\n{}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,3 +45,4 @@ def test_nor_do_the_objects_that_ansible_makes_of_a_failure() -> None:
 def test_every_action_shows_what_its_module_says_in_that_form(action: Path) -> None:
     calls = re.findall(r"(printable\()?self\._execute_module\(", action.read_text(encoding="utf-8"))
     assert calls and all(calls), f"{action.name} returns what a host said as it is"
+    assert "class ActionModule(HostAction):" in action.read_text(encoding="utf-8")

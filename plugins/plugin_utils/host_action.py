@@ -1,0 +1,18 @@
+# Copyright: flaskops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What the actions of this collection have in common."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible.plugins.action import ActionBase
+
+from ansible_collections.flaskops.hosting.plugins.plugin_utils.printable import printable_output
+
+
+class HostAction(ActionBase):
+    """An action that lets no host control a terminal, also by warnings, which newer versions of ansible-core take from its answer at once."""
+
+    def _parse_returned_data(self, res: dict[str, Any], *profile: Any) -> Any:
+        return super()._parse_returned_data({**res, "stdout": printable_output(res.get("stdout", ""))}, *profile)
