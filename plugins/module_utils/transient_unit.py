@@ -43,7 +43,7 @@ def run_in_unit(
 
 def ended(code: int | None) -> str:
     """What a command ended with, in words, by the code that ``run_in_unit`` returned."""
-    return f"signal {code - 128}" if code is not None and code > 128 else f"code {code}"
+    return f"signal {code - 128}" if code is not None and 128 < code <= 128 + 64 else f"code {code}"
 
 
 def _end(unit: str) -> None:

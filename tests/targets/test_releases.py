@@ -25,15 +25,14 @@ NAMES: dict[str, str | bytes] = {
 }
 # Waits for the pre-flight, which runs as the app's account outside of its unit, and kills the module that waits for it.
 KILL = """
-import glob, os, pwd, signal, time
-uid = pwd.getpwnam("shop").pw_uid
+import glob, os, signal, time
 while True:
     time.sleep(0.05)
     for path in glob.glob("/proc/[0-9]*"):
         try:
             words = open(f"{path}/cmdline", "rb").read().split(b"\\0")
             parent = int(open(f"{path}/stat").read().rpartition(")")[2].split()[1])
-            if os.stat(path).st_uid == uid and words[1:2] == [b"-"]:
+            if b"--unit=flaskops-shop-preflight" in words:
                 os.kill(parent, signal.SIGKILL)
                 os.kill(int(path[6:]), signal.SIGKILL)
                 raise SystemExit
