@@ -23,7 +23,7 @@ NAMES: dict[str, str | bytes] = {
     "with space & 'quote'.txt": "",
     "-dash": "x",
 }
-# Waits for the pre-flight, which runs as the app's account outside of its unit, and kills the module that waits for it.
+# Waits for the unit of the pre-flight, and kills the module that waits for its end.
 KILL = """
 import glob, os, signal, time
 while True:
