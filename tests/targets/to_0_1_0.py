@@ -1,6 +1,6 @@
 """Turn what a host has noted into what 0.1.0 noted: run on a target by its own Python.
 
-0.1.0 wrote the same files for nginx, Apache and systemd; its notes had no format number, and it noted no paths.
+0.1.0 wrote the same files for nginx, Apache and systemd, but none that refuses names; its notes had no format number, and it noted no paths.
 """
 
 import json
@@ -44,3 +44,6 @@ for path in Path("/etc/flaskops/apps").glob("*.json"):
         facts.update(manager=web["manager"], listen=f"unix:{web['socket']}" if web["socket"] else "", protocol=web["protocol"], log=web["log"])
         noted.write_text(json.dumps(facts, indent=1))
 shutil.rmtree("/etc/flaskops/owners", ignore_errors=True)
+for directory in ("/etc/nginx/conf.d", "/etc/apache2/conf-enabled"):
+    for path in Path(directory).glob("flaskops-unknown-*.conf"):
+        path.unlink()
