@@ -22,7 +22,8 @@ CORE = {"oldest": "2.17.", "newest": "2.21."}
 CONTROLLER = {"oldest": "198.18.3.10", "newest": "198.18.3.20"}
 HOSTS = {
     "oldest": {"nginx_gunicorn": "198.18.3.11"},
-    "newest": {topology: f"198.18.3.{number}" for number, topology in enumerate(TOPOLOGIES, 21)},
+    # each server and each front but one; Molecule's scenarios show the facts of all
+    "newest": {"nginx_gunicorn": "198.18.3.21", "apache_mod_wsgi": "198.18.3.24", "apache_uwsgi_mysql": "198.18.3.25"},
 }
 GATEWAY = "198.18.0.1"  # this machine's address for the containers
 DAY_TWO = ["deploy", "rollback", "status", "maintenance", "remove"]
@@ -37,7 +38,7 @@ def controller(new_target: NewTarget, kind: str) -> Controller:
 
 @pytest.fixture(scope="module")
 def hosts(new_target: NewTarget, kind: str) -> dict[str, str]:
-    """The address of a fresh target for each topology."""
+    """The address of a fresh target for each of the topologies."""
     for topology, address in HOSTS[kind].items():
         new_target(address, "debian13" if topology == "apache_uwsgi_mysql" else "ubuntu-like")
     return HOSTS[kind]
@@ -98,8 +99,8 @@ def test_site_by_its_name_gives_the_facts(installed: Controller, hosts: dict[str
 
 @KINDS
 def test_each_topology_by_its_name_changes_nothing_then(installed: Controller, hosts: dict[str, str], kind: str) -> None:
-    """A topology's playbook does the same as site for its group."""
-    play = installed.succeed(f"ansible-playbook -i hosts {' '.join(f'flaskops.hosting.{topology}' for topology in hosts)}")
+    """A topology's playbook does the same as site for its group, and nothing without one."""
+    play = installed.succeed(f"ansible-playbook -i hosts {' '.join(f'flaskops.hosting.{topology}' for topology in TOPOLOGIES)}")
     assert set(re.findall(r"changed=(\d+)", play.output)) == {"0"}, play.output
 
 
