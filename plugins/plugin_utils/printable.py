@@ -14,13 +14,14 @@ CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # all but the tab and t
 
 # The same in a module's answer: as JSON writes them, behind an even number of backslashes.
 IN_JSON = re.compile(r"(?<!\\)((?:\\\\)*)\\(?:u00(0[0-8b-f]|1[0-9a-f]|7f|[89][0-9a-f])|([bfr]))", re.IGNORECASE)
+IN_LINES = re.compile(rf"(?!\r\n|\r\Z){CONTROLS.pattern}")  # a line may end as a terminal of the host ends it
 SHORT = {"b": "08", "f": "0c", "r": "0d"}
 
 
 def printable_output(text: str) -> str:
     """Return what a host has sent, JSON with or without other lines, with the control characters in it as ``printable`` writes them."""
     written = IN_JSON.sub(lambda found: f"{found[1]}\\\\x{(found[2] or SHORT[found[3].lower()]).lower()}", text)
-    return CONTROLS.sub(lambda found: f"\\\\x{ord(found[0]):02x}", written)
+    return IN_LINES.sub(lambda found: f"\\\\x{ord(found[0]):02x}", written)
 
 
 def printable(value: Any) -> Any:

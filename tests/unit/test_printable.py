@@ -26,6 +26,7 @@ def test_control_characters_are_written_out_before_an_answer_is_read() -> None:
         assert json.loads(printable_output(answer)) == {
             "warnings": ["a\\x1b]0;\\x07\\x08\\x0c\\x0d\n\t\\x9b ペン \\u001b \\\\", "\\"], "\\x7f": "C:\\r\\b"
         }  # fmt: skip
+    assert printable_output('\r\n{"changed": true}\r\n') == '\r\n{"changed": true}\r\n'
     assert "\x1b" not in printable_output("a banner \x1b[2J\n{}")
 
 
