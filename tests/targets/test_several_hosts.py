@@ -209,15 +209,15 @@ def test_hosts_go_back_where_one_is_lost_before_it_activates(hosts: Hosts) -> No
     """A command on the first host waits until the second is unreachable."""
     live = hosts.live()
     hosts.change()
-    hosts.targets[0].run("rm -f /tmp/lost; echo waiting >/srv/shop/shared/hooks")
+    hosts.targets[0].run("rm -f /srv/shop/shared/lost; echo waiting >/srv/shop/shared/hooks")
     plays: list[Play] = []
-    wait = "sh -c 'rm ../../../shared/hooks; until test -e /tmp/lost; do sleep 0.1; done'"
+    wait = "sh -c 'rm ../../../shared/hooks; until test -e ../../../shared/lost; do sleep 0.1; done'"
     run = threading.Thread(target=lambda: plays.append(hosts.deploy(before_activation=[wait])))
     hosts.targets[0].run("chown shop /srv/shop/shared/hooks")
     run.start()
     assert eventually(lambda: not hosts.targets[0].succeeds("test -e /srv/shop/shared/hooks"), 60)
     hosts.targets[1].run("systemctl stop ssh.socket ssh; loginctl terminate-user ubuntu", check=False)
-    hosts.targets[0].run("touch /tmp/lost")
+    hosts.targets[0].run("touch /srv/shop/shared/lost")
     run.join()
     first, second, third = (one.name for one in hosts.targets)
     words = [f"{second} failed: ", f"{first} went back to release {live[0]}.", f"{third} went back to release {live[2]}."]

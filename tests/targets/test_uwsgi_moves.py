@@ -122,7 +122,7 @@ def test_what_somebody_stopped_serves_again(target: Target, real: Play) -> None:
     """The app's unit, and supervisord with all that it runs."""
     target.run(f"systemctl disable --now --quiet {ONE}@{target.live(ONE)} supervisor")
     play = target.converge(APPS)
-    assert play.changed == ["Make the release live, and ask for it through the front"] * 2
+    assert play.changed == ["Make the release live, and ask for it through the front", "Configure the front and the app's own port"]
     assert versions(target) == ["one", "one"]
     assert target.run("systemctl is-enabled supervisor") == "enabled"
 
