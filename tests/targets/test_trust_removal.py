@@ -30,7 +30,7 @@ FILES = 3000  # in a restored directory, so that the exchange meets some
 MARK = Path("/tmp/flaskops-run-on-the-controller")
 PAYLOAD = f"{{{{ lookup('pipe', 'touch {MARK}') }}}}: ["
 LOGIN = "me:hush-hush"
-# An app that somebody has broken into: it exchanges a directory of its own for a link, as fast as it can, and what it says is meant for who reads it.
+# An app that somebody has broken into: it exchanges a directory of its own for a link all the time, and what it says would control a terminal.
 HOSTILE = f"""
 import ctypes, os, sys, threading
 
