@@ -8,8 +8,7 @@ import shlex
 
 from ansible_collections.flaskops.hosting.plugins.module_utils.command import tail
 from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree import Release, ReleaseError, hide_secrets
-from ansible_collections.flaskops.hosting.plugins.module_utils.sandbox import sandbox_of_app
-from ansible_collections.flaskops.hosting.plugins.module_utils.transient_unit import ended, run_in_unit
+from ansible_collections.flaskops.hosting.plugins.module_utils.transient_unit import as_app, ended, run_in_unit
 
 COMMAND_TIMEOUT = 900  # seconds for each command: a migration of a large table takes its time
 VENV_FIRST = 'PATH=$1:$PATH; shift; "$@"; exit $?'  # also before a PATH of the app's own environment
@@ -36,15 +35,8 @@ def run_commands(release: Release, commands: list[str]) -> str:
 
 
 def _run(release: Release, command: str) -> tuple[int | None, str]:
-    venv, facts = f"{release.path}/.venv", release.facts()
-    lines = [
-        *sandbox_of_app(str(release.path), str(release.tree.root)),
-        f"User={facts.user}",
-        f"Group={release.path.group()}",
-        f"WorkingDirectory={release.path}/code",
-        f"EnvironmentFile={release.path}/environment",
-        f"Environment=VIRTUAL_ENV={venv}",
-    ]
+    venv = f"{release.path}/.venv"
+    lines = [*as_app(release, release.facts().user), f"Environment=VIRTUAL_ENV={venv}"]
     words = [f"{venv}/bin", *shlex.split(command)]
     unit = f"flaskops-{release.tree.app}-command"
     return run_in_unit(unit, words, lines, COMMAND_TIMEOUT, secrets=release.secrets().values(), script=VENV_FIRST)

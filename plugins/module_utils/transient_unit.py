@@ -7,6 +7,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ansible_collections.flaskops.hosting.plugins.module_utils.command import PLAIN_PATH, run, run_bounded
+from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree import Release
+from ansible_collections.flaskops.hosting.plugins.module_utils.sandbox import sandbox_of_app
 
 # systemd-run gives a signal no number, and a shell does
 KEEP_CODE = '"$@"; exit $?'
@@ -39,6 +41,17 @@ def run_in_unit(
     if code is None:
         _end(unit)
     return code, output
+
+
+def as_app(release: Release, user: str) -> list[str]:
+    """The lines of a unit that runs something in a release as its app: with its account, its sandbox, its environment, in its code."""
+    return [
+        *sandbox_of_app(str(release.path), str(release.tree.root)),
+        f"User={user}",
+        f"Group={release.path.group()}",
+        f"WorkingDirectory={release.path}/code",
+        f"EnvironmentFile={release.path}/environment",
+    ]
 
 
 def ended(code: int | None) -> str:
