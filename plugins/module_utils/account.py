@@ -1,6 +1,6 @@
 # Copyright: flaskops contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The account of an app."""
+"""The account of an app, and that of the front."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import pwd
 
 from ansible_collections.flaskops.hosting.plugins.module_utils.command import run
 
+FRONT_ACCOUNT = "www-data"  # of nginx and of Apache, on Debian and on Ubuntu; its group has the same name
 OUR_COMMENT = "Flask app"  # what the role flask_app writes into the account's comment
 
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.flaskops.hosting.plugins.module_utils import preflight, virtual_environment
+from ansible_collections.flaskops.hosting.plugins.module_utils.account import FRONT_ACCOUNT
 from ansible_collections.flaskops.hosting.plugins.module_utils.command import run, tail, write_to_disk
 from ansible_collections.flaskops.hosting.plugins.module_utils.record import InstanceFacts, Record, ReleaseFacts
 from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree import (
@@ -40,7 +41,6 @@ HOST_KEY = Path("/etc/flaskops/key")
 MKDIR_TIMEOUT = 30  # seconds
 # of an environment file: where a database is; hidden, they would take their words out of paths and messages
 NO_SECRETS = ("DATABASE_HOST", "DATABASE_PORT", "DATABASE_SOCKET", "DATABASE_NAME", "DATABASE_USER")
-FRONT_GROUP = "www-data"  # of nginx and of Apache, on Debian and on Ubuntu
 
 
 @dataclass(frozen=True)
@@ -55,11 +55,6 @@ class Plan:
     def environment(self) -> dict[str, str]:
         """The variables of the process, secrets included."""
         return {**self.payload["environment"], **self.payload["secrets"]}
-
-    @property
-    def account(self) -> list[str]:
-        """The lines of a unit that runs something as the app's account."""
-        return [f"User={self.options['user']}", f"Group={self.options['group']}"]
 
     @property
     def instances(self) -> list[InstanceFacts]:
@@ -248,7 +243,7 @@ def unpack_code(plan: Plan, release: Release) -> None:
     run_directory = release.path / "run"
     run_directory.mkdir()
     # the front's group may pass to the socket in here, and needs no access to anything else
-    os.chown(run_directory, pwd.getpwnam(plan.options["user"]).pw_uid, grp.getgrnam(FRONT_GROUP).gr_gid)
+    os.chown(run_directory, pwd.getpwnam(plan.options["user"]).pw_uid, grp.getgrnam(FRONT_ACCOUNT).gr_gid)
     run_directory.chmod(0o710)
 
 
@@ -272,7 +267,7 @@ def _link_shared(plan: Plan, code: Path, name: str) -> None:
     elif os.path.lexists(inside):
         raise ReleaseError(f"shared: {name!r} is a file in the source; only directories are shared")
     if not outside.is_dir():  # made as the account, because it can exchange what is in shared/ for links
-        lines = [*sandbox(ReadWritePaths=str(plan.tree.shared)), *plan.account]
+        lines = [*sandbox(ReadWritePaths=str(plan.tree.shared)), f"User={plan.options['user']}", f"Group={plan.options['group']}"]
         failed, said = run_in_unit(f"flaskops-{plan.tree.app}-mkdir", ["mkdir", "--mode=0750", "--parents", "--", str(outside)], lines, MKDIR_TIMEOUT)
         if failed != 0:
             raise ReleaseError(f"shared: {name!r} cannot be made in {plan.tree.shared} as {plan.options['user']}", tail(said))

@@ -44,8 +44,7 @@ def build(options: dict[str, Any], venv: Path, source: Path) -> None:
 
     Raises ``ReleaseError``, and leaves nothing behind then.
     """
-    if venv.exists():
-        remove_tree(venv)
+    remove_tree(venv)
     try:
         _install(options, venv, source)
     except ReleaseError:

@@ -11,11 +11,12 @@ from typing import Any
 from ansible_collections.flaskops.hosting.plugins.module_utils.record import Listen, Site
 from ansible_collections.flaskops.hosting.plugins.module_utils.sandbox import sandbox
 from ansible_collections.flaskops.hosting.plugins.plugin_utils import forwarded
-from ansible_collections.flaskops.hosting.plugins.plugin_utils.app import App, Gone, Link, Mount, OnHost, Served, Service, Text, site_name
+from ansible_collections.flaskops.hosting.plugins.plugin_utils.app import App, Gone, Link, Mount, OnHost, Served, Service, Text
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.server_mod_wsgi import daemon_options, wsgi_callable
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.templates import fill
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.topologies import MOD_WSGI
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.units import drop_in
+from ansible_collections.flaskops.hosting.plugins.plugin_utils.unknown_names import refusals
 
 SERVICE = Service("apache2.service", reads=["/etc/apache2"], test="apache2ctl configtest", needs="/etc/apache2/sites-enabled")
 ENABLED = "/etc/apache2/mods-enabled"
@@ -133,12 +134,7 @@ def on_host(app: App, served: Served, host: dict[str, Any]) -> OnHost:
             Gone(f"/etc/apache2/sites-enabled/{DEFAULT_SITE}"),
             # after security.conf, which would take precedence
             Text("/etc/apache2/conf-enabled/zz-flaskops.conf", fill("apache_site", "server.conf.j2")),
-            # Apache reads conf-enabled before all sites
-            *(
-                Text(f"/etc/apache2/conf-enabled/flaskops-unknown-{site_name([one], [])}.conf", fill("apache_site", "unknown.conf.j2", listen=one))
-                for one in site.listens
-                if site.names
-            ),
+            *refusals(site, "apache_site", "/etc/apache2/conf-enabled"),
             Text("/etc/apache2/conf-available/flaskops-request.conf", _request_file()),
             # as many tasks as there may be threads: systemd's own limit on a small host is below what Apache starts with
             # the directory of its sockets, which its children must reach, would have the mode that the umask gives

@@ -8,9 +8,10 @@ import hashlib
 from typing import Any
 
 from ansible_collections.flaskops.hosting.plugins.plugin_utils import forwarded
-from ansible_collections.flaskops.hosting.plugins.plugin_utils.app import App, Edit, Gone, Link, OnHost, Served, Service, Text, site_name
+from ansible_collections.flaskops.hosting.plugins.plugin_utils.app import App, Edit, Gone, Link, OnHost, Served, Service, Text
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.templates import fill
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.units import drop_in
+from ansible_collections.flaskops.hosting.plugins.plugin_utils.unknown_names import refusals
 
 # One half-open request holds a connection; those of Debian's own limit are soon taken. It has no other place than that file.
 CONNECTIONS = Edit("/etc/nginx/nginx.conf", "worker_connections 768;", "worker_connections 8192; # flaskops")
@@ -30,12 +31,7 @@ def on_host(app: App, served: Served, _host: dict[str, Any]) -> OnHost:
             Text(f"/etc/nginx/sites-available/{site.name}.conf", fill("nginx_site", "site.conf.j2", site=site, apps=apps)),
             Link(f"/etc/nginx/sites-enabled/{site.name}.conf", f"../sites-available/{site.name}.conf"),
             Gone("/etc/nginx/sites-enabled/default"),
-            # nginx reads conf.d before all sites
-            *(
-                Text(f"/etc/nginx/conf.d/flaskops-unknown-{site_name([one], [])}.conf", fill("nginx_site", "unknown.conf.j2", listen=one))
-                for one in site.listens
-                if site.names
-            ),
+            *refusals(site, "nginx_site", "/etc/nginx/conf.d"),
             Text("/etc/nginx/conf.d/flaskops.conf", fill("nginx_site", "requests.conf.j2")),
             Text(f"/etc/nginx/snippets/flaskops-{served.protocol}.conf", fill("nginx_site", f"{served.protocol}.conf.j2", removed=forwarded.REMOVED)),
             *_trusted_proxies(app.trusted_networks, trusted),

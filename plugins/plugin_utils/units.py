@@ -6,13 +6,13 @@ from __future__ import annotations
 
 from ipaddress import ip_address
 
+from ansible_collections.flaskops.hosting.plugins.module_utils.account import FRONT_ACCOUNT
 from ansible_collections.flaskops.hosting.plugins.module_utils.record import Listen
 from ansible_collections.flaskops.hosting.plugins.module_utils.sandbox import sandbox, sandbox_of_app, sandbox_of_the_distribution
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.app import SOCKET, App, OnHost, Service, Text
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.templates import RELEASE_PATH, fill
 
 UNITS = "/etc/systemd/system"
-FRONT_ACCOUNT = "www-data"  # of nginx and of Apache, on Debian and on Ubuntu
 PEOPLE = "1000-59999"  # the numbers that Debian gives to people's accounts, in its policy's section 9.2.2
 
 

@@ -219,6 +219,13 @@ class Target:
         finally:
             connection.close()
 
+    def exposure(self, unit: str) -> float:
+        """How open a unit is, as systemd rates it: from 0, which is closed, to 10."""
+        verdict = self.run(f"systemd-analyze security {unit} --no-pager | tail -1")
+        score = re.search(r"exposure level for \S+: ([\d.]+)", verdict)
+        assert score, verdict
+        return float(score[1])
+
     def live(self, app: str) -> str:
         """The name of the app's live release; empty if it has none."""
         return Path(self.run(f"readlink /srv/{app}/current || true")).name

@@ -62,10 +62,7 @@ def assert_serves_in_sandbox(host: Target, name: str) -> None:
     unit = f"{name}@{host.live(name)}.service"
     main = host.run(f"systemctl show --property=MainPID --value {unit}")
     assert len(host.run(f"pgrep -P {main}").split()) == WORKERS[name]
-    verdict = host.run(f"systemd-analyze security {unit} --no-pager | tail -1")
-    score = re.search(r"exposure level for \S+: ([\d.]+)", verdict)
-    assert score, verdict
-    assert float(score[1]) <= SANDBOX_SCORE, verdict
+    assert host.exposure(unit) <= SANDBOX_SCORE
 
 
 @pytest.mark.parametrize("name", SERVERS)

@@ -81,10 +81,7 @@ def slow_clients(port: int, number: int) -> Iterator[list[socket.socket]]:
 @pytest.mark.parametrize("unit", UNITS)
 def test_the_hosts_own_units_are_shut_in(host: Target, unit: str) -> None:
     """As systemd rates it."""
-    verdict = host.run(f"systemd-analyze security {unit} --no-pager | tail -1")
-    score = re.search(r"exposure level for \S+: ([\d.]+)", verdict)
-    assert score, verdict
-    assert float(score[1]) <= SCORE, verdict
+    assert host.exposure(unit) <= SCORE
 
 
 @pytest.mark.parametrize("name", ROOTS)
