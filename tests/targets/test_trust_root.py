@@ -19,19 +19,24 @@ DEPLOYS = 50 if os.environ.get("LOAD") == "all" else 1
 LONGEST = 300  # seconds for one run; one that hangs would take for ever
 # What changes by itself or is each run's to change: logs, caches, what the apps have themselves, records, sessions, and what is left of a move.
 OWN = "/srv /var/log /var/cache /var/lib/systemd /var/lib/flaskops /var/lib/nginx /var/lib/private /var/tmp /etc/flaskops /tmp /home/ubuntu/.ansible"
-UNITS = r"/etc/systemd/system(/multi-user\.target\.wants)?(/(boxed|loose)@[^/]*)?|/root(/\.ansible.*)?|/home/ubuntu"
+UNITS = r".*/(boxed|loose)@[^/]*|/root/\.ansible.*"
+# What names come and go in: only their times may change.
+BUSY = r"/etc/systemd/system(/multi-user\.target\.wants)?|/root|/home/ubuntu"
 
 
 def apps(source: Path, number: int) -> list[dict[str, Any]]:
-    """The hostile apps in their release of this number."""
-    settings: dict[str, Any] = {"shared": ["media/system", "uploads"], "static": {"/static": "static"}, "environment": {"NUMBER": number}}
+    """The hostile apps in their release of this number, whose code is new."""
+    (source / "number.py").write_text(f"NUMBER = {number}\n")
+    settings: dict[str, Any] = {"shared": ["media/system", "uploads"], "static": {"/static": "static"}}
     return [app(name, source, topology=topology, listen=port, **settings) for name, (topology, port) in HOSTILE.items()]
 
 
 def manifest(host: Target) -> dict[str, str]:
     """Every path with its kind, mode, owner and the time of its last change, of whatever kind."""
     left_out = " -o ".join(f"-path {path}" for path in OWN.split())
-    listed = host.run(rf"find / -xdev \( {left_out} \) -prune -o -regextype egrep ! -regex '{UNITS}' -printf '%p\t%y %m %u:%g %l %C@\n'")
+    facts = "%p\\t%y %m %u:%g %l"
+    kinds = rf"-regex '{UNITS}' -o -regex '{BUSY}' -printf '{facts}\n' -o -printf '{facts} %C@\n'"
+    listed = host.run(rf"find / -xdev -regextype egrep \( {left_out} \) -prune -o {kinds}")
     return dict(line.split("\t", 1) for line in listed.splitlines())
 
 
