@@ -16,6 +16,7 @@ from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree impo
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.host_action import HostAction
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.printable import printable
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.rendering import render_entries
+from ansible_collections.flaskops.hosting.plugins.plugin_utils.requirements import AUTO, read_requirements
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.sign_of_life import sign_of_life
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.source import Source, SourceError, build_name, open_source
 
@@ -65,12 +66,13 @@ class ActionModule(HostAction):
 
     def _payload(self, source: Source, options: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         manifest = source.manifest()
+        build = build_name(manifest)
         given = self._task.args
         return {
-            "build": build_name(manifest),
+            "build": build,
             "version": source.version,
             "manifest": manifest,
-            "requirements_text": source.requirements_text(str(options.get("requirements", "requirements.txt"))),
+            "requirements": read_requirements(source.directory, str(options.get("requirements", AUTO)), build).to_json(),
             "settings": render_entries(self, given.get("settings") or [], task_vars, **RELEASE_TOKENS),
             "environment": {name: str(value) for name, value in (given.get("environment") or {}).items()},
             "secrets": dict(given.get("secrets") or {}),

@@ -15,6 +15,7 @@ from ansible_collections.flaskops.hosting.plugins.plugin_utils.conflicts import 
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.database import plan_database
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.host_action import HostAction
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.printable import printable
+from ansible_collections.flaskops.hosting.plugins.plugin_utils.requirements import read_requirements
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.source import GIT_URL, SourceError, open_source
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.topologies import Topology, TopologyError, topology_of
 
@@ -118,6 +119,7 @@ def _problems_of_source(values: dict[str, Any]) -> list[str]:
         return []  # a git repository is fetched later, and the pre-flight check finds such a mistake
     try:
         with open_source(values["flask_app_source"], "") as source:
+            read_requirements(source.directory, values["flask_app_requirements"], build="")
             return list(settings.problems_of_module(source.directory, values["flask_app_module"]))
     except SourceError as error:
         return [str(error)]

@@ -67,7 +67,7 @@ class Plan:
         asked = run(python, "-c", "import sys; print(sys.implementation.cache_tag)")
         if asked.returncode:
             raise ReleaseError(f"python: got {python!r}, which does not run on this host; give the path of a Python 3")
-        parts = [self.payload["requirements_text"], self.options["server_requirements"], python, asked.stdout]
+        parts = [self.payload["requirements"]["key"], self.options["server_requirements"], python, asked.stdout]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
     def release_name(self, venv: str, key: bytes) -> str:
@@ -174,7 +174,7 @@ def facts_of(plan: Plan, venv: str) -> ReleaseFacts:
         version=plan.payload["version"],
         files=plan.payload["manifest"],
         settings={entry["dest"]: hashlib.sha256(entry["content"].encode()).hexdigest()[:8] for entry in plan.payload["settings"]},
-        requirements=plan.payload["requirements_text"],
+        requirements=plan.payload["requirements"]["text"],
         venv=venv,
         environment=fingerprints,
         secrets=sorted(plan.payload["secrets"]),
@@ -315,7 +315,7 @@ def link_venv(plan: Plan, release: Release, name: str, steps: Steps) -> None:
     there = virtual_environment.is_built(venv)
     with steps.take(f"{'took' if there else 'built'} the virtual environment {name}"):
         if not there:
-            virtual_environment.build(plan.options, venv, release.path / "code")
+            virtual_environment.build(plan.options, plan.payload["requirements"], venv, release.path / "code")
         (release.path / ".venv").symlink_to(Path("../../venvs") / name)
 
 

@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
+from pathlib import Path
 
 from ansible_collections.flaskops.hosting.plugins.module_utils.command import PLAIN_PATH, run, run_bounded
 from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree import Release
@@ -52,6 +54,31 @@ def as_app(release: Release, user: str) -> list[str]:
         f"WorkingDirectory={release.path}/code",
         f"EnvironmentFile={release.path}/environment",
     ]
+
+
+def give_to_root(top: Path) -> None:
+    """Take a tree from a unit's account, which may exchange its paths for links meanwhile: from the top, by descriptors.
+
+    Nobody else can write in it then; a package may bring files that everybody can write.
+    """
+    _take(os.open(top, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW))
+
+
+def _take(directory: int) -> None:
+    try:
+        os.fchown(directory, 0, 0)
+        os.fchmod(directory, os.fstat(directory).st_mode & 0o755)
+        with os.scandir(directory) as listed:  # from here on the account changes no name in it
+            entries = list(listed)
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                _take(os.open(entry.name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=directory))
+                continue
+            os.chown(entry.name, 0, 0, dir_fd=directory, follow_symlinks=False)
+            if not entry.is_symlink():
+                os.chmod(entry.name, entry.stat(follow_symlinks=False).st_mode & 0o755, dir_fd=directory)
+    finally:
+        os.close(directory)
 
 
 def ended(code: int | None) -> str:

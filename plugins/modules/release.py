@@ -56,14 +56,22 @@ options:
     type: path
     default: /usr/bin/python3
   requirements:
-    description: The requirements file in the source. Empty for none.
+    description:
+      - The file in the source that says what the app needs, such as C(requirements.txt), C(pyproject.toml), C(uv.lock) or C(pylock.toml).
+        V(auto) for the first of C(uv.lock), C(pylock.toml), C(requirements.txt) and C(pyproject.toml) that is there. Empty for none.
     type: str
-    default: requirements.txt
+    default: auto
   server_requirements:
-    description: What the application server needs in the virtual environment, as pip takes it.
+    description:
+      - What the application server needs in the virtual environment, as pip takes it. Where the app requires one of these itself, its version
+        is taken.
     type: list
     elements: str
     default: []
+  server_minimum:
+    description: Of O(server_requirements), the oldest versions that O(settings) suit, by their names, such as V(21.2.0) for V(gunicorn).
+    type: dict
+    default: {}
   environment:
     description: Environment variables of the app.
     type: dict
@@ -346,8 +354,9 @@ ARGUMENTS: dict[str, Any] = {
     "version": {"type": "str", "default": "HEAD"},
     "module": {"type": "str"},
     "python": {"type": "path", "default": "/usr/bin/python3"},
-    "requirements": {"type": "str", "default": "requirements.txt"},
+    "requirements": {"type": "str", "default": "auto"},
     "server_requirements": {"type": "list", "elements": "str", "default": []},
+    "server_minimum": {"type": "dict", "default": {}},
     "environment": {"type": "dict", "default": {}},
     "secrets": {"type": "dict", "default": {}, "no_log": False},  # the controller moves them into the payload
     "environment_files": {"type": "list", "elements": "path", "default": []},

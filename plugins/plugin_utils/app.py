@@ -98,12 +98,14 @@ class Served:
 
     ``settings`` are files in the release; ``instance`` is the release's `web`, as the module ``release`` takes it; ``protocol`` is what it
     speaks, ``http`` or ``uwsgi``; ``port`` is the app's own TCP address, if it has one beside its socket; ``beside`` is what the host gets.
+    Where an app requires one of the ``requirements`` itself, its version is taken, unless that is older than the ``minimum`` says.
     """
 
     settings: list[Text]
     instance: dict[str, str]
     packages: list[str] = field(default_factory=list)
     requirements: list[str] = field(default_factory=list)
+    minimum: dict[str, str] = field(default_factory=dict)
     port: str = ""
     beside: OnHost = field(default_factory=OnHost)
 

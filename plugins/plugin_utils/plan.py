@@ -39,7 +39,8 @@ def packages(app: App) -> list[str]:
     """The distribution's packages that the app needs."""
     anywhere = {"apache": {"modules": [], "sites": [], "ports": []}, "owned_paths": [], "check_mode": False}  # they are the same on each host
     mine = served(app)
-    return [*PACKAGES, *_on_front(app, anywhere).packages, *mine.packages, *port_on_host(app, mine.port).packages]
+    from_the_system = [*mine.packages, *port_on_host(app, mine.port).packages, *app.system_packages]
+    return [*PACKAGES, *_on_front(app, anywhere).packages, *from_the_system]
 
 
 def on_host(app: App, host: dict[str, Any]) -> OnHost:
@@ -102,6 +103,7 @@ def plan_present(app: App, host: dict[str, Any], reached_at: str, login: str) ->
             "settings": [text.entry() for text in mine.settings],
             "instances": [mine.instance],
             "server_requirements": mine.requirements,
+            "server_minimum": mine.minimum,
             "static": [*app.static.values(), *app.values.get("apache_site_php", {}).values()],
             "health_host": noted.question().get("host", "localhost"),
         },

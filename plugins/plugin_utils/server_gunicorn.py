@@ -11,6 +11,7 @@ from ansible_collections.flaskops.hosting.plugins.plugin_utils.app import App, S
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.templates import RELEASE_PATH, fill
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.units import own_port, systemd_instance, web_unit
 
+OLDEST = "21.2.0"  # older ones need a package that Python 3.12 has no more
 GRACEFUL_TIMEOUT = 30  # seconds, Gunicorn's own default
 
 
@@ -26,6 +27,7 @@ def served(app: App) -> Served:
         ],
         instance=systemd_instance("http"),
         requirements=[_requirement(values["nginx_gunicorn_requirement"], values["nginx_gunicorn_worker_class"])],
+        minimum={"gunicorn": OLDEST},
         port=own_port(values["nginx_gunicorn_listen"]),
     )
 

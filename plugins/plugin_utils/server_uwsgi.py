@@ -14,6 +14,7 @@ from ansible_collections.flaskops.hosting.plugins.plugin_utils.units import drop
 # uwsgi-core, without the package uwsgi: that one brings a service of its own
 PACKAGES = ["uwsgi-core", "uwsgi-plugin-python3", "uwsgi-plugin-gevent-python3"]
 SUPERVISORD = "supervisor.service"
+OLDEST = "2.0.22"  # the first one for Python 3.11
 GEVENT = "gevent==26.9.0"
 
 
@@ -34,6 +35,7 @@ def served(app: App) -> Served:
         instance=_supervisord_instance(own["protocol"]) if under_supervisord else systemd_instance(own["protocol"]),
         packages=[*(PACKAGES if from_distribution else []), *(["supervisor"] if under_supervisord else [])],
         requirements=[*([] if from_distribution else [values["uwsgi_app_requirement"]]), *([GEVENT] if own["worker_class"] == "gevent" else [])],
+        minimum={"pyuwsgi": OLDEST},
         port=own_port(values["uwsgi_app_listen"]),
         beside=_beside_supervisord() if under_supervisord else OnHost(),
     )

@@ -94,31 +94,6 @@ class Source:
                     archive.addfile(member)
         return packed.getvalue()
 
-    def requirements_text(self, name: str, seen: frozenset[str] = frozenset()) -> str:
-        """A requirements file with what it includes, and the whole code's name if it installs the code itself.
-
-        Raises ``SourceError`` if the file is not there.
-        """
-        if not name:
-            return ""
-        path = self.directory / name
-        if not path.resolve().is_relative_to(self.directory.resolve()):
-            raise SourceError(f"flask_app_requirements: got {name!r}, which is outside of the source {self.directory}. Copy it into the source")
-        if not path.is_file():
-            raise SourceError(
-                f"flask_app_requirements: got {name!r}, which is no file in {self.directory}. Add it there, or for an app that "
-                "needs nothing:\n  flask_app_requirements: ''"
-            )
-        text = path.read_text(encoding="utf-8")
-        for line in text.splitlines():
-            included = re.match(r"\s*(?:-r|-c|--requirement|--constraint)[ =]\s*(\S+)", line)
-            if included and included[1] not in seen:
-                inner = os.path.normpath(os.path.join(os.path.dirname(name), included[1]))
-                text += self.requirements_text(inner, seen | {name, inner})
-            if re.match(r"\s*(?:-e\s|\.)", line):
-                text += f"# {build_name(self.manifest())}\n"
-        return text
-
 
 def build_name(manifest: dict[str, str]) -> str:
     """The name of the build that has these files: the same code has the same name, however it came."""

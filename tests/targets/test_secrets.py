@@ -52,7 +52,7 @@ def test_not_in_output(deployed: Play) -> None:
 def test_not_in_arguments_of_processes(target: Target, deployed: Play) -> None:
     """Of none that ran while it was deployed."""
     seen = target.run("cat /root/arguments")
-    assert ".venv/bin/gunicorn --config" in seen and "-m pip install" in seen
+    assert ".venv/bin/gunicorn --config" in seen and "uv pip install" in seen
     assert leaks(seen) == []
 
 

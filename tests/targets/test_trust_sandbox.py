@@ -83,7 +83,7 @@ def test_the_live_app_gets_nowhere_through_them(host: Target) -> None:
     seen = [json.loads(line) for line in host.run("cat /srv/spy/shared/seen").splitlines()]
     assert any("command.py" in one["words"] for one in seen), seen
     assert any(one["words"].startswith("/srv/spy/releases/") and " - " in one["words"] for one in seen), seen
-    assert not [one for one in seen if "pip" in one["words"] or "setup.py" in one["words"]]
+    assert not [one for one in seen if "uv" in one["words"].split("/")[-1] or "pip install" in one["words"] or "setup.py" in one["words"]]
     assert [one for one in seen if not one["ended"]["homes"] or not one["ended"]["ptrace"]] == []
     assert host.run("ls /tmp | grep escaped || true") == ""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import os
 import stat
 import sys
@@ -12,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.flaskops.hosting.plugins.module_utils import release_tree, virtual_environment
-from ansible_collections.flaskops.hosting.plugins.module_utils.command import CUT, OUTPUT_KEPT, run, run_bounded, tail
+from ansible_collections.flaskops.hosting.plugins.module_utils import release_tree, transient_unit, uv
+from ansible_collections.flaskops.hosting.plugins.module_utils.command import CUT, OUTPUT_KEPT, run_bounded, tail
 
 
 def test_of_a_long_output_the_end_is_kept() -> None:
@@ -61,7 +60,7 @@ def test_nobody_else_can_write_what_root_takes(venv: Path) -> None:
     (venv / "lib/tool").chmod(0o4777)
     (venv / "lib").chmod(0o777)
     (venv / "lib/link").symlink_to(venv.parent / "outside/shadow")
-    virtual_environment.give_to_root(venv)
+    transient_unit.give_to_root(venv)
     assert (mode(venv / "lib"), mode(venv / "lib/tool"), mode(venv.parent / "outside/shadow")) == (0o755, 0o755, 0o666)
 
 
@@ -78,7 +77,7 @@ def test_a_directory_that_becomes_a_link_is_not_followed(venv: Path, monkeypatch
 
     monkeypatch.setattr(os, "open", exchange)
     with pytest.raises(OSError):
-        virtual_environment.give_to_root(venv)
+        transient_unit.give_to_root(venv)
     assert mode(venv.parent / "outside/shadow") == 0o666
 
 
@@ -86,13 +85,12 @@ def test_locks_are_where_root_alone_can_write(tmp_path: Path, monkeypatch: pytes
     """Another account can hold the lock of what it can read."""
     assert not release_tree.LOCKS.parent.stat().st_mode & 0o022
     monkeypatch.setattr(release_tree, "LOCKS", tmp_path / "locks")
-    monkeypatch.setattr(virtual_environment, "BLANKS", tmp_path / "venvs")
-    kept = tmp_path / "venvs" / hashlib.sha256(sys.executable.encode()).hexdigest()[:16]
+    monkeypatch.setattr(uv, "PLACE", tmp_path / "cache")
+    kept = tmp_path / "cache" / f"uv-{uv.VERSION}"
     kept.mkdir(parents=True)
-    (kept / "complete").write_text(run(sys.executable, "-c", "import sys; print(sys.version)").stdout)
+    (kept / "complete").touch()
     held = os.open(kept, os.O_RDONLY)
     fcntl.flock(held, fcntl.LOCK_EX)
-    with virtual_environment._blank(sys.executable) as blank:
-        assert blank == kept
+    assert uv.uv() == kept / "bin/uv"
     assert mode(tmp_path / "locks") == 0o700
     os.close(held)

@@ -45,7 +45,7 @@ def plan(tmp_path: Path, **changes: Any) -> staging.Plan:
         "build": "b" * 64,
         "version": "",
         "manifest": {"main.py": "1234"},
-        "requirements_text": "flask\n",
+        "requirements": {"key": "flask", "text": "flask"},
         "settings": [{"dest": "app.service", "content": "[Service]\n"}],
         "environment": {"MODE": "live"},
         "secrets": {"KEY": "hunter2"},
@@ -71,7 +71,7 @@ def test_the_same_input_has_the_same_name(tmp_path: Path) -> None:
         {"secrets": {"KEY": "hunter3"}},
         {"environment": {"MODE": "test"}},
         {"settings": [{"dest": "app.service", "content": "[Service]\nNice=1\n"}]},
-        {"requirements_text": "flask==3.1.3\n"},
+        {"requirements": {"key": "flask==3.1.3", "text": "flask==3.1.3"}},
         {"mount": "/shop"},
         {"static": ["static"]},
         {"instances": [{"name": "web", "manager": "systemd", "socket": "run/app.sock", "protocol": "uwsgi"}]},
@@ -97,7 +97,7 @@ def test_a_name_reveals_no_secret_without_the_hosts_key(tmp_path: Path) -> None:
 def test_a_venv_is_named_by_requirements_and_python_alone(tmp_path: Path) -> None:
     same = plan(tmp_path, secrets={}, settings=[], build="c" * 64)
     assert same.venv_name() == plan(tmp_path).venv_name()
-    assert plan(tmp_path, requirements_text="django\n").venv_name() != same.venv_name()
+    assert plan(tmp_path, requirements={"key": "django", "text": "django"}).venv_name() != same.venv_name()
     assert plan(tmp_path, server_requirements=["gunicorn==23.0.0"]).venv_name() != same.venv_name()
 
 
