@@ -119,8 +119,8 @@ def _problems_of_source(values: dict[str, Any]) -> list[str]:
         return []  # a git repository is fetched later, and the pre-flight check finds such a mistake
     try:
         with open_source(values["flask_app_source"], "") as source:
-            read_requirements(source.directory, values["flask_app_requirements"], build="")
-            return list(settings.problems_of_module(source.directory, values["flask_app_module"]))
+            required = read_requirements(source.directory, values["flask_app_requirements"], build="")
+            return list(settings.problems_of_module(source.directory, values["flask_app_module"], requires=bool(required.file)))
     except SourceError as error:
         return [str(error)]
 

@@ -110,6 +110,7 @@ class Record:
     mounts: list[str] = field(default_factory=list)
     sites: list[Site] = field(default_factory=list)
     instances: list[NotedInstance] = field(default_factory=list)
+    firewall_ports: list[int] = field(default_factory=list)
     made_root: bool = False
     format: int = FORMAT
 

@@ -124,6 +124,12 @@ sockets:
   type: list
   elements: dict
   sample: [{address: 0.0.0.0, port: 22, user: root, process: sshd, unit: ssh.service}]
+ssh_ports:
+  description: The TCP ports that SSH listens on, and the one that this connection has come by.
+  returned: always
+  type: list
+  elements: int
+  sample: [22]
 firewall:
   description: Whether ufw is installed and enabled, its policy for what comes in, and the TCP ports that it allows.
   returned: always
@@ -200,11 +206,11 @@ release:
   sample: {instances: [{name: web, manager: systemd}], server_requirements: [gunicorn==27.0.1]}
 firewall_plan:
   description:
-    - The ports that the firewall must allow, and those that it need not allow any more. C(let_in) are ports that are not open
-      yet, C(close) those that nothing needs any more, C(ssh) those of SSH.
+    - What the firewall must allow, as M(flaskops.hosting.firewall) takes it, whether there is anything to do, and the ports that nothing needs
+      any more.
   returned: when O(role) is given
   type: dict
-  sample: {installed: true, opens: true, let_ssh_in: false, let_in: [80], needed: [22, 80], close: [], ssh: [22]}
+  sample: {opens: true, allow: {flaskops: [80]}, enables: false, shuts: [], close: []}
 prepares:
   description: Whether packages or the account are to be changed before the release is staged.
   returned: when O(role=flask_app) and the app is to be there
@@ -316,6 +322,7 @@ DISTRIBUTION_PYTHON = "/usr/bin/python3"
 HEALTH_TIMEOUT = 5  # seconds
 LOG_LINES = 5
 MOST_NAMES = 10  # of what is in a directory
+SSH_SERVERS = ("sshd", "sshd-listener", "dropbear", "tinysshd")
 NO_LOGIN = ("/usr/sbin/nologin", "/sbin/nologin", "/bin/false")
 
 
@@ -367,6 +374,29 @@ def sockets() -> list[dict[str, Any]]:
         if one["process"] == "systemd":  # it holds an app's port
             one["unit"] = units.get((one["address"], one["port"]), one["unit"])
     return found
+
+
+def ssh_ports(listening: list[dict[str, Any]]) -> list[int]:
+    """The ports that SSH listens on, by a service or by a socket of systemd, and the one that this connection has come by."""
+    ports = {one["port"] for one in listening if one["process"] in SSH_SERVERS}
+    if any(one["process"] == "systemd" for one in listening):
+        shown = run("systemctl", "show", "--property=Listen", "ssh.socket", "sshd.socket", "dropbear.socket").stdout
+        ports |= {int(port) for port in re.findall(r"^Listen=.*?:(\d+) \(Stream\)$", shown, re.MULTILINE)}
+    return sorted(ports | came_by(os.getpid())) or [22]
+
+
+def came_by(pid: int) -> set[int]:
+    """The port that the SSH connection of a process has come by, from the environment of a process above it: sudo clears its own."""
+    while pid > 1:
+        process = Path("/proc", str(pid))
+        try:
+            found = re.search(rb"(?:^|\0)SSH_CONNECTION=\S+ \d+ \S+ (\d+)\0", (process / "environ").read_bytes())
+            if found:
+                return {int(found[1])}
+            pid = int((process / "stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[1])
+        except (OSError, ValueError):
+            break
+    return set()
 
 
 def socket_units() -> dict[tuple[str, int], str]:
@@ -522,14 +552,15 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    records = Record.read_all()
+    records, listening = Record.read_all(), sockets()
     module.exit_json(
         changed=False,
         distribution=distribution(),
         packages_missing=missing_packages(module.params["packages"]),
         package_lists=bool(glob.glob("/var/lib/apt/lists/*_Packages*")),
         account=account(module.params["user"], module.params["group"]),
-        sockets=sockets(),
+        sockets=listening,
+        ssh_ports=ssh_ports(listening),
         firewall=firewall(),
         apache=apache(),
         python=pythons(module.params["python"]),

@@ -215,7 +215,7 @@ class App:
     @property
     def open_ports(self) -> set[int]:
         """The ports that the firewall must allow for this app."""
-        return ports_for_others(self.site)
+        return {*ports_for_others(self.site), *self.firewall_ports}
 
     @property
     def maintenance_page(self) -> str:

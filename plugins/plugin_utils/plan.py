@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address
 from typing import Any, Callable
 
 from ansible_collections.flaskops.hosting.plugins.module_utils.record import NotedInstance, Record
@@ -67,6 +68,7 @@ def record(app: App, url: str) -> Record:
         mounts=[mount.path for mount in app.mounts],
         sites=[app.site] if app.site else [],
         instances=[NotedInstance(manager=served(app).instance["manager"], listen=served(app).port)],
+        firewall_ports=app.firewall_ports if app.firewall else [],
     )
 
 
@@ -91,7 +93,7 @@ def plan_present(app: App, host: dict[str, Any], reached_at: str, login: str) ->
     noted = record(app, url(app, reached_at))
     mine = served(app)
     there = on_host(app, host)
-    firewall = plan_firewall(app.name, host, app.open_ports)
+    firewall = plan_firewall(app.name, host, app.open_ports, app.firewall)
     return {
         "url": noted.url,
         "hint": tunnel(app, login, reached_at),
@@ -124,28 +126,29 @@ def plan_absent(name: str, host: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def plan_firewall(name: str, host: dict[str, Any], needed: set[int]) -> dict[str, Any]:
+def plan_firewall(name: str, host: dict[str, Any], needed: set[int], wanted: bool = True) -> dict[str, Any]:
     """The ports that the firewall must allow for the app of this ``name``, and those that it need not allow any more.
 
-    A port goes if the app had it, and neither SSH nor another app needs it.
+    A port goes if the app had it, and neither SSH nor another app needs it. ``shuts`` is what listens on a port that turning it on closes.
     """
-    firewall, ssh = host["firewall"], ssh_ports(host)
+    firewall, ssh = host["firewall"], set(host["ssh_ports"])
     records = {app: Record.from_json(found, app) for app, found in host["apps"].items()}
-    had = {port for app, found in records.items() if app == name for site in found.sites for port in ports_for_others(site)}
-    others = {port for app, found in records.items() if app != name for site in found.sites for port in ports_for_others(site)}
+    had = {port for app, found in records.items() if app == name for port in _ports_of(found)}
+    others = {port for app, found in records.items() if app != name for port in _ports_of(found)}
     let_in = set(firewall["ports"])
     ready = firewall["enabled"] and firewall["incoming"] == "DROP"
+    allow = {"SSH": sorted(ssh - let_in), "flaskops": sorted(needed - ssh - let_in)}
+    open_to_others = {one["port"]: one["process"] for one in host["sockets"] if not ip_address(one["address"]).is_loopback}
     return {
-        "installed": firewall["installed"],
-        "ssh": sorted(ssh),
-        "opens": not ready or bool((ssh | needed) - let_in),
-        "let_ssh_in": bool(ssh - let_in),
-        "let_in": sorted(needed - let_in) or ([] if ready else [0]),
-        "needed": sorted(ssh | needed),
-        "close": sorted((had - needed - others - ssh) & let_in),
+        "opens": wanted and (not ready or any(allow.values())),
+        "allow": {comment: ports for comment, ports in allow.items() if ports},
+        "enables": not ready,
+        "shuts": [
+            {"port": port, "process": open_to_others[port]} for port in sorted(open_to_others.keys() - ssh - needed - others - let_in) if not ready
+        ],
+        "close": sorted((had - needed - others - ssh) & let_in) if wanted else [],
     }
 
 
-def ssh_ports(host: dict[str, Any]) -> set[int]:
-    """The ports that sshd listens on, which must stay open."""
-    return {one["port"] for one in host["sockets"] if one["process"] == "sshd"} or {22}
+def _ports_of(record: Record) -> set[int]:
+    return {*record.firewall_ports, *(port for site in record.sites for port in ports_for_others(site))}

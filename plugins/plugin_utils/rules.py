@@ -148,6 +148,7 @@ RULES = {
     "flask_app_trusted_proxies": Rule(
         are_proxies, "IP addresses and networks without bits of a host, none of them all addresses", '["10.0.0.0/16", "2001:db8::7"]'
     ),
+    "flask_app_firewall_ports": Rule(lambda value: all(0 < port < 65536 for port in value), "TCP ports", "[9100]"),
     "flask_app_static": DIRECTORIES,
     "flask_app_max_body": Rule(lambda value: value >= 0, "a whole number of MiB, or 0 for no limit", "16"),
     "flask_app_timeout": AT_LEAST_1,

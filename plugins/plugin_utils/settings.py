@@ -20,6 +20,7 @@ from ansible_collections.flaskops.hosting.plugins.plugin_utils.rules import RULE
 # libyaml reads ten times as fast, and is not in every PyYAML
 FAST_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 ROLES = Path(__file__).resolve().parents[2] / "roles"
+BINDS_UNSEEN = re.compile(rb"\b(?:global\s|globals\b|vars\b|exec\b|setattr\b|__dict__\b|sys\.modules\b)")
 LOOKED_AT_AT_MOST = 64 << 10  # bytes of a module; Python 3.10 crashes on a longer one that is nested deeply enough
 SECRETS = "flask_app_secrets"
 VARIABLE_NAME = re.compile(r"^[A-Za-z_][A-Za-z0-9_]*$")
@@ -169,26 +170,31 @@ def _without_required(spec: dict[str, Any]) -> dict[str, Any]:
     return {**kept, "options": {name: _without_required(inner) for name, inner in spec["options"].items()}} if "options" in spec else kept
 
 
-def problems_of_module(directory: Path, wanted: str) -> Iterator[str]:
-    """What is wrong with ``module:callable`` in a source, as far as the code shows without being run."""
+def problems_of_module(directory: Path, wanted: str, requires: bool = False) -> Iterator[str]:
+    """What is certainly wrong with ``module:callable`` in a source, as far as the code shows without being run; the rest is the pre-flight's.
+
+    An app that ``requires`` packages may have its module in one of these.
+    """
     module, _colon, name = wanted.partition(":")
-    places = [directory / f"{module.replace('.', '/')}.py", directory / module.replace(".", "/") / "__init__.py"]
+    tops = [directory, directory / "src"]
+    places = [top / f"{module.replace('.', '/')}{ending}" for top in tops for ending in (".py", "/__init__.py")]
     found = next((place for place in places if place.is_file()), None)
     if found is None:
-        there = ", ".join(sorted(path.stem for path in directory.glob("*.py"))) or "none"
+        first = module.partition(".")[0]
+        if requires and not any(path.exists() for top in tops for path in (top / first, top / f"{first}.py")):
+            return
+        there = ", ".join(sorted({path.stem for top in tops for path in top.glob("*.py")})) or "none"
         yield f"flask_app_module: got {wanted!r}, but {directory} has no module {module}; its modules: {there}"
         return
     if found.stat().st_size > LOOKED_AT_AT_MOST:
         return
     try:
-        names = set(_top_level_names(ast.parse(found.read_bytes())))
-    except SyntaxError as error:
-        yield f"flask_app_source: {found}, line {error.lineno}: {error.msg}"
+        code = found.read_bytes()
+        names = set(_top_level_names(ast.parse(code)))
+    except (SyntaxError, ValueError, RecursionError, MemoryError):  # the host's Python may be newer than this one
         return
-    except (ValueError, RecursionError, MemoryError):  # no code that anybody has written; the pre-flight says what it is
-        return
-    plain = name.removesuffix("()")
-    if plain not in names and "*" not in names and "__getattr__" not in names:
+    plain = name.removesuffix("()").partition(".")[0]
+    if plain not in names and not names & {"*", "__getattr__"} and not BINDS_UNSEEN.search(code):
         yield f"flask_app_module: got {wanted!r}, but {found.name} defines no {plain}; it defines: {', '.join(sorted(names)) or 'nothing'}"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Callable
 
 import pytest
@@ -57,7 +58,7 @@ def test_closed_port_is_closed(host: Target) -> None:
         assert answers(9999)
     finally:
         # what somebody has switched off is on again after a run
-        assert host.converge([SHOP]).changed == ["Allow the ports of the apps, and reject all others"]
+        assert host.converge([SHOP]).changed == ["Allow SSH and the ports of the apps, and reject all others"]
     assert not answers(9999)
 
 
@@ -67,7 +68,7 @@ def test_lost_rule_and_default_policy_come_back(host: Target) -> None:
     assert not answers(8443)
     host.run("ufw default allow incoming; ufw allow from 198.18.9.9 to any port 5432 proto tcp")
     assert answers(9999)
-    assert host.converge([API]).changed == ["Allow the ports of the apps, and reject all others"]
+    assert host.converge([API]).changed == ["Allow SSH and the ports of the apps, and reject all others"]
     assert answers(8443) and not answers(9999)
     assert "5432/tcp" in host.run("ufw status") and "8443/tcp" in host.run("ufw status")
     assert host.converge([API]).recap["changed"] == 0
@@ -82,10 +83,45 @@ def test_port_that_is_served_no_more_is_closed(host: Target) -> None:
     assert not host.succeeds("ss --listening --tcp --numeric | grep -q :8443")
 
 
-def test_ssh_on_another_port_is_allowed(new_target: Callable[..., Target]) -> None:
-    """A host whose SSH listens elsewhere is not locked out."""
-    moved = new_target("198.18.2.71", "debian13")
-    moved.run("printf 'Port 22\\nPort 2222\\n' >/etc/ssh/sshd_config.d/ports.conf && systemctl restart ssh")
-    moved.converge([SHOP])
-    with socket.create_connection(("198.18.2.71", 2222), timeout=2) as connection:
-        assert connection.recv(4) == b"SSH-"
+@pytest.fixture(scope="module")
+def moved(new_target: Callable[..., Target]) -> Target:
+    """A host on which systemd listens for SSH, on two ports, as newer Ubuntu does; a proxy listens on a third one and hands its connections on."""
+    host = new_target("198.18.2.71", "debian13")
+    host.run(
+        "systemctl disable --quiet --now ssh.service; mkdir -p /etc/systemd/system/ssh.socket.d && "
+        "printf '[Socket]\\nListenStream=\\nListenStream=22\\nListenStream=2222\\n' >/etc/systemd/system/ssh.socket.d/ports.conf && "
+        "systemctl daemon-reload && systemctl enable --quiet --now ssh.socket && "
+        "printf '[Socket]\\nListenStream=2200\\n[Install]\\nWantedBy=sockets.target\\n' >/etc/systemd/system/proxy.socket && "
+        "printf '[Service]\\nExecStart=/lib/systemd/systemd-socket-proxyd 127.0.0.1:22\\n' >/etc/systemd/system/proxy.service && "
+        "systemctl enable --quiet --now proxy.socket"
+    )
+    return host
+
+
+def says_ssh(port: int) -> bool:
+    """Return whether SSH answers on a port from outside of the host."""
+    try:
+        with socket.create_connection(("198.18.2.71", port), timeout=2) as connection:
+            return connection.recv(4) == b"SSH-"
+    except (TimeoutError, ConnectionError):
+        return False
+
+
+def test_who_would_be_locked_out_is_not(moved: Target) -> None:
+    """No new connection comes through by the proxy's port: the run says so, and the host takes its rules back."""
+    play = moved.play([SHOP], variables={"ansible_port": 2200})
+    assert play.recap["unreachable"] == 1 and "the firewall lets no new connection in" in " ".join(play.output.split()), play.output
+    assert "will close ports that something listens on: 2200 (systemd)" in " ".join(play.output.split())
+    until = time.monotonic() + 75
+    while not says_ssh(2200):
+        assert time.monotonic() < until, moved.run("ufw status verbose; systemctl list-timers --all")
+        time.sleep(2)
+    assert moved.run("ufw status") == "Status: inactive"
+
+
+def test_every_port_of_ssh_is_allowed_and_those_that_are_named(moved: Target) -> None:
+    moved.converge([{**SHOP, "flask_app_firewall_ports": [2200]}], variables={"ansible_port": 2200})
+    assert says_ssh(22) and says_ssh(2222) and says_ssh(2200)
+    assert not moved.succeeds("systemctl is-active flaskops-firewall.timer")
+    assert moved.converge([SHOP]).changed[-1] == "Close the ports that nothing needs any more"
+    assert says_ssh(2222) and not says_ssh(2200)

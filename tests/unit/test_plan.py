@@ -85,10 +85,8 @@ def test_an_app_moves_between_fronts_with_the_same_variables() -> None:
         assert [one[key] for key in ("url", "front", "firewall_plan")] == [seen[0][key] for key in ("url", "front", "firewall_plan")]
 
 
-def test_the_port_of_ssh_is_let_in_wherever_it_is() -> None:
-    sockets = [{"address": "0.0.0.0", "port": 2222, "user": "root", "process": "sshd", "unit": "ssh.service"}]
-    assert plan.ssh_ports(a_host(sockets=sockets)) == {2222}
-    assert plan.ssh_ports(a_host(sockets=[])) == {22}
+def test_the_ports_of_ssh_are_let_in_wherever_they_are() -> None:
+    assert plan.plan_firewall("shop", a_host(ssh_ports=[22, 2222]), {80})["allow"] == {"SSH": [22, 2222], "flaskops": [80]}
 
 
 @pytest.mark.parametrize(
@@ -110,16 +108,38 @@ def test_a_port_is_closed_with_its_last_app(name: str, needed: set[int], apps: l
 @pytest.mark.parametrize(
     ("needed", "state", "expected"),
     [
-        ({80}, {}, {"opens": False, "let_ssh_in": False, "let_in": []}),
-        ({80, 8080}, {}, {"opens": True, "let_ssh_in": False, "let_in": [8080]}),
-        ({80}, {"enabled": False}, {"opens": True, "let_ssh_in": False, "let_in": [0]}),
-        ({80}, {"incoming": "ACCEPT", "ports": []}, {"opens": True, "let_ssh_in": True, "let_in": [80]}),
-        (set(), {"ports": [80]}, {"opens": True, "let_ssh_in": True, "let_in": []}),
+        ({80}, {}, {"opens": False, "allow": {}, "enables": False}),
+        ({80, 8080}, {}, {"opens": True, "allow": {"flaskops": [8080]}, "enables": False}),
+        ({80}, {"enabled": False}, {"opens": True, "allow": {}, "enables": True}),
+        ({80}, {"incoming": "ACCEPT", "ports": []}, {"opens": True, "allow": {"SSH": [22], "flaskops": [80]}, "enables": True}),
+        (set(), {"ports": [80]}, {"opens": True, "allow": {"SSH": [22]}, "enables": False}),
     ],
 )
 def test_the_firewall_is_touched_only_if_it_must_be(needed: set[int], state: dict[str, Any], expected: dict[str, Any]) -> None:
     found = firewall("shop", needed, **state)
     assert {name: found[name] for name in expected} == expected
+
+
+def test_what_listens_and_will_be_closed_is_told_when_the_firewall_is_turned_on() -> None:
+    sockets = [
+        {"address": address, "port": port, "process": "java"} for address, port in (("0.0.0.0", 9200), ("::", 80), ("127.0.0.1", 9300), ("::", 22))
+    ]
+    host = a_host(sockets=sockets)
+    assert plan.plan_firewall("shop", host, {80})["shuts"] == [{"port": 9200, "process": "java"}]
+    assert plan.plan_firewall("shop", host, {80, 9200})["shuts"] == []
+    assert plan.plan_firewall("shop", a_host(sockets=sockets, firewall={**READY, "ports": [22]}), {80})["shuts"] == []
+
+
+def test_ports_that_an_app_names_are_allowed_and_closed_with_it() -> None:
+    assert app_of("nginx_gunicorn", firewall_ports=[9100]).open_ports == {80, 9100}
+    noted = planned("nginx_gunicorn", firewall_ports=[9100])["record"]
+    assert noted["firewall_ports"] == [9100]
+    assert firewall("shop", {80}, noted, ports=[22, 80, 9100])["close"] == [9100]
+
+
+def test_a_firewall_that_is_not_ours_stays_as_it_is() -> None:
+    off = planned("nginx_gunicorn", firewall=False, firewall_ports=[9100])
+    assert (off["firewall_plan"]["opens"], off["firewall_plan"]["close"], off["record"]["firewall_ports"]) == (False, [], [])
 
 
 @pytest.mark.parametrize(("listen", "ports"), [(["80"], {80}), (["127.0.0.1:8080", "81"], {81}), (["[::1]:80"], set())])
@@ -128,19 +148,19 @@ def test_what_only_the_host_reaches_is_not_let_in(listen: list[str], ports: set[
 
 
 @pytest.mark.parametrize(
-    ("listen", "state", "remote", "addresses", "let_in"),
+    ("listen", "state", "remote", "addresses", "allow"),
     [
-        ("127.0.0.1", "present", False, ["127.0.0.1"], []),
-        ("::1", "present", False, ["127.0.0.1", "::1"], []),
-        ("10.0.0.5", "present", True, ["127.0.0.1", "10.0.0.5"], [3306]),
-        ("0.0.0.0", "present", True, ["0.0.0.0"], [3306]),
-        ("10.0.0.5", "absent", True, ["127.0.0.1", "10.0.0.5"], []),
+        ("127.0.0.1", "present", False, ["127.0.0.1"], {}),
+        ("::1", "present", False, ["127.0.0.1", "::1"], {}),
+        ("10.0.0.5", "present", True, ["127.0.0.1", "10.0.0.5"], {"flaskops": [3306]}),
+        ("0.0.0.0", "present", True, ["0.0.0.0"], {"flaskops": [3306]}),
+        ("10.0.0.5", "absent", True, ["127.0.0.1", "10.0.0.5"], {}),
     ],
 )
-def test_where_a_database_listens(listen: str, state: str, remote: bool, addresses: list[str], let_in: list[int]) -> None:
+def test_where_a_database_listens(listen: str, state: str, remote: bool, addresses: list[str], allow: dict[str, list[int]]) -> None:
     host = a_host(firewall={**READY, "ports": [22]})
     found = plan_database({"mysql_webapp_listen": listen, "mysql_webapp_state": state}, host)
-    assert (found["remote"], found["addresses"], found["firewall_plan"]["let_in"]) == (remote, addresses, let_in)
+    assert (found["remote"], found["addresses"], found["firewall_plan"]["allow"]) == (remote, addresses, allow)
 
 
 def test_an_apache_module_that_was_on_before_is_not_ours() -> None:

@@ -230,7 +230,7 @@ def test_no_record_of_the_first_version_stops_a_run(apps: list[App], name: str, 
         host = a_host(apps={"shop": {**found.to_json(), "front": found.question(), "live": ""}}, sockets=sockets)
         for app in apps:
             assert all(isinstance(one, str) for one in conflicts(app, host)), key
-            assert plan.plan_firewall(app.name, host, app.open_ports)["ssh"] == [22]
+            assert plan.plan_firewall(app.name, host, app.open_ports)["allow"]["SSH"] == [22]
 
 
 @pytest.mark.parametrize(

@@ -375,9 +375,34 @@ def test_a_name_inside_a_function_is_not_the_modules(tmp_path: Path) -> None:
     assert "defines no app" in next(problems_of_module(tmp_path, "main:app"))
 
 
-def test_a_syntax_error_is_reported_with_its_line(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "code",
+    [
+        "globals()['a' + 'pp'] = 1\n",
+        "def make():\n    global app\n    app = 1\nmake()\n",
+        "import sys\nsys.modules[__name__] = object()\n",
+        "exec(open('more.py').read())\n",
+    ],
+)
+def test_a_callable_that_cannot_be_seen_is_left_to_the_pre_flight(tmp_path: Path, code: str) -> None:
+    (tmp_path / "main.py").write_text(code)
+    assert list(problems_of_module(tmp_path, "main:app")) == []
+
+
+def test_only_the_hosts_python_says_what_is_a_syntax_error(tmp_path: Path) -> None:
+    """It may be newer than the controller's."""
     (tmp_path / "main.py").write_text("app = 1\ndef (:\n")
-    assert "main.py, line 2" in next(problems_of_module(tmp_path, "main:app"))
+    assert list(problems_of_module(tmp_path, "main:app")) == []
+
+
+def test_a_module_may_be_below_src_or_in_a_package_that_is_installed(tmp_path: Path) -> None:
+    (tmp_path / "src/shop").mkdir(parents=True)
+    (tmp_path / "src/shop/__init__.py").write_text("app = 1")
+    assert list(problems_of_module(tmp_path, "shop:app")) == []
+    assert list(problems_of_module(tmp_path, "shop:app.server")) == []
+    assert list(problems_of_module(tmp_path, "mlflow.server:app", requires=True)) == []
+    assert "has no module mlflow.server" in next(problems_of_module(tmp_path, "mlflow.server:app"))
+    assert "has no module shop.web" in next(problems_of_module(tmp_path, "shop.web:app", requires=True))
 
 
 @pytest.mark.parametrize(

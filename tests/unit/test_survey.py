@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -86,3 +89,40 @@ def test_health_is_asked_for_where_visitors_ask_if_there_are_any(
     address, host, path, protocol = asked
     assert questions == [(address.format(root=tree.root), host, path, survey.HEALTH_TIMEOUT, protocol)]
     assert (shown["health"], shown["state"], shown["log"]) == ("200 OK", "active", ["a", "b"])
+
+
+def listening(process: str, port: int) -> dict[str, Any]:
+    """A port as the survey finds it."""
+    return {"address": "0.0.0.0", "port": port, "user": "root", "process": process, "unit": ""}
+
+
+@pytest.mark.parametrize(
+    ("sockets", "units", "came_by", "ports"),
+    [
+        ([listening("sshd", 2222), listening("nginx", 80)], "", set(), [2222]),
+        ([listening("sshd", 22), listening("dropbear", 2022)], "", {22}, [22, 2022]),
+        ([listening("systemd", 22)], "Listen=0.0.0.0:22 (Stream)\nListen=[::]:2222 (Stream)\n\nListen=/run/x (Stream)\n", set(), [22, 2222]),
+        ([listening("stunnel", 443)], "", {443}, [443]),
+        ([], "", set(), [22]),
+    ],
+)
+def test_every_port_that_ssh_may_come_by_is_found(
+    monkeypatch: pytest.MonkeyPatch, sockets: list[dict[str, Any]], units: str, came_by: set[int], ports: list[int]
+) -> None:
+    monkeypatch.setattr(survey, "run", lambda *words: subprocess.CompletedProcess(words, 0, stdout=units))
+    monkeypatch.setattr(survey, "came_by", lambda pid: came_by)
+    assert survey.ssh_ports(sockets) == ports
+
+
+def test_the_port_that_a_connection_came_by_is_in_a_process_above() -> None:
+    """Where sudo has cleared the environment."""
+    script = f"from {survey.__name__} import came_by; import os; print(came_by(os.getpid()))"
+    words = [
+        sys.executable,
+        "-c",
+        f"import subprocess, sys; subprocess.run([sys.executable, '-c', {script!r}], env={{'PYTHONPATH': {os.pathsep.join(sys.path)!r}}})",
+    ]
+    shown = subprocess.run(
+        words, env={"SSH_CONNECTION": "192.0.2.7 50000 192.0.2.1 2200", "PATH": "/bin"}, capture_output=True, text=True, check=True
+    )
+    assert shown.stdout == "{2200}\n"
