@@ -22,7 +22,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def new_target(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> NewTarget:
     """Starts targets, and removes them after the module's last test."""
 
-    def start(address: str, variant: str = "ubuntu-like") -> Target:
+    def start(address: str, variant: str = "ubuntu-like-ready") -> Target:
         name = f"{request.path.stem}-{address.rpartition('.')[2]}".replace("_", "-")
         topology = getattr(request.module, "TOPOLOGY", TOPOLOGIES[0])
         target = Target(name, address, variant, tmp_path_factory.mktemp(name), topology)

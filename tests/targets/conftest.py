@@ -18,4 +18,4 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 @pytest.fixture(scope="module")
 def target(request: pytest.FixtureRequest, new_target: NewTarget) -> Target:
     """The module's own target, at its ADDRESS."""
-    return new_target(request.module.ADDRESS, getattr(request.module, "VARIANT", "ubuntu-like"))
+    return new_target(request.module.ADDRESS, getattr(request.module, "VARIANT", "ubuntu-like-ready"))

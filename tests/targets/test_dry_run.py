@@ -10,6 +10,7 @@ import pytest
 from ansible_collections.flaskops.hosting.tests.targets.harness import Play, Target, app, differences
 
 ADDRESS = "198.18.2.10"
+VARIANT = "ubuntu-like"  # bare
 APPS = [
     app("shop"),
     app("api", nginx_gunicorn_listen="127.0.0.1:8080", listen="81"),
