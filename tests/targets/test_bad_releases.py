@@ -34,6 +34,7 @@ def app(environ, start_response):
     start_response("200 OK", [("Content-Type", "text/plain")])
     return [f"{VERSION} {os.getpid()}".encode()]
 """
+FUTURE = '[project]\nname = "future"\nversion = "1"\nrequires-python = ">=3.99"\n[build-system]\nrequires = []\nbuild-backend = "none"\n'
 BAD = GOOD.replace('"good"', '"bad"')
 # What is bad, as code that the app begins with, its settings, and the words that the play must say.
 FAULTS: dict[str, tuple[str, dict[str, Any], list[str]]] = {
@@ -58,7 +59,7 @@ FAULTS: dict[str, tuple[str, dict[str, Any], list[str]]] = {
         {},
         ["then ended its process (code 7) by itself", "last words"],
     ),
-    "requirement for another Python": ("", {"requirements": "requirements.txt"}, ["the venv cannot be built", "dataclasses==0.8"]),
+    "requirement for another Python": ("", {"requirements": "requirements.txt"}, ["the venv cannot be built", "future==1 depends on Python>=3.99"]),
     "out of memory": ("held = bytearray(400 * 1024 * 1024)", {"memory_max": 128}, ["importing main raised MemoryError"]),
     "secret missing": ("TOKEN = os.environ['API_TOKEN']", {}, ["importing main raised KeyError: 'API_TOKEN'"]),
 }  # fmt: skip
@@ -125,7 +126,7 @@ def asked_all_the_time(host: Target, server: str) -> Iterator[list[str]]:
 
 def bad_source(directory: Path, code: str) -> Path:
     """A source that begins with something bad."""
-    return write_source(directory, {"main.py": f"import os, time\n{code}\n{BAD}", "requirements.txt": "dataclasses==0.8\n"})
+    return write_source(directory, {"main.py": f"import os, time\n{code}\n{BAD}", "requirements.txt": "./future\n", "future/pyproject.toml": FUTURE})
 
 
 def assert_rejected(host: Target, server: str, done: Play, live: str, words: list[str]) -> None:
