@@ -9,6 +9,7 @@ import hashlib
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import quote
 
 from ansible_collections.flaskops.hosting.plugins.module_utils.mysql_server import SOCKET, State, new_password
 from ansible_collections.flaskops.hosting.plugins.module_utils.mysql_sql import Account, is_granted, quote_name, quote_text, revoke
@@ -183,7 +184,10 @@ def _plan_account(plan: Plan, record: Record, state: State, account: Account, gr
 
 def environment_of(database: str, account: str, password: str) -> str:
     """The environment file of an account, in the syntax of systemd's ``EnvironmentFile=``."""
+    # the socket, because MySQL takes a password over TCP from no client without TLS or RSA; percent-encoded, as URLs are
+    url = f"mysql+pymysql://{account}:{quote(password, safe='')}@localhost/{database}?unix_socket={SOCKET}&charset=utf8mb4"
     return environment_file({
+        "DATABASE_URL": url,
         "DATABASE_HOST": "127.0.0.1",
         "DATABASE_PORT": PORT,
         # a login over the socket needs neither TLS nor the client's RSA

@@ -12,6 +12,7 @@ import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from ansible_collections.flaskops.hosting.plugins.module_utils.command import remove_tree
 from ansible_collections.flaskops.hosting.plugins.module_utils.record import RECORDS, Record, ReleaseFacts, read_json
@@ -231,9 +232,9 @@ def read_environment_file(text: str) -> dict[str, str]:
 
 
 def hide_secrets(text: str, secrets: dict[str, str]) -> str:
-    """Replace each secret in a text that a person will read by its name, whole and line by line; and hide the credentials in its URLs."""
+    """Replace each secret in a text that a person will read by its name: whole, by its lines, as URLs have it; and hide the credentials of URLs."""
     for name, value in sorted(secrets.items(), key=lambda item: -len(item[1])):
-        for part in [value, repr(value)[1:-1], *value.splitlines()]:
+        for part in [value, repr(value)[1:-1], quote(value, safe=""), *value.splitlines()]:
             if len(part) >= 4:  # shorter ones would shred the text and are no secrets
                 text = text.replace(part, f"<{name}>")
     return hide_credentials(text)

@@ -117,7 +117,8 @@ EXAMPLES = r"""
 RETURN = r"""
 environment_files:
   description: For each account, the file, readable by root only, with C(DATABASE_HOST), C(DATABASE_PORT), C(DATABASE_SOCKET), C(DATABASE_NAME),
-    C(DATABASE_USER) and C(DATABASE_PASSWORD), in the syntax of systemd's C(EnvironmentFile=).
+    C(DATABASE_USER), C(DATABASE_PASSWORD) and C(DATABASE_URL), which has all of them for SQLAlchemy with PyMySQL. In the syntax of systemd's
+    C(EnvironmentFile=).
   returned: when O(state=present)
   type: dict
   sample: {reader: /etc/flaskops/databases/webapp/reader.env}

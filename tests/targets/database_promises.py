@@ -239,7 +239,7 @@ class DatabasePromises:
 
     def test_environment_files_are_roots_alone(self, host: Server) -> None:
         """They hold what an app needs; systemd hands it over, and the server takes it, over TCP and over the socket."""
-        names = ["DATABASE_HOST", "DATABASE_NAME", "DATABASE_PASSWORD", "DATABASE_PORT", "DATABASE_SOCKET", "DATABASE_USER"]
+        names = ["DATABASE_HOST", "DATABASE_NAME", "DATABASE_PASSWORD", "DATABASE_PORT", "DATABASE_SOCKET", "DATABASE_URL", "DATABASE_USER"]
         assert re.findall(r"^(\w+)=", host.environment("reader"), re.MULTILINE) == names
         modes = host.target.run(f"stat --format='%a %U:%G %n' {ENVIRONMENTS}/* {ENVIRONMENTS}.json")
         assert [line.split()[:2] for line in modes.splitlines()] == [["600", "root:root"]] * 3

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
 
@@ -212,6 +213,14 @@ def test_new_account_gets_a_password_of_its_own(record: Record) -> None:
     assert plan.after == [
         "database web_app (utf8mb4)", "account reader@localhost: SELECT", "password of reader@localhost, generated on this host",
     ]  # fmt: skip
+
+
+def test_url_has_all_that_a_client_needs_percent_encoded() -> None:
+    written = read_environment_file(mysql_plan.environment_of("web_app", "reader", "a@b/c?d&é'\n %2"))
+    url = urlsplit(written["DATABASE_URL"])
+    assert (url.scheme, url.username, url.hostname, url.path) == ("mysql+pymysql", "reader", "localhost", "/web_app")
+    assert unquote(url.password or "") == written["DATABASE_PASSWORD"]
+    assert parse_qs(url.query) == {"unix_socket": [written["DATABASE_SOCKET"]], "charset": ["utf8mb4"]}
 
 
 def test_nothing_changes_if_all_is_as_wanted(record: Record) -> None:

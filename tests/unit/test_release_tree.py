@@ -35,6 +35,10 @@ def tree(tmp_path: Path) -> Tree:
     return app
 
 
+def test_a_secret_is_hidden_as_a_part_of_a_url_too() -> None:
+    assert hide_secrets("cannot reach db with p%40ss%2Fword", {"PASSWORD": "p@ss/word"}) == "cannot reach db with <PASSWORD>"
+
+
 def test_before_the_first_release_nothing_is_live(tree: Tree) -> None:
     assert tree.live() is None
 

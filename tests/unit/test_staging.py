@@ -158,12 +158,15 @@ def secrets_of(paths: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     return dict(made[0].payload["secrets"])
 
 
+DATABASE_URL = "mysql+pymysql://shop_app:hush-hush@localhost/shop?unix_socket=/run/mysqld/mysqld.sock&charset=utf8mb4"
+
+
 def test_where_a_database_is_is_no_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """If it were, each /srv/shop in what people read would be /srv/<DATABASE_NAME>. What is given as a secret stays one."""
     path = tmp_path / "shop.env"
     path.write_text(environment_of("shop", "shop_app", "hush-hush"))
     found = secrets_of([str(path)], monkeypatch, tmp_path)
-    assert found == {"KEY": "hunter2", "PASSWORD": "given", "DATABASE_PASSWORD": "hush-hush"}
+    assert found == {"KEY": "hunter2", "PASSWORD": "given", "DATABASE_PASSWORD": "hush-hush", "DATABASE_URL": DATABASE_URL}
 
 
 def test_files_on_the_host_add_secrets_and_what_is_given_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
