@@ -15,7 +15,7 @@ from ansible_collections.flaskops.hosting.plugins.plugin_utils.app import App, G
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.server_mod_wsgi import daemon_options, wsgi_callable
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.templates import fill
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.topologies import MOD_WSGI
-from ansible_collections.flaskops.hosting.plugins.plugin_utils.units import drop_in
+from ansible_collections.flaskops.hosting.plugins.plugin_utils.units import LOG_ROTATION, drop_in
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.unknown_names import refusals
 
 SERVICE = Service("apache2.service", reads=["/etc/apache2"], test="apache2ctl configtest", needs="/etc/apache2/sites-enabled")
@@ -139,13 +139,14 @@ def on_host(app: App, served: Served, host: dict[str, Any]) -> OnHost:
             # as many tasks as there may be threads: systemd's own limit on a small host is below what Apache starts with
             # the directory of its sockets, which its children must reach, would have the mode that the umask gives
             drop_in(SERVICE.name, TasksMax="16384", RuntimeDirectory="apache2"),
+            Text("/etc/logrotate.d/apache2", fill("apache_site", "logrotate.j2")),
             *_listens(site, host),
             *_modules(_needed_modules(view), host),
             *php_files,
         ],
         # PHP first, so that it is there when Apache asks it
-        services=[*php_services, SERVICE],
-        packages=["apache2", *(["php-cgi", "php-mysql"] if view.php else [])],
+        services=[*php_services, SERVICE, LOG_ROTATION],
+        packages=["apache2", "logrotate", *(["php-cgi", "php-mysql"] if view.php else [])],
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from ansible_collections.flaskops.hosting.plugins.plugin_utils import forwarded
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.app import App, Edit, Gone, Link, OnHost, Served, Service, Text
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.templates import fill
-from ansible_collections.flaskops.hosting.plugins.plugin_utils.units import drop_in
+from ansible_collections.flaskops.hosting.plugins.plugin_utils.units import LOG_ROTATION, drop_in
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.unknown_names import refusals
 
 # One half-open request holds a connection; those of Debian's own limit are soon taken. It has no other place than that file.
@@ -38,8 +38,8 @@ def on_host(app: App, served: Served, _host: dict[str, Any]) -> OnHost:
             CONNECTIONS,
             drop_in(SERVICE.name, NoNewPrivileges="yes", PrivateDevices="yes", DevicePolicy="closed", LimitNOFILE=OPEN_FILES),
         ],
-        services=[SERVICE],
-        packages=["nginx"],
+        services=[SERVICE, LOG_ROTATION],
+        packages=["nginx", "logrotate"],
     )
 
 

@@ -13,6 +13,8 @@ from ansible_collections.flaskops.hosting.plugins.plugin_utils.app import SOCKET
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.templates import RELEASE_PATH, fill
 
 UNITS = "/etc/systemd/system"
+# What rotates the logs of a front, as the files of their packages say. A package that is installed by this collection starts nothing by itself.
+LOG_ROTATION = Service("logrotate.timer", reads=["/etc/logrotate.d"])
 PEOPLE = "1000-59999"  # the numbers that Debian gives to people's accounts, in its policy's section 9.2.2
 
 
