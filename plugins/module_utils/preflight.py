@@ -13,6 +13,7 @@ from ansible_collections.flaskops.hosting.plugins.module_utils import probe
 from ansible_collections.flaskops.hosting.plugins.module_utils.command import MEBIBYTE, PLAIN_PATH, tail
 from ansible_collections.flaskops.hosting.plugins.module_utils.record import ReleaseFacts
 from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree import Release, ReleaseError, read_environment_file
+from ansible_collections.flaskops.hosting.plugins.module_utils.told import PREFLIGHT
 from ansible_collections.flaskops.hosting.plugins.module_utils.transient_unit import as_app, ended, run_in_unit
 
 
@@ -57,7 +58,7 @@ def _run_probe(release: Release, facts: ReleaseFacts, path: str, timeout: int) -
     module, _colon, name = facts.module.partition(":")
     words = [f"{release.path}/.venv/bin/python", "-", module, name, facts.mount, path, facts.health_host]
     lines = [
-        *as_app(release, facts.user),
+        *as_app(release, facts.user, PREFLIGHT),
         f"Environment=PATH={release.path}/.venv/bin:{PLAIN_PATH}",
         *([f"LimitDATA={facts.memory_max * MEBIBYTE}"] if facts.memory_max else []),
     ]

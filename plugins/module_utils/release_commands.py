@@ -8,6 +8,7 @@ import shlex
 
 from ansible_collections.flaskops.hosting.plugins.module_utils.command import tail
 from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree import Release, ReleaseError, hide_secrets
+from ansible_collections.flaskops.hosting.plugins.module_utils.told import COMMAND
 from ansible_collections.flaskops.hosting.plugins.module_utils.transient_unit import as_app, ended, run_in_unit
 
 COMMAND_TIMEOUT = 900  # seconds for each command: a migration of a large table takes its time
@@ -36,7 +37,7 @@ def run_commands(release: Release, commands: list[str]) -> str:
 
 def _run(release: Release, command: str) -> tuple[int | None, str]:
     venv = f"{release.path}/.venv"
-    lines = [*as_app(release, release.facts().user), f"Environment=VIRTUAL_ENV={venv}"]
+    lines = [*as_app(release, release.facts().user, COMMAND), f"Environment=VIRTUAL_ENV={venv}"]
     words = [f"{venv}/bin", *shlex.split(command)]
     unit = f"flaskops-{release.tree.app}-command"
     return run_in_unit(unit, words, lines, COMMAND_TIMEOUT, secrets=release.secrets().values(), script=VENV_FIRST)

@@ -35,6 +35,7 @@ from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree impo
 )
 from ansible_collections.flaskops.hosting.plugins.module_utils.sandbox import sandbox
 from ansible_collections.flaskops.hosting.plugins.module_utils.steps import Steps
+from ansible_collections.flaskops.hosting.plugins.module_utils.told import PREFIX
 from ansible_collections.flaskops.hosting.plugins.module_utils.transient_unit import run_in_unit
 
 HOST_KEY = Path("/etc/flaskops/key")
@@ -85,7 +86,7 @@ class Plan:
 def read_environment_files(paths: list[str], may_be_missing: bool) -> dict[str, str]:
     """The variables in files on the host. In a dry run, a file may not exist yet.
 
-    Raises ``ReleaseError`` for a file that is missing.
+    Raises ``ReleaseError`` for a file that is missing, or has a name that is the host's.
     """
     found: dict[str, str] = {}
     for path in map(Path, paths):
@@ -93,6 +94,9 @@ def read_environment_files(paths: list[str], may_be_missing: bool) -> dict[str, 
             found.update(read_environment_file(path.read_bytes().decode()))
         elif not may_be_missing:
             raise ReleaseError(f"environment_files: got {str(path)!r}, and there is no such file on this host")
+    ours = sorted(name for name in found if name.startswith(PREFIX))
+    if ours:
+        raise ReleaseError(f"environment_files: {', '.join(ours)} begins with {PREFIX}, which only what the host tells an app does")
     return found
 
 

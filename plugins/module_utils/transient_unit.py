@@ -11,6 +11,7 @@ from pathlib import Path
 from ansible_collections.flaskops.hosting.plugins.module_utils.command import PLAIN_PATH, run, run_bounded
 from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree import Release
 from ansible_collections.flaskops.hosting.plugins.module_utils.sandbox import sandbox_of_app
+from ansible_collections.flaskops.hosting.plugins.module_utils.told import told
 
 # systemd-run gives a signal no number, and a shell does
 KEEP_CODE = '"$@"; exit $?'
@@ -45,7 +46,7 @@ def run_in_unit(
     return code, output
 
 
-def as_app(release: Release, user: str) -> list[str]:
+def as_app(release: Release, user: str, phase: str) -> list[str]:
     """The lines of a unit that runs something in a release as its app: with its account, its sandbox, its environment, in its code."""
     return [
         *sandbox_of_app(str(release.path), str(release.tree.root)),
@@ -53,6 +54,7 @@ def as_app(release: Release, user: str) -> list[str]:
         f"Group={release.path.group()}",
         f"WorkingDirectory={release.path}/code",
         f"EnvironmentFile={release.path}/environment",
+        *(f"Environment={name}={value}" for name, value in told(release.tree.app, release.name, str(release.path), phase).items()),
     ]
 
 

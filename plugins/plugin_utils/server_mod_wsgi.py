@@ -6,12 +6,14 @@ from __future__ import annotations
 
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.app import App, Served, Text
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.templates import fill
+from ansible_collections.flaskops.hosting.plugins.plugin_utils.units import told_to
 
 
 def served(app: App) -> Served:
     """What mod_wsgi needs of a release: a WSGI script. It has no socket of the release's own."""
     module, _colon, name = app.module.partition(":")
-    script = fill("apache_wsgi", "app.wsgi.j2", app=app, module=module, callable=name.removesuffix("()"), is_factory=name.endswith("()"))
+    plain, is_factory = name.removesuffix("()"), name.endswith("()")
+    script = fill("apache_wsgi", "app.wsgi.j2", app=app, module=module, callable=plain, is_factory=is_factory, told=told_to(app))
     log = f"/var/log/apache2/{app.front_site.name}-error.log"
     return Served(
         settings=[Text(f"{app.name}.wsgi", script)],

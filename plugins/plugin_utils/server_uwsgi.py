@@ -9,7 +9,7 @@ from typing import Any
 from ansible_collections.flaskops.hosting.plugins.module_utils.sandbox import CAPABILITIES
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.app import SOCKET, App, OnHost, Served, Service, Text
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.templates import RELEASE_PATH, fill
-from ansible_collections.flaskops.hosting.plugins.plugin_utils.units import drop_in, own_port, systemd_instance, web_unit
+from ansible_collections.flaskops.hosting.plugins.plugin_utils.units import drop_in, own_port, systemd_instance, told_to, web_unit
 
 # uwsgi-core, without the package uwsgi: that one brings a service of its own
 PACKAGES = ["uwsgi-core", "uwsgi-plugin-python3", "uwsgi-plugin-gevent-python3"]
@@ -53,7 +53,7 @@ def _own(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _program(app: App, command: str, stop_timeout: int) -> Text:
-    return Text("supervisor.conf", fill("uwsgi_app", "supervisor.conf.j2", app=app, command=command, stop_timeout=stop_timeout))
+    return Text("supervisor.conf", fill("uwsgi_app", "supervisor.conf.j2", app=app, command=command, stop_timeout=stop_timeout, told=told_to(app)))
 
 
 def _supervisord_instance(protocol: str) -> dict[str, str]:

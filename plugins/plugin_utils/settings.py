@@ -15,6 +15,7 @@ import yaml
 from ansible.errors import AnsibleError
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
+from ansible_collections.flaskops.hosting.plugins.module_utils.told import PREFIX
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.rules import RULES
 
 # libyaml reads ten times as fast, and is not in every PyYAML
@@ -131,6 +132,8 @@ class Settings:
                 self.problems.append(f"{SECRETS}: {variable} is a {type_of(value)}, needs a string; put it in quotes")
         for name, found in (("flask_app_environment", self.values.get("flask_app_environment") or {}), (SECRETS, self.secrets)):
             for variable, value in found.items():
+                if str(variable).startswith(PREFIX):
+                    self.problems.append(f"{name}: {variable} begins with {PREFIX}, which only what the host tells an app does; give it another name")
                 if not VARIABLE_NAME.match(str(variable)):
                     self.problems.append(f"{name}: got {variable!r}, needs a variable name of letters, digits and _")
                 if isinstance(value, str) and ("\0" in value or len(value.encode("utf-8", "replace")) > 120_000):

@@ -30,8 +30,13 @@ print("got", os.environ.get("PASSWORD"))
 sys.exit(int(os.environ.get("CODE_" + sys.argv[1].upper(), "0")))
 """
 
-TUTORIAL = """
+NOTE_PHASE = """
 import os
+
+with open("instance/phases", "a") as notes:
+    notes.write(os.environ["FLASKOPS_PHASE"] + "\\n")
+"""
+TUTORIAL = f"""{NOTE_PHASE}
 
 
 def app(environ, start_response):
@@ -99,8 +104,11 @@ def test_commands_run_around_the_switch_as_the_app(host: Target, source: Path) -
 
 @pytest.mark.parametrize(("topology", "port"), [("nginx_gunicorn", 8081), ("apache_mod_wsgi", 8082)])
 def test_a_health_path_may_need_what_a_command_does(host: Target, tmp_path: Path, topology: str, port: int) -> None:
-    """As in Flask's own tutorial, whose pages need `init-db`: the first release is deployed at the first try. Without the command it is rejected."""
-    files = {"main.py": TUTORIAL, "init.py": "open('instance/database', 'w').close()\n", "instance/.keep": ""}
+    """As in Flask's own tutorial, whose pages need `init-db`: the first release is deployed at the first try. Without the command it is rejected.
+
+    Each time that the app's code runs, it is told for what.
+    """
+    files = {"main.py": TUTORIAL, "init.py": f"{NOTE_PHASE}\nopen('instance/database', 'w').close()\n", "instance/.keep": ""}
     settings: dict[str, Any] = {
         "topology": topology,
         "shared": ["instance"],
@@ -111,6 +119,8 @@ def test_a_health_path_may_need_what_a_command_does(host: Target, tmp_path: Path
     assert play.returncode == 2 and "/ answered 500 no database" in play.output, play.output
     host.converge([{**tutorial, "flask_app_before_activation": ["python init.py"]}], playbook="site")
     assert host.get("/", port=port).status == 200
+    phases = host.run(f"sort -u /srv/tutorial-{topology[0]}/shared/instance/phases").split()
+    assert phases == ["command", "preflight", "web"], "an app cannot tell in which one its scheduler may start"
 
 
 def test_commands_run_once_per_release(host: Target, source: Path) -> None:

@@ -42,6 +42,7 @@ def test_the_venv_comes_first_and_secrets_are_hidden(release: Release, monkeypat
     unit, words, lines, timeout = calls[0]
     assert (unit, words, timeout) == ("flaskops-shop-command", [f"{release.path}/.venv/bin", "flask", "db", "up grade"], 900)
     assert {"User=wsgi", f"WorkingDirectory={release.path}/code", f"EnvironmentFile={release.path}/environment"} < {*lines}
+    assert {"Environment=FLASKOPS_PHASE=command", f"Environment=FLASKOPS_RELEASE_PATH={release.path}"} < {*lines}
     assert {*sandbox_of_app(str(release.path), str(release.tree.root))} < {*lines}
 
 

@@ -328,6 +328,12 @@ def test_what_the_front_serves_is_not_what_the_app_writes(name: str, directory: 
     assert check({name: {"/files": "media2"}, "flask_app_shared": ["media"]}, topology).problems == []
 
 
+@pytest.mark.parametrize("name", ["flask_app_environment", "flask_app_secrets"])
+def test_names_that_the_host_tells_are_no_apps_own(name: str) -> None:
+    given: dict[str, Any] = {name: {"FLASKOPS_PHASE": "worker"}}
+    assert only_problem(check(**given)).startswith(f"{name}: FLASKOPS_PHASE begins with FLASKOPS_")
+
+
 def test_the_environment_takes_numbers_but_no_ambiguous_values() -> None:
     assert check(flask_app_environment={"PORT": 8080}).problems == []
     assert "DEBUG is True, needs a string" in only_problem(check(flask_app_environment={"DEBUG": True}))

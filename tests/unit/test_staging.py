@@ -183,6 +183,13 @@ def test_a_file_on_the_host_is_read_byte_for_byte(tmp_path: Path) -> None:
     assert staging.read_environment_files([str(path)], may_be_missing=False) == {"HOST": "db.example", "PASSWORD": 'a "b" $c\nd'}
 
 
+def test_a_name_that_is_the_hosts_is_rejected_in_a_file_too(tmp_path: Path) -> None:
+    path = tmp_path / "phase.env"
+    path.write_text('FLASKOPS_PHASE="worker"\n')
+    with pytest.raises(ReleaseError, match="environment_files: FLASKOPS_PHASE begins with FLASKOPS_"):
+        staging.read_environment_files([str(path)], may_be_missing=False)
+
+
 def test_a_missing_file_is_rejected_except_in_a_dry_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = str(tmp_path / "none.env")
     with pytest.raises(ReleaseError, match=f"environment_files: got '{path}', and there is no such file on this host"):

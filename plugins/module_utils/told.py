@@ -1,0 +1,13 @@
+# Copyright: flaskops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What an app is told of itself in its environment, whatever runs it."""
+
+from __future__ import annotations
+
+PREFIX = "FLASKOPS_"  # of these variables; no other variable of an app begins with it
+WEB, PREFLIGHT, COMMAND = "web", "preflight", "command"  # the phases: an app's scheduler, say, must start in one of them only
+
+
+def told(app: str, release: str, path: str, phase: str) -> dict[str, str]:
+    """The variables. ``path`` is the release's own: one through ``current`` would be another release's during a switch."""
+    return {f"{PREFIX}APP": app, f"{PREFIX}RELEASE": release, f"{PREFIX}RELEASE_PATH": path, f"{PREFIX}PHASE": phase}
