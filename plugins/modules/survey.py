@@ -100,6 +100,11 @@ distribution:
   returned: always
   type: dict
   sample: {name: Ubuntu, major_version: "24"}
+processors:
+  description: How many processors the host has for its processes.
+  returned: always
+  type: int
+  sample: 2
 packages_missing:
   description: Those of O(packages) that are not installed.
   returned: always
@@ -556,6 +561,7 @@ def main() -> None:
     module.exit_json(
         changed=False,
         distribution=distribution(),
+        processors=len(os.sched_getaffinity(0)),
         packages_missing=missing_packages(module.params["packages"]),
         package_lists=bool(glob.glob("/var/lib/apt/lists/*_Packages*")),
         account=account(module.params["user"], module.params["group"]),

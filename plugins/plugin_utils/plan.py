@@ -19,6 +19,7 @@ from ansible_collections.flaskops.hosting.plugins.plugin_utils import (
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.app import App, OnHost, Served, ports_for_others
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.topologies import APACHE, GUNICORN, MOD_WSGI, NGINX, UWSGI, WERKZEUG
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.units import port_on_host
+from ansible_collections.flaskops.hosting.plugins.plugin_utils.workers import sized
 
 # Each front and each server of a topology's row, and the functions that make what it needs.
 FRONT_FILES: dict[str, Callable[[App, Served, dict[str, Any]], OnHost]] = {NGINX.name: front_nginx.on_host, APACHE.name: front_apache.on_host}
@@ -90,6 +91,7 @@ def tunnel(app: App, login: str, reached_at: str) -> str:
 
 def plan_present(app: App, host: dict[str, Any], reached_at: str, login: str) -> dict[str, Any]:
     """The plan to host the app, for the role's tasks."""
+    app = sized(app, host["processors"])
     noted = record(app, url(app, reached_at))
     mine = served(app)
     there = on_host(app, host)

@@ -128,6 +128,7 @@ def are_commands(value: list[str]) -> bool:
 INSTANCE_LISTEN = Rule(is_instance_address, "unix:run/app.sock, or an IP address and a port", '"127.0.0.1:8080"')
 DIRECTORIES = Rule(are_names_to_directories, "URL paths and directories of the source", "{/static: static}")
 COMMANDS = Rule(are_commands, "commands, each a program and its arguments, with every quote closed; no shell reads them", "[flask db upgrade]")
+PROCESSES = Rule(lambda value: value >= 0, "a whole number of at least 1, or 0 for as many as suit the host", "4")
 AT_LEAST_1 = Rule(lambda value: value >= 1, "a whole number of at least 1", "4")
 RULES = {
     "flask_app_name": Rule(matches(r"[A-Za-z][A-Za-z0-9_-]{0,31}"), "1 to 32 letters, digits, - and _, a letter first", "shop"),
@@ -162,14 +163,14 @@ RULES = {
     "flask_app_memory_max": Rule(lambda value: value == 0 or value >= 16, "a whole number of MiB, at least 16, or 0 for no limit", "512"),
     "flask_app_keep_releases": AT_LEAST_1,
     "nginx_gunicorn_listen": INSTANCE_LISTEN,
-    "nginx_gunicorn_workers": AT_LEAST_1,
+    "nginx_gunicorn_workers": PROCESSES,
     "nginx_gunicorn_threads": AT_LEAST_1,
     "apache_site_name": Rule(matches(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}|"), "letters, digits, dots, - and _, or nothing", "shop"),
     "apache_site_php": DIRECTORIES,
-    "apache_wsgi_processes": AT_LEAST_1,
+    "apache_wsgi_processes": PROCESSES,
     "apache_wsgi_threads": AT_LEAST_1,
     "uwsgi_app_listen": INSTANCE_LISTEN,
-    "uwsgi_app_processes": AT_LEAST_1,
+    "uwsgi_app_processes": PROCESSES,
     "uwsgi_app_threads": AT_LEAST_1,
     # pip gets them as arguments, which every account sees
     "nginx_gunicorn_requirement": Rule(matches(r"(?!.*://\S+@).*"), "what pip takes, without a login in a URL", "gunicorn==27.0.1"),

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
@@ -23,7 +24,10 @@ def served(app: App) -> Served:
     return Served(
         settings=[
             web_unit(app, command, stop_timeout=GRACEFUL_TIMEOUT + 5, lines=lines),
-            Text("gunicorn.conf.py", fill("nginx_gunicorn", "gunicorn.conf.py.j2", app=app, graceful_timeout=GRACEFUL_TIMEOUT, **_own(values))),
+            Text(
+                "gunicorn.conf.py",
+                fill("nginx_gunicorn", "gunicorn.conf.py.j2", app=app, graceful_timeout=GRACEFUL_TIMEOUT, options=_options(values), **_own(values)),
+            ),
         ],
         instance=systemd_instance("http"),
         requirements=[_requirement(values["nginx_gunicorn_requirement"], values["nginx_gunicorn_worker_class"])],
@@ -35,6 +39,11 @@ def served(app: App) -> Served:
 def _own(values: dict[str, Any]) -> dict[str, Any]:
     """Gunicorn's variables by their names without the role's."""
     return {name: values[f"nginx_gunicorn_{name}"] for name in ("workers", "threads", "worker_class")}
+
+
+def _options(values: dict[str, Any]) -> str:
+    """Further settings as Python; by way of JSON, because a value from Ansible may be of a type of its own."""
+    return repr(json.loads(json.dumps(values["nginx_gunicorn_options"])))
 
 
 def _requirement(given: str, worker_class: str) -> str:

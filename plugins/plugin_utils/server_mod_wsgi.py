@@ -43,6 +43,7 @@ def daemon_options(app: App) -> list[str]:
         f"home={app.current}/code",
         f"python-home={app.current}/.venv",
         f"memory-limit={app.memory_bytes}",  # 0 is none
+        "umask=0027",
         "lang=C.UTF-8",
         "locale=C.UTF-8",
         "startup-timeout=15",
@@ -56,4 +57,5 @@ def daemon_options(app: App) -> list[str]:
         "eviction-timeout=1",
         # and completes its requests, as long as that may take
         f"shutdown-timeout={app.timeout}",
+        *(f"{name}={value}" for name, value in app.values["apache_wsgi_options"].items()),
     ]

@@ -29,7 +29,7 @@ def served(app: App) -> Served:
     own = _own(values)
     return Served(
         settings=[
-            Text("uwsgi.ini", fill("uwsgi_app", "uwsgi.ini.j2", app=app, **own)),
+            Text("uwsgi.ini", fill("uwsgi_app", "uwsgi.ini.j2", app=app, options=_options(values["uwsgi_app_options"]), **own)),
             _program(app, command, stop_timeout) if under_supervisord else web_unit(app, command, stop_timeout, lines=["NotifyAccess=main"]),
         ],
         instance=_supervisord_instance(own["protocol"]) if under_supervisord else systemd_instance(own["protocol"]),
@@ -49,7 +49,13 @@ def _beside_supervisord() -> OnHost:
 
 def _own(values: dict[str, Any]) -> dict[str, Any]:
     """uWSGI's variables by their names without the role's."""
-    return {name: values[f"uwsgi_app_{name}"] for name in ("origin", "worker_class", "protocol", "processes", "threads")}
+    return {name: values[f"uwsgi_app_{name}"] for name in ("origin", "worker_class", "protocol", "processes", "threads", "lazy")}
+
+
+def _options(given: dict[str, Any]) -> list[tuple[str, str]]:
+    """Further options as lines of the ini file: a list has a line for each of its values."""
+    lines = [(name, one) for name, value in given.items() for one in (value if isinstance(value, list) else [value])]
+    return [(name, str(value).lower() if isinstance(value, bool) else str(value)) for name, value in lines]
 
 
 def _program(app: App, command: str, stop_timeout: int) -> Text:

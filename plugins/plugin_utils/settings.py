@@ -17,6 +17,7 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 from ansible_collections.flaskops.hosting.plugins.module_utils.told import PREFIX
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.rules import RULES
+from ansible_collections.flaskops.hosting.plugins.plugin_utils.server_options import FURTHER, problems_of_options
 
 # libyaml reads ten times as fast, and is not in every PyYAML
 FAST_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -71,6 +72,7 @@ class Settings:
         self._problems_of_missing()
         self._problems_of_environment()
         self._problems_of_overlaps()
+        self.problems += [problem for name in FURTHER for problem in problems_of_options(name, self.values.get(name) or {})]
 
     def _problems_of_names(self, own: dict[str, Any]) -> None:
         known = {name for spec in self._specs.values() for name in spec}

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import http.client
+import json
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -29,6 +32,7 @@ from ansible_collections.flaskops.hosting.tests.targets.test_dry_run import buil
 ADDRESS = "198.18.2.160"
 TOPOLOGY = "apache_mod_wsgi"
 VARIANT = "ubuntu-like"
+SUITS = max(2, min(os.cpu_count() or 1, 12))  # daemon processes by default; a target has the processors of this machine
 OUTAGE = 3.0  # seconds that a reload of Apache may take on a busy machine
 STAGE, ACTIVATE = "Stage the release, and let it prove itself", "Make the release live, and ask for it through the front"
 BROKEN = "qzbroken"  # an app whose first release fails
@@ -38,8 +42,10 @@ MAIN += """
 
 def process(_argument):
     with open("/proc/self/status") as status:
-        groups = next(line for line in status if line.startswith("Groups:")).split()[1:]
-    ids = {"ppid": os.getppid(), "resuid": os.getresuid(), "resgid": os.getresgid(), "groups": [int(one) for one in groups]}
+        lines = dict(line.split(":", 1) for line in status)
+    groups = [int(one) for one in lines["Groups"].split()]
+    ids = {"ppid": os.getppid(), "resuid": os.getresuid(), "resgid": os.getresgid(), "groups": groups}
+    ids.update(umask=lines["Umask"].strip(), nice=os.nice(0), executable=__import__("sys").executable)
     return {**ids, "prefix": os.path.realpath(__import__("sys").prefix), "path": __import__("sys").path, "pid": os.getpid()}
 
 
@@ -50,9 +56,16 @@ def slow(seconds):
 
 
 
-
 ACTIONS.update({"/process": process, "/slow": slow})
-anything = application = app
+application = app
+
+
+def anything(environ, start_response):
+    if environ["PATH_INFO"] != "/request":
+        return app(environ, start_response)
+    body = environ["wsgi.input"].read()
+    start_response("200 OK", [])
+    return [json.dumps({"login": environ.get("HTTP_AUTHORIZATION", ""), "bytes": len(body)}).encode()]
 
 
 def create_app():
@@ -74,6 +87,7 @@ def shop(source: Path, **settings: Any) -> dict[str, Any]:
     given = {
         "secrets": as_given(SECRETS), "environment": {"PLAIN": "seen"}, "static": {"/static": "static"}, "requirements": "requirements.txt",
         "mount": "/app", "module": "main:anything", "health_timeout": 8, "apache_wsgi_processes": 1, "apache_wsgi_threads": 3,
+        "apache_wsgi_options": {"cpu-priority": 5}, "max_body": 1,
     }  # fmt: skip
     return app(SHOP, source, **{**given, **settings})
 
@@ -176,7 +190,7 @@ def test_documented_process_tree(host: Target) -> None:
     listed = [line.split() for line in host.run(f"ps --no-headers -o pid,user:32 --ppid {parent(host)}").splitlines()]
     assert host.run(f"ps --no-headers -o user {parent(host)}") == "root"
     owners = [user for _pid, user in listed]
-    assert {user: owners.count(user) for user in set(owners) - {"www-data"}} == {SHOP: 1, ROOT: 2, PORT: 2, NAMED: 2}
+    assert {user: owners.count(user) for user in set(owners) - {"www-data"}} == {SHOP: 1, ROOT: SUITS, PORT: SUITS, NAMED: SUITS}
     assert owners.count("www-data") >= 2
     shown = host.get("/app/process").json()
     uid, gid = int(host.run(f"id -u {SHOP}")), int(host.run(f"id -g {SHOP}"))
@@ -184,6 +198,44 @@ def test_documented_process_tree(host: Target) -> None:
     assert shown["prefix"].startswith(f"/srv/{SHOP}/venvs/"), "not the app's own venv"
     assert not [path for path in shown["path"] if "/current/" in path], "what it imports after a switch would be the next release's"
     assert host.run(f"getent passwd {SHOP}").endswith("/nonexistent:/usr/sbin/nologin")
+
+
+def test_process_is_as_under_the_other_servers(host: Target) -> None:
+    """Its umask, its PATH, its Python and what it is told of its release; and a further option of its daemon process."""
+    shown, release = host.get("/app/process").json(), f"/srv/{SHOP}/releases/{host.live(SHOP)}"
+    assert (shown["umask"], shown["nice"], shown["executable"]) == ("0027", 5, f"{release}/.venv/bin/python")
+    seen = {name: bytes.fromhex(value).decode() for name, value in host.get("/app/environment").json().items()}
+    assert seen["PATH"] == f"{release}/.venv/bin:/usr/local/bin:/usr/bin:/bin"
+    assert {name: value for name, value in seen.items() if name.startswith("FLASKOPS_")} == {
+        "FLASKOPS_APP": SHOP, "FLASKOPS_RELEASE": host.live(SHOP), "FLASKOPS_RELEASE_PATH": release, "FLASKOPS_PHASE": "web"
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(("mebibytes", "status"), [(0.5, 200), (2, 413)])
+def test_login_and_a_body_without_a_length_arrive(host: Target, mebibytes: float, status: int) -> None:
+    """The app itself checks a login, and a browser may send a body in chunks, which has the same limit."""
+    connection = http.client.HTTPConnection(ADDRESS, timeout=10)
+    chunk = b"x" * 2**16
+    pieces = int(mebibytes * 16)
+    connection.request("POST", "/app/request", body=iter([chunk] * pieces), headers={"Authorization": "Bearer x"}, encode_chunked=True)
+    answer = connection.getresponse()
+    assert answer.status == status
+    assert status != 200 or json.load(answer) == {"login": "Bearer x", "bytes": pieces * len(chunk)}
+    connection.close()
+
+
+def test_logs_are_rotated_without_a_reload(host: Target) -> None:
+    """A reload would cost requests. No process is replaced, and the logs of visitors and of errors go on."""
+    assert host.run("systemctl is-active logrotate.timer; systemctl is-enabled logrotate.timer").split() == ["active", "enabled"]
+    host.get("/app/before")
+    processes = host.run(f"pgrep -P {parent(host)}")
+    host.run("logrotate --force /etc/logrotate.conf")
+    time.sleep(1)  # a reload begins a moment after its signal
+    host.get("/app/after")
+    assert host.run(f"pgrep -P {parent(host)}") == processes
+    now, before = (host.run(f"cat /var/log/apache2/80-access.log{ending}") for ending in ("", ".1"))
+    assert "/app/before" in before and "/app/before" not in now and "/app/after" in now
+    assert host.run("stat -c '%a %U %G' /var/log/apache2/80-access.log /var/log/apache2/80-access.log.1").splitlines() == ["640 root adm"] * 2
 
 
 def test_every_byte_of_a_secret_arrives(host: Target) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -16,11 +17,17 @@ ADDRESS = "198.18.2.40"
 SANDBOX_SCORE = 1.5
 SERVERS: dict[str, dict[str, Any]] = {
     "plain": {"flask_app_listen": "80", "nginx_gunicorn_worker_class": "sync", "nginx_gunicorn_workers": 3},
-    "gthread": {"flask_app_listen": "81", "nginx_gunicorn_worker_class": "gthread", "nginx_gunicorn_threads": 8},
+    "gthread": {
+        "flask_app_listen": "81",
+        "nginx_gunicorn_worker_class": "gthread",
+        "nginx_gunicorn_threads": 8,
+        "nginx_gunicorn_options": {"raw_env": ["OPTION='1\""]},
+    },
     "gevent": {"flask_app_listen": "82", "nginx_gunicorn_worker_class": "gevent", "nginx_gunicorn_workers": 1},
     "tcp": {"flask_app_listen": "83", "nginx_gunicorn_listen": "127.0.0.1:8080"},
 }
-WORKERS = {"plain": 3, "gthread": 2, "gevent": 1, "tcp": 2}
+SUITS = min(2 * (os.cpu_count() or 1) + 1, 12)  # workers by default; a target has the processors of this machine
+WORKERS = {"plain": 3, "gthread": SUITS, "gevent": 1, "tcp": SUITS}
 CLASSES = {"plain": "sync", "gthread": "gthread", "gevent": "ggevent", "tcp": "sync"}
 # An app that answers slowly, and whose answer names the worker classes that its process has loaded.
 MAIN = """
@@ -31,7 +38,8 @@ def app(environ, start_response):
         time.sleep(1)
     kinds = [name.rpartition(".")[2] for name in sys.modules if name.startswith("gunicorn.workers.")]
     start_response("200 OK", [("Content-Type", "application/json")])
-    return [json.dumps({"kinds": kinds, "pid": os.getpid()}).encode()]
+    shown = {name: value for name, value in os.environ.items() if name == "OPTION" or name.startswith("FLASKOPS_")}
+    return [json.dumps({"kinds": kinds, "pid": os.getpid(), "path": len(environ["PATH_INFO"]), "environment": shown}).encode()]
 """
 
 
@@ -71,6 +79,22 @@ def test_serves_in_sandbox(host: Target, name: str) -> None:
     assert_serves_in_sandbox(host, name)
 
 
+def test_app_knows_its_release_and_gets_what_a_further_option_gives(host: Target) -> None:
+    """Quotes included."""
+    release = host.live("gthread")
+    assert host.get("/", port=81).json()["environment"] == {
+        "OPTION": "'1\"", "FLASKOPS_APP": "gthread", "FLASKOPS_RELEASE": release, "FLASKOPS_PHASE": "web",
+        "FLASKOPS_RELEASE_PATH": f"/srv/gthread/releases/{release}",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SERVERS)
+def test_takes_as_long_a_url_as_nginx(host: Target, name: str) -> None:
+    """Of 8 KiB with the method and the protocol."""
+    path = "/" + "x" * 8150
+    assert host.get(path, port=int(SERVERS[name]["flask_app_listen"])).json()["path"] == len(path)
+
+
 @pytest.mark.parametrize(("name", "at_once"), [("gthread", 8), ("gevent", 8)])
 def test_serves_slow_requests_side_by_side(host: Target, name: str, at_once: int) -> None:
     """Eight requests of a second each take no eight seconds: the worker class does what it is chosen for."""
@@ -108,6 +132,17 @@ def test_only_root_and_the_front_can_connect_to_an_own_port(host: Target) -> Non
     host.run("systemctl stop tcp-port-8080.socket")
     assert "tcp-port" not in host.run("nft list tables")
     host.run("systemctl start tcp-port-8080.socket")
+
+
+def test_logs_of_visitors_are_rotated(host: Target) -> None:
+    """By a timer that runs on every distribution; nginx goes on in a new file."""
+    assert host.run("systemctl is-active logrotate.timer; systemctl is-enabled logrotate.timer").split() == ["active", "enabled"]
+    host.get("/before")
+    host.run("logrotate --force /etc/logrotate.conf")
+    host.get("/after")
+    now, before = (f"/var/log/nginx/access.log{ending}" for ending in ("", ".1"))
+    assert eventually(lambda: host.succeeds(f"grep -q /after {now} && grep -q /before {before}"))
+    assert not host.succeeds(f"grep -q /before {now}")
 
 
 def test_answers_tell_no_version(host: Target) -> None:

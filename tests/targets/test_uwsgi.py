@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import re
 import threading
 from collections.abc import Callable
@@ -21,9 +22,9 @@ SANDBOX_SCORE = 1.5
 VENV = {"uwsgi_app_origin": "venv"}
 SUPERVISORD = {"uwsgi_app_manager": "supervisord"}
 SERVERS: dict[str, dict[str, Any]] = {
-    "plain": {"flask_app_listen": "80", "uwsgi_app_threads": 4},
+    "plain": {"flask_app_listen": "80", "uwsgi_app_threads": 4, "uwsgi_app_options": {"offload-threads": 1, "ignore-sigpipe": True}},
     "tcp": {"flask_app_listen": "81", "uwsgi_app_listen": "127.0.0.1:8930", "uwsgi_app_processes": 3, **VENV},
-    "http": {"flask_app_listen": "82", "uwsgi_app_listen": "127.0.0.1:1024", "uwsgi_app_protocol": "http", **SUPERVISORD},
+    "http": {"flask_app_listen": "82", "uwsgi_app_listen": "127.0.0.1:1024", "uwsgi_app_protocol": "http", "uwsgi_app_lazy": False, **SUPERVISORD},
     "green": {"flask_app_listen": "83", "uwsgi_app_worker_class": "gevent", "uwsgi_app_threads": 20, "uwsgi_app_processes": 1},
     "other": {
         "flask_app_listen": "84", "uwsgi_app_protocol": "http", "uwsgi_app_worker_class": "gevent", **SUPERVISORD,
@@ -31,20 +32,30 @@ SERVERS: dict[str, dict[str, Any]] = {
     },
 }  # fmt: skip
 VERSIONS = {"tcp": "2.0.30", "other": "2.0.29"}  # of those from the venv
-PROCESSES = {"plain": 2, "tcp": 3, "http": 2, "green": 1, "other": 2}
+SUITS = max(2, min(os.cpu_count() or 1, 12))  # processes by default; a target has the processors of this machine
+PROCESSES = {"plain": SUITS, "tcp": 3, "http": SUITS, "green": 1, "other": SUITS}
 SYSTEMD = [name for name in SERVERS if "uwsgi_app_manager" not in SERVERS[name]]
 MOUNTS = {"mount": "/shop", "uwsgi_app_mounts": {"/your/path": "main:app"}}
 SHOP = app("shop", APPS / "shop", requirements="requirements.txt", static={"/static": "static"}, **MOUNTS)
 # What https://www.bloomberg.com/company/stories/configuring-uwsgi-production-deployment/ and uWSGI's own pages recommend.
 RECOMMENDED = {
     "strict", "master", "need-app", "enable-threads", "single-interpreter", "vacuum", "no-orphans", "disable-logging", "log-4xx", "log-5xx",
-    "max-worker-lifetime", "reload-on-rss", "worker-reload-mercy", "auto-procname", "manage-script-name", "buffer-size",
+    "max-worker-lifetime", "max-worker-lifetime-delta", "reload-on-rss", "worker-reload-mercy", "auto-procname", "manage-script-name",
+    "buffer-size", "py-sys-executable",
 }  # fmt: skip
 # An app that reports how uWSGI runs it, and is slow if requested; a file shows that it has begun.
 MAIN = """
-import json, os, tempfile, time
+import json, os, subprocess, sys, tempfile, threading, time
 
 VERSION = "one"
+BEATS = []
+
+def beat():
+    while True:
+        BEATS.append(time.monotonic())
+        time.sleep(0.1)
+
+threading.Thread(target=beat, daemon=True).start()
 
 def app(environ, start_response):
     seconds = environ.get("PATH_INFO", "/").removeprefix("/sleep/")
@@ -52,6 +63,9 @@ def app(environ, start_response):
         with tempfile.NamedTemporaryFile(prefix="asleep-", dir="../run"):
             time.sleep(int(seconds))
     reported = {"version": VERSION, "pid": os.getpid(), "uid": os.getuid(), "binary": os.readlink("/proc/self/exe")}
+    reported["told"] = {name: value for name, value in os.environ.items() if name.startswith("FLASKOPS_")}
+    reported["prefix"] = subprocess.run([sys.executable, "-c", "import sys; print(sys.prefix)"], capture_output=True, text=True).stdout.strip()
+    reported["beats"] = BEATS[-1] > time.monotonic() - 1
     try:
         import uwsgi
         reported["uwsgi"] = uwsgi.version.decode()
@@ -144,10 +158,29 @@ def test_recommended_options_are_on(host: Target, name: str) -> None:
     """As uWSGI itself reports them to its app; and the choices arrive."""
     options = reported(host, name)["options"]
     assert RECOMMENDED - set(options) == set()
-    assert "die-on-term" not in options and "lazy-apps" not in options
+    assert "die-on-term" not in options
+    assert ("lazy-apps" in options) == reported(host, name)["beats"] == SERVERS[name].get("uwsgi_app_lazy", True), (
+        "a thread that is started at import"
+    )
     assert ("http-socket" in options) == (SERVERS[name].get("uwsgi_app_protocol") == "http")
     assert ("gevent" in options) == (SERVERS[name].get("uwsgi_app_worker_class") == "gevent") == ("harakiri" not in options)
     assert reported(host, name)["patched"] == ("gevent.hub" if "gevent" in options else "time")
+
+
+@pytest.mark.parametrize("name", SERVERS)
+def test_app_knows_its_release_and_its_python(host: Target, name: str) -> None:
+    """What it starts as Python has the packages of its virtual environment."""
+    found, release = reported(host, name), f"/srv/{name}/releases/{host.live(name)}"
+    assert found["prefix"] == f"{release}/.venv"
+    assert found["told"] == {
+        "FLASKOPS_APP": name, "FLASKOPS_RELEASE": host.live(name), "FLASKOPS_RELEASE_PATH": release, "FLASKOPS_PHASE": "web"
+    }  # fmt: skip
+
+
+def test_further_options_arrive(host: Target) -> None:
+    """A number and a switch."""
+    options = reported(host, "plain")["options"]
+    assert (options["offload-threads"], options["ignore-sigpipe"]) == ("b'1'", "b'true'")
 
 
 def test_origin_is_as_chosen(host: Target) -> None:
@@ -326,14 +359,26 @@ def test_a_request_without_end_is_given_up(host: Target, second_run: Play) -> No
     assert "HARAKIRI" in host.run(f"journalctl --unit=plain@{host.live('plain')} --output=cat --no-pager")
 
 
-@pytest.mark.parametrize("name", ["tcp", "other"])
-def test_release_that_fails_under_uwsgi_goes_back(host: Target, source: Path, tmp_path: Path, name: str) -> None:
-    """It passes the pre-flight and does not import in uWSGI: the old release keeps serving, on its own socket or on the shared port."""
+NO_OPTION = {"uwsgi_app_options": {"no-such-option": 1}}
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "settings", "reason"),
+    [
+        ("tcp", "import nowhere", {}, "No module named 'nowhere'"),
+        ("other", "pass", NO_OPTION, "[strict-mode] unknown config directive: no-such-option"),
+    ],
+    ids=["code", "option"],
+)
+def test_release_that_fails_under_uwsgi_goes_back(
+    host: Target, source: Path, tmp_path: Path, name: str, code: str, settings: dict[str, Any], reason: str
+) -> None:
+    """It passes the pre-flight and does not start in uWSGI: the old release keeps serving, on its own socket or on the shared port."""
     live = host.live(name)
-    broken = changed(source, tmp_path, "import json", "import sys\nif 'uwsgi' in sys.modules:\n    import nowhere\nimport json")
-    play = host.play(apps(broken, name))
+    broken = changed(source, tmp_path, "import json", f"import sys\nif 'uwsgi' in sys.modules:\n    {code}\nimport json")
+    play = host.play([{**apps(broken, name)[0], **settings}])
     assert play.returncode == 2
-    assert "No module named 'nowhere'" in play.output and f"Release {live} keeps serving." in play.output, play.output
+    assert reason in play.output and f"Release {live} keeps serving." in play.output, play.output
     assert host.live(name) == live
     assert reported(host, name)["version"] == "one"
     assert instances(host, name) == [f"{name}@{live}"]

@@ -50,6 +50,7 @@ def a_host(name: str = "Debian", version: str = "13", **facts: Any) -> dict[str,
     """A host with nothing on it but SSH, as the survey shows it."""
     return {
         "distribution": {"name": name, "major_version": version},
+        "processors": 4,
         "packages_missing": [],
         "account": {"user": False, "group": False, "ours": False, "foreign": False},
         "root": {"exists": False, "foreign": []},

@@ -109,7 +109,7 @@ def test_secrets_are_not_among_the_values() -> None:
         ("flask_app_max_body", -1),
         ("flask_app_max_body", "16m"),
         ("flask_app_server_names", ["shop.example;"]),
-        ("nginx_gunicorn_workers", 0),
+        ("nginx_gunicorn_workers", -1),
         ("nginx_gunicorn_workers", "many"),
         ("nginx_gunicorn_threads", -1),
         ("nginx_gunicorn_worker_class", "tornado"),
@@ -125,7 +125,7 @@ def test_secrets_are_not_among_the_values() -> None:
         ("uwsgi_app_listen", "localhost:8930"),
         ("uwsgi_app_listen", "unix:/run/app.sock"),
         ("uwsgi_app_protocol", "fastcgi"),
-        ("uwsgi_app_processes", 0),
+        ("uwsgi_app_processes", -1),
         ("uwsgi_app_threads", 0),
         ("uwsgi_app_worker_class", "gthread"),
         ("uwsgi_app_mounts", {"your/path": "main:app"}),
@@ -150,7 +150,7 @@ def test_secrets_are_not_among_the_values() -> None:
         ("flask_app_trusted_proxies", ["10.0.0.0/16; 10.1.0.0/16"]),
         ("apache_site_php", {"/": "../page"}),
         ("apache_site_php", {"page": "page"}),
-        ("apache_wsgi_processes", 0),
+        ("apache_wsgi_processes", -1),
         ("apache_wsgi_threads", 0),
         ("flask_app_timeout", 0),
         ("dev_server_listen", "5000"),
@@ -180,7 +180,7 @@ COMMANDS = "commands, each a program and its arguments, with every quote closed;
     [
         ("flask_app_name", "a b", "'a b', needs 1 to 32 letters, digits, - and _, a letter first", "shop"),
         ("flask_app_module", "main", "'main', needs module:callable, or module:factory() for a factory", "main:app"),
-        ("nginx_gunicorn_workers", 0, "0, needs a whole number of at least 1", "4"),
+        ("nginx_gunicorn_workers", -1, "-1, needs a whole number of at least 1, or 0 for as many as suit the host", "4"),
         ("nginx_gunicorn_workers", "many", "'many', needs a whole number", "4"),
         ("nginx_gunicorn_listen", "localhost:http", "'localhost:http', needs unix:run/app.sock, or an IP address and a port", '"127.0.0.1:8080"'),
         ("flask_app_listen", "300.1.2.3:80", f"['300.1.2.3:80'], needs {ADDRESSES}", '["80"]'),
@@ -340,7 +340,7 @@ def test_the_environment_takes_numbers_but_no_ambiguous_values() -> None:
 
 
 def test_all_problems_are_reported_at_once() -> None:
-    assert len(check(flask_app_mount="x", nginx_gunicorn_workers=0, nginx_site_listne="80").problems) == 3
+    assert len(check(flask_app_mount="x", nginx_gunicorn_workers=-1, nginx_site_listne="80").problems) == 3
 
 
 @pytest.mark.parametrize(
