@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 import os
 import tempfile
@@ -18,9 +19,11 @@ from ansible_collections.flaskops.hosting.plugins.plugin_utils.printable import 
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.rendering import render_entries
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.requirements import AUTO, read_requirements
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.sign_of_life import sign_of_life
-from ansible_collections.flaskops.hosting.plugins.plugin_utils.source import Source, SourceError, build_name, open_source
+from ansible_collections.flaskops.hosting.plugins.plugin_utils.source import Source, build_name, open_source
+from ansible_collections.flaskops.hosting.plugins.plugin_utils.source_limits import SourceError
 
 TRAVELS_WITH_TASK = 512 * 1024  # bytes; larger code goes over as a file, and only to hosts that have it not yet
+NOTES_SHOWN = 10  # of those on what is not shipped
 PRIVATE_OPTIONS = ("environment", "secrets", "settings")
 UNDER_WAY = {
     "staged": "staging the release (code, virtual environment, pre-flight)",
@@ -45,24 +48,28 @@ class ActionModule(HostAction):
         if options.get("state") != "staged" or "source" not in options:
             return self._call(options, task_vars)
         try:
-            with open_source(str(options["source"]), str(options.get("version") or "HEAD")) as source:
+            with open_source(str(options["source"]), str(options.get("version") or "HEAD"), options.pop("exclude", None) or []) as source:
                 return self._stage(source, options, task_vars)
         except SourceError as error:
             raise AnsibleActionFail(printable(str(error))) from error
 
     def _stage(self, source: Source, options: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         options = {**options, "source": hide_credentials(str(options["source"]))}  # the host logs its options
-        packed = source.pack()
         payload = self._payload(source, options, task_vars)
-        payload["archive"] = base64.b64encode(packed).decode() if len(packed) <= TRAVELS_WITH_TASK else None
+        self._warn(source.notes)
+        payload["archive"] = _packed_if_small(source)
         result = self._call({**options, "payload": _encode(payload)}, task_vars)
         if not result.get("archive_needed"):
             return result
         try:
-            archive = self._send(packed)
-            return self._call({**options, "payload": _encode(payload), "archive": archive}, task_vars)
+            return self._call({**options, "payload": _encode(payload), "archive": self._send(source)}, task_vars)
         finally:
             self._remove_tmp_path(self._connection._shell.tmpdir)
+
+    def _warn(self, notes: list[str]) -> None:
+        more = [f"and {len(notes) - NOTES_SHOWN} more such notes"] if len(notes) > NOTES_SHOWN else []
+        for note in [*notes[:NOTES_SHOWN], *more]:
+            self._display.warning(printable(f"flask_app_source: {note}"))
 
     def _payload(self, source: Source, options: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         manifest = source.manifest()
@@ -83,14 +90,22 @@ class ActionModule(HostAction):
         with sign_of_life(self._display.display, f"{host}: {options.get('app')}: {UNDER_WAY.get(state, state)}"):
             return printable(self._execute_module("flaskops.hosting.release", module_args=options, task_vars=task_vars))
 
-    def _send(self, packed: bytes) -> str:
+    def _send(self, source: Source) -> str:
         remote = self._connection._shell.join_path(self._make_tmp_path(), "source.tar.gz")
         with tempfile.NamedTemporaryFile() as local:
-            local.write(packed)
+            source.pack(local)
             local.flush()
             self._transfer_file(local.name, remote)
         self._fixup_perms2((os.path.dirname(remote), remote))
         return remote
+
+
+def _packed_if_small(source: Source) -> str | None:
+    """The code in a form that travels with the task; ``None`` if it is large, and is packed only for a host that asks for it."""
+    packed = io.BytesIO()
+    if source.is_small:
+        source.pack(packed)
+    return base64.b64encode(packed.getvalue()).decode() if 0 < packed.tell() <= TRAVELS_WITH_TASK else None
 
 
 def _encode(payload: dict[str, Any]) -> str:

@@ -16,7 +16,9 @@ from ansible_collections.flaskops.hosting.plugins.plugin_utils.database import p
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.host_action import HostAction
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.printable import printable
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.requirements import read_requirements
-from ansible_collections.flaskops.hosting.plugins.plugin_utils.source import GIT_URL, SourceError, open_source
+from ansible_collections.flaskops.hosting.plugins.plugin_utils.source import open_source
+from ansible_collections.flaskops.hosting.plugins.plugin_utils.source_git import is_repository
+from ansible_collections.flaskops.hosting.plugins.plugin_utils.source_limits import SourceError
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.topologies import Topology, TopologyError, topology_of
 
 APP = "flask_app"
@@ -115,7 +117,7 @@ def _looked_for(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _problems_of_source(values: dict[str, Any]) -> list[str]:
-    if values["flask_app_state"] == "absent" or GIT_URL.search(values["flask_app_source"]):
+    if values["flask_app_state"] == "absent" or is_repository(values["flask_app_source"]):
         return []  # a git repository is fetched later, and the pre-flight check finds such a mistake
     try:
         with open_source(values["flask_app_source"], "") as source:

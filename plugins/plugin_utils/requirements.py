@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.flaskops.hosting.plugins.plugin_utils.source import SourceError
+from ansible_collections.flaskops.hosting.plugins.plugin_utils.source_limits import SourceError
 
 AUTO = "auto"
 # What says most exactly what the app was tried with comes first.

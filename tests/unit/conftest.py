@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from ansible_collections.flaskops.hosting.tests.unit.sources import git
+
 
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
@@ -16,3 +18,15 @@ def source(tmp_path: Path) -> Path:
     (directory / "requirements.txt").write_text("flask==3.1.3\n")
     (directory / "static" / "style.css").write_text("h1 { color: blue; }\n")
     return directory
+
+
+@pytest.fixture
+def repository(source: Path) -> Path:
+    """The source as a git repository with a tag and a later commit."""
+    git(source, "init", "--quiet", "--initial-branch=main")
+    git(source, "add", ".")
+    git(source, "commit", "--quiet", "--message=one")
+    git(source, "tag", "v1")
+    (source / "main.py").write_text("app = None\n")
+    git(source, "commit", "--quiet", "--all", "--message=two")
+    return source

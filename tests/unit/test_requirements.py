@@ -15,7 +15,8 @@ import pytest
 from ansible_collections.flaskops.hosting.plugins.module_utils import uv, virtual_environment
 from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree import ReleaseError, read_environment_file
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.requirements import read_requirements
-from ansible_collections.flaskops.hosting.plugins.plugin_utils.source import Source, SourceError, build_name
+from ansible_collections.flaskops.hosting.plugins.plugin_utils.source import Source, build_name
+from ansible_collections.flaskops.hosting.plugins.plugin_utils.source_limits import SourceError
 from ansible_collections.flaskops.hosting.tests.unit.wheels import PROJECT, make_wheel, package, sha256
 
 UV = Path(sys.prefix) / "bin/uv"
