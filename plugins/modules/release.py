@@ -41,13 +41,24 @@ options:
     description:
       - The code, on the controller. A directory, an archive (C(.tar), C(.tar.gz), C(.zip), …) or the URL of a git repository,
         which the controller fetches, so that hosts need neither git nor keys. Needed with O(state=staged).
-      - C(.git), caches of Python and virtual environments in it are left out, and what is neither a file nor a link. A link that leads out
-        of it is rejected. The files of an archive may have 2 GiB.
+      - The submodules of a repository come along, and its files in Git LFS if C(git-lfs) is installed on the controller. A pointer of Git LFS
+        that is not replaced by its file is rejected.
+      - Not shipped is what is neither a file nor a link; a warning names it. A link that leads out of the source is rejected. The files of an
+        archive may have 2 GiB.
+      - Not shipped either are C(.git), caches of Python and its tools, virtual environments, C(node_modules), and C(.env) unless git has the file.
+        From a directory in a work tree of git, what C(.gitignore) names is not shipped.
     type: str
   version:
     description: The branch, tag or commit, if O(source) is a git repository.
     type: str
     default: HEAD
+  exclude:
+    description:
+      - Patterns of files and directories in O(source) that are not shipped, such as V(docs) or V(**/*.psd). They start at the top of O(source).
+        C(*) and C(?) stand for any characters of a name, C(**) for any directories.
+    type: list
+    elements: str
+    default: []
   module:
     description: The WSGI callable, as V(module:name). V(module:create_app(\)) calls a factory. Needed with O(state=staged).
     type: str
@@ -352,6 +363,7 @@ ARGUMENTS: dict[str, Any] = {
     "root": {"type": "path", "required": True},
     "source": {"type": "str"},
     "version": {"type": "str", "default": "HEAD"},
+    "exclude": {"type": "list", "elements": "str", "default": []},
     "module": {"type": "str"},
     "python": {"type": "path", "default": "/usr/bin/python3"},
     "requirements": {"type": "str", "default": "auto"},

@@ -10,7 +10,7 @@ from typing import Any
 
 from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree import hide_credentials
 
-CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # all but the tab and the end of a line
+CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\udc80-\udcff]")  # all but the tab and the end of a line; and bytes that are no text
 
 # The same in a module's answer: as JSON writes them, behind an even number of backslashes.
 IN_JSON = re.compile(r"(?<!\\)((?:\\\\)*)\\(?:u00(0[0-8b-f]|1[0-9a-f]|7f|[89][0-9a-f])|([bfr]))", re.IGNORECASE)
@@ -21,7 +21,7 @@ SHORT = {"b": "08", "f": "0c", "r": "0d"}
 def printable_output(text: str) -> str:
     """Return what a host has sent, JSON with or without other lines, with the control characters in it as ``printable`` writes them."""
     written = IN_JSON.sub(lambda found: f"{found[1]}\\\\x{(found[2] or SHORT[found[3].lower()]).lower()}", text)
-    return IN_LINES.sub(lambda found: f"\\\\x{ord(found[0]):02x}", written)
+    return IN_LINES.sub(lambda found: f"\\\\x{ord(found[0]) & 0xFF:02x}", written)
 
 
 def printable(value: Any) -> Any:
@@ -30,7 +30,7 @@ def printable(value: Any) -> Any:
     What ansible-core 2.19 and later show of a failure is in objects of theirs.
     """
     if isinstance(value, str):
-        shown = hide_credentials(CONTROLS.sub(lambda found: f"\\x{ord(found[0]):02x}", value))
+        shown = hide_credentials(CONTROLS.sub(lambda found: f"\\x{ord(found[0]) & 0xFF:02x}", value))
         return value if shown == value else shown  # as it is, because it may be marked as no template
     if isinstance(value, dict):
         return {printable(name): printable(one) for name, one in value.items()}

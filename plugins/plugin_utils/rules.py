@@ -133,6 +133,11 @@ AT_LEAST_1 = Rule(lambda value: value >= 1, "a whole number of at least 1", "4")
 RULES = {
     "flask_app_name": Rule(matches(r"[A-Za-z][A-Za-z0-9_-]{0,31}"), "1 to 32 letters, digits, - and _, a letter first", "shop"),
     "flask_app_version": Rule(matches(r"[^-\s]\S*"), "a branch, a tag or a commit", "v1.2"),
+    "flask_app_exclude": Rule(
+        lambda value: all(matches(r"(?!/)(?!(?:.*/)?\.{1,2}(?:/|$)).+")(pattern) for pattern in value),
+        "patterns of paths in the source, without a leading slash, . and ..",
+        "[docs, '**/*.psd']",
+    ),
     "flask_app_root": Rule(
         is_root_of_app,
         f"an absolute path of at most {ROOT_LENGTH} characters below a top-level directory other than {', '.join(UNFIT_ROOTS)}; or below /usr/local",

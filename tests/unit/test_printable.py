@@ -19,6 +19,11 @@ def test_control_characters_are_written_out_wherever_they_are() -> None:
     assert found == {"\\x1b": {}, "msg": "a\\x1b]0;owned\\x07\\x0d\n\tペン", "lines": ["\\x9b2J", 7, None], "changed": False}
 
 
+def test_bytes_that_are_no_text_are_written_out() -> None:
+    """As Python has them in names of files; a terminal cannot be sent them."""
+    assert printable("caf\udce9 \udcff") == "caf\\xe9 \\xff" == printable_output("caf\udce9 \udcff").replace("\\\\", "\\")
+
+
 def test_control_characters_are_written_out_before_an_answer_is_read() -> None:
     """Warnings leave an answer before an action has it."""
     said = {"warnings": ["a\x1b]0;\x07\b\f\r\n\t\x9b ペン \\u001b \\\\", "\\"], "\x7f": "C:\\r\\b"}
