@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import base64
+import contextlib
+import filecmp
 import grp
 import hashlib
 import hmac
@@ -14,6 +16,7 @@ import os
 import pwd
 import secrets as random
 import shutil
+import stat
 import tarfile
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -144,6 +147,7 @@ def stage(plan: Plan) -> tuple[Release, list[str]]:
         with steps.take("laid down the code"):
             make_tree(plan)
             unpack_code(plan, release)
+            share_unchanged(plan, release)
         link_venv(plan, release, venv, steps)
         write_settings(plan, release)
         facts = facts_of(plan, venv)
@@ -251,6 +255,40 @@ def unpack_code(plan: Plan, release: Release) -> None:
     run_directory.chmod(0o710)
 
 
+def share_unchanged(plan: Plan, release: Release) -> None:
+    """Make each file that is as in the live release a hard link to the one there, which saves its space and keeps its time.
+
+    Nothing may change a file of a release after this: it would change it in both.
+    """
+    live = plan.tree.live()
+    if not live or not live.is_complete() or live.name == release.name:
+        return
+    code, old_code, noted = release.path / "code", os.path.realpath(live.path / "code"), live.facts().files
+    fresh = release.path / ".link"
+    for directory, _names, files in os.walk(code):
+        inside = os.path.relpath(directory, code)
+        old_directory = os.path.normpath(os.path.join(old_code, inside))
+        if os.path.realpath(old_directory) != old_directory:  # below a link, such as to shared/
+            continue
+        for name in files:
+            path = os.path.normpath(os.path.join(inside, name))
+            old, new = os.path.join(old_directory, name), os.path.join(directory, name)
+            if noted.get(path, "") == plan.payload["manifest"].get(path) and _are_alike(old, new):
+                with contextlib.suppress(OSError):  # a file can have only so many names
+                    os.link(old, fresh)
+                    os.replace(fresh, new)
+
+
+def _are_alike(old: str, new: str) -> bool:
+    """Return whether one file can be in the place of the other. It is looked at itself, because somebody may have edited it on the host."""
+    try:
+        before, after = os.lstat(old), os.lstat(new)
+    except FileNotFoundError:
+        return False
+    same = [(one.st_mode, one.st_uid, one.st_gid, one.st_size) for one in (before, after)]
+    return stat.S_ISREG(after.st_mode) and same[0] == same[1] and filecmp.cmp(old, new, shallow=False)
+
+
 def sibling_with_same_build(plan: Plan, release: Release) -> Path | None:
     """Another release on the host that holds this code already, so that it need not be sent."""
     for other in plan.tree.complete_releases():
@@ -293,7 +331,7 @@ def _set_modes(code: Path, gid: int) -> None:
         for name in files:
             path = os.path.join(directory, name)
             os.chown(path, 0, gid, follow_symlinks=False)
-            # the archive carries no times; a new one each release keeps browsers from taking a file for the old one
+            # the archive carries no times; a new one keeps browsers from taking a changed file for the old one
             os.utime(path, follow_symlinks=False)
             if not os.path.islink(path):
                 os.chmod(path, 0o750 if os.stat(path).st_mode & 0o100 else 0o640)

@@ -15,6 +15,7 @@ import pytest
 
 from ansible_collections.flaskops.hosting.plugins.module_utils import preflight, probe, staging
 from ansible_collections.flaskops.hosting.plugins.module_utils.mysql_plan import environment_of
+from ansible_collections.flaskops.hosting.plugins.module_utils.record import ReleaseFacts
 from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree import Release, ReleaseError, Tree
 from ansible_collections.flaskops.hosting.plugins.modules import release
 
@@ -330,6 +331,76 @@ def test_root_makes_no_shared_directory_by_a_path(tmp_path: Path, monkeypatch: p
     with pytest.raises(ReleaseError, match="shared: 'media/thumbs' cannot be made in .* as wsgi"):
         staging._link_shared(made, tmp_path / "code", "media/thumbs")
     assert [words[0] for words in asked] == ["mkdir"] and list((tmp_path / "outside").iterdir()) == []
+
+
+def two_releases(tmp_path: Path, files: dict[str, str]) -> tuple[staging.Plan, Path, Path]:
+    """A live release, and one that is being staged from the same files; and their code."""
+    made = plan(tmp_path, manifest={name: f"mark of {name}" for name in files})
+    old, new = made.tree.release("old"), made.tree.release("new")
+    for one in (old, new):
+        for name, text in files.items():
+            (one.path / "code" / name).parent.mkdir(parents=True, exist_ok=True)
+            (one.path / "code" / name).write_text(text)
+            os.utime(one.path / "code" / name, (1, 1) if one is old else (2, 2))
+    old.mark_complete(ReleaseFacts(files=made.payload["manifest"]))
+    made.tree.point_current_to(old)
+    return made, old.path / "code", new.path / "code"
+
+
+def test_files_that_did_not_change_are_those_of_the_live_release(tmp_path: Path) -> None:
+    """Then they have their time, too, and browsers need not ask for them again."""
+    name = os.fsdecode(b"static/caf\xe9.css")
+    made, old, new = two_releases(tmp_path, {"main.py": "app", name: "h1", "x" * 255: ""})
+    staging.share_unchanged(made, made.tree.release("new"))
+    for path in ("main.py", name, "x" * 255):
+        assert (new / path).samefile(old / path) and (new / path).stat().st_mtime == 1
+    assert [path.name for path in new.parent.iterdir()] == ["code"]
+    made.tree.release("new").discard()
+    assert (old / "main.py").read_text() == "app" and (old / "main.py").stat().st_nlink == 1
+
+
+@pytest.mark.parametrize("change", ["content", "edited on the host", "mode", "kind", "no live release", "a full link"])
+def test_what_is_not_as_in_the_live_release_is_a_file_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str) -> None:
+    """What is noted is not believed: somebody may have edited the live release."""
+    made, old, new = two_releases(tmp_path, {"main.py": "app"})
+    if change == "content":
+        (new / "main.py").write_text("APP")
+        os.utime(new / "main.py", (2, 2))
+        made.payload["manifest"]["main.py"] = "another mark"
+    elif change == "edited on the host":
+        (old / "main.py").write_text("APP")
+    elif change == "mode":  # such as of files that a front serves from now on
+        (new / "main.py").chmod(0o604)
+    elif change == "kind":
+        (old / "main.py").rename(old / "other.py")
+        (old / "main.py").symlink_to("other.py")
+    elif change == "no live release":
+        made.tree.current.unlink()
+    else:  # a file can have 65,000 names
+
+        def refuse(*_given: object) -> None:
+            raise OSError(31, "Too many links")
+
+        monkeypatch.setattr(os, "link", refuse)
+    before = (new / "main.py").read_text()
+    staging.share_unchanged(made, made.tree.release("new"))
+    found = (new / "main.py").stat()
+    assert (found.st_nlink, found.st_mtime, (new / "main.py").read_text()) == (1, 2, before)
+
+
+def test_no_file_in_a_shared_directory_becomes_one_of_a_release(tmp_path: Path) -> None:
+    """The account can exchange what is there."""
+    made, old, new = two_releases(tmp_path, {"uploads/.keep": ""})
+    for code in (old, new):
+        (code / "uploads").rename(made.tree.root / f"shared-{code.parent.name}")
+        (code / "uploads").symlink_to(made.tree.root / f"shared-{code.parent.name}")
+    staging.share_unchanged(made, made.tree.release("new"))
+    assert (new / "uploads/.keep").stat().st_nlink == 1
+    (new / "uploads").unlink()
+    (new / "uploads").mkdir()
+    (new / "uploads/.keep").touch()
+    staging.share_unchanged(made, made.tree.release("new"))
+    assert (new / "uploads/.keep").stat().st_nlink == 1
 
 
 def test_what_the_front_serves_is_below_no_link_out_of_the_code(tmp_path: Path) -> None:
