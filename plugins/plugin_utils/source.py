@@ -48,7 +48,7 @@ class Source:
     fetched: bool = False
     exclude: tuple[str, ...] = ()
     notes: list[str] = field(default_factory=list)
-    _contents: dict[str, bytes] = field(default_factory=dict)
+    _contents: dict[str, bytes] = field(default_factory=dict, repr=False)
 
     @property
     def version(self) -> str:

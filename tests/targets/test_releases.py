@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 import subprocess
@@ -22,6 +23,7 @@ NAMES: dict[str, str | bytes] = {
     "🐙.bin": b"\x00\xff\n\r\n",
     "with space & 'quote'.txt": "",
     "-dash": "x",
+    os.fsdecode(b"caf\xe9.txt"): "x",
 }
 # Waits for the unit of the pre-flight, and kills the module that waits for its end.
 KILL = """
@@ -58,11 +60,13 @@ def build(release: str) -> str:
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The source of version two, with awkward names, an executable, a link, and more than a mebibyte that does not compress."""
+    """The source of version two, with awkward names, an executable, links, a pipe, and more than a mebibyte that does not compress."""
     directory = write_source(tmp_path_factory.mktemp("sources") / "shop", {**NAMES, "main.py": probe("two"), "large.bin": os.urandom(1_300_000)})
     write_source(directory, {"tool.sh": "#!/bin/sh\n", "__pycache__/main.pyc": "stale", ".git/config": "", "venv/pyvenv.cfg": "", "venv/lib.py": ""})
     (directory / "tool.sh").chmod(0o755)
     (directory / "link.txt").symlink_to("ペン/りんご.txt")
+    (directory / "absolute.txt").symlink_to(directory / "link.txt")
+    os.mkfifo(directory / "pipe")
     return directory
 
 
@@ -78,10 +82,16 @@ def listing(directory: Path) -> dict[str, str]:
     found = {}
     for path in sorted(directory.rglob("*")):
         inside = str(path.relative_to(directory))
-        if inside.startswith(("__pycache__", ".git", "venv")) or path.is_dir():
+        if inside.startswith(("__pycache__", ".git", "venv")) or path.is_dir() or path.is_fifo():
             continue
-        found[inside] = str(path.readlink()) if path.is_symlink() else hashlib.sha256(path.read_bytes()).hexdigest()
+        to = "ペン/りんご.txt"  # of both links, for the source is elsewhere on the host
+        found[shown(inside)] = to if path.is_symlink() else hashlib.sha256(path.read_bytes()).hexdigest()
     return found
+
+
+def shown(name: str) -> str:
+    """A name as a target's output shows it, if some of its bytes are no text."""
+    return os.fsencode(name).decode(errors="replace")
 
 
 def listing_on(host: Target) -> dict[str, str]:
@@ -134,9 +144,12 @@ def test_reboot(host: Target, source: Path) -> None:
 def test_changed_environment_is_a_release_of_the_same_build(host: Target, source: Path) -> None:
     """It goes live, and back, in the same way as code."""
     before = host.live("shop")
-    host.converge(shop(source, environment={"GREETING": "hello", "NUMBER": 7}))
+    play = host.converge(shop(source, environment={"GREETING": "hello", "NUMBER": 7}), "--diff")
+    assert "pipe is a pipe, and is not shipped" in " ".join(play.output.split())
     after = host.live("shop")
     assert after != before and build(after) == build(before)
+    inodes = [host.run(f"stat -c %i /srv/shop/releases/{release}/code/large.bin") for release in (before, after)]
+    assert inodes[0] == inodes[1], "a file that did not change takes its space twice"
     environment = host.get("/environment").json()
     assert bytes.fromhex(environment["GREETING"]) == b"hello" and bytes.fromhex(environment["NUMBER"]) == b"7"
     host.converge(shop(source))
@@ -147,10 +160,12 @@ def test_changed_environment_is_a_release_of_the_same_build(host: Target, source
 @pytest.mark.parametrize(("kind", "suffix"), [("gztar", ".tar.gz"), ("zip", ".zip")])
 def test_archive_gives_the_same_build(host: Target, source: Path, tmp_path: Path, kind: str, suffix: str) -> None:
     """The same code in an archive is the same release: nothing is to do; with the project's folder at its top or without."""
-    clean = shutil.copytree(source, tmp_path / "clean/shop", symlinks=True, ignore=shutil.ignore_patterns("__pycache__", ".git", "venv"))
-    if kind == "zip":  # which has neither links nor, from Python, executable bits
-        (clean / "link.txt").unlink()
-        (clean / "tool.sh").unlink()
+    clean = shutil.copytree(source, tmp_path / "clean/shop", symlinks=True, ignore=shutil.ignore_patterns("__pycache__", ".git", "venv", "pipe"))
+    (clean / "absolute.txt").unlink()
+    (clean / "absolute.txt").symlink_to("ペン/りんご.txt")
+    if kind == "zip":  # which has, from Python, neither links nor executable bits nor names that are no text
+        for name in ("link.txt", "absolute.txt", "tool.sh", os.fsdecode(b"caf\xe9.txt")):
+            (clean / name).unlink()
     archive = shutil.make_archive(str(tmp_path / "shop"), kind, tmp_path / "clean")
     assert archive.endswith(suffix)
     assert (host.converge(shop(archive)).recap["changed"] == 0) == (kind == "gztar")
@@ -171,7 +186,7 @@ def test_git_commit_and_head(host: Target, tmp_path: Path) -> None:
     url = f"file://{bare}"
     host.converge(shop(url, version=first))
     assert host.get("/").json()["version"] == "first"
-    assert listing_on(host).keys() == {"main.py", *NAMES}
+    assert listing_on(host).keys() == {"main.py", *map(shown, NAMES)}
     host.converge(shop(url))
     assert host.get("/").json()["version"] == "second"
     second = host.live("shop")
@@ -179,6 +194,11 @@ def test_git_commit_and_head(host: Target, tmp_path: Path) -> None:
     play = host.play(shop(url, version="no-such-branch"))
     assert play.returncode == 2 and "flask_app_source: cannot fetch 'no-such-branch' of" in play.output
     assert host.live("shop") == second
+    write_source(work, {"main.py": probe("third"), ".gitignore": "*.log\n", "debug.log": "x", "docs/a.md": "x"})
+    host.converge(shop(work, exclude=["docs", "-*"]))
+    assert host.get("/").json()["version"] == "third"
+    assert listing_on(host).keys() == {"main.py", ".gitignore", *map(shown, NAMES)} - {"-dash"}
+    assert json.loads(host.run("cat /srv/shop/current/release.json"))["version"] == git(work, "rev-parse", "HEAD") + "-dirty"
 
 
 def test_code_only_release_builds_no_venv(host: Target) -> None:
@@ -211,6 +231,8 @@ def test_old_releases_are_pruned(host: Target, tmp_path: Path) -> None:
     for version in ("five", "six"):
         host.converge(shop(write_source(tmp_path / version, {"main.py": probe(version), "data.txt": "whole"}), keep_releases=2))
     assert len(host.releases("shop")) == 2 and host.live("shop") in host.releases("shop")
+    assert host.run("stat -c %h /srv/shop/releases/*/code/data.txt").split() == ["2", "2"], "the file that did not change is one file"
+    assert set(host.run("stat -c %h /srv/shop/releases/*/code/main.py").split()) == {"1"}
     assert host.get("/").json()["version"] == "six"
     assert host.run("ls /etc/systemd/system | grep ^shop@") == f"shop@{host.live('shop')}.service"
     used = host.run("readlink /srv/shop/releases/*/.venv | xargs -n1 basename | sort -u").split()
@@ -222,11 +244,11 @@ def test_half_staged_release_is_repaired(host: Target, tmp_path: Path) -> None:
     """Without its completion mark a release, here five beside the live six, does not exist: the next run makes it anew, venv and all."""
     (five,) = set(host.releases("shop")) - {host.live("shop")}
     release, venv = f"/srv/shop/releases/{five}", host.run("readlink -f /srv/shop/current/.venv")
-    host.run(f"rm {release}/release.json; echo half >{release}/code/data.txt; rm -r {release}/code/main.py")
+    host.run(f"rm -r {release}/release.json {release}/code/*; echo half >{release}/code/data.txt")
     host.run(f"rm -f {venv}/complete; rm -rf {venv}/bin/gunicorn")
     host.converge(shop(write_source(tmp_path, {"main.py": probe("five"), "data.txt": "whole"})))
     assert host.live("shop") == five and host.get("/").json()["version"] == "five"
-    assert host.run("cat /srv/shop/current/code/data.txt") == "whole"
+    assert host.run("cat /srv/shop/releases/*/code/data.txt") == "wholewhole"
 
 
 def test_killed_run_is_made_good(host: Target, tmp_path: Path) -> None:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import io
+import os
 import subprocess
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.source import Source, build_name
 
@@ -25,3 +29,19 @@ def git(directory: Path, *words: str) -> str:
     """Run git as somebody."""
     who = ["-c", "user.name=Somebody", "-c", "user.email=somebody@example.com", "-c", "commit.gpgsign=false"]
     return subprocess.run(["git", *who, *words], cwd=directory, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def readings(directory: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
+    """How often each file of a source is opened from now on, counted as it happens."""
+    opened: dict[str, int] = {}
+    real = io.open
+
+    def count(path: Any, *given: Any, **more: Any) -> Any:
+        if isinstance(path, (str, os.PathLike)) and Path(path).is_relative_to(directory):
+            name = str(Path(path).relative_to(directory))
+            opened[name] = opened.get(name, 0) + 1
+        return real(path, *given, **more)
+
+    monkeypatch.setattr(io, "open", count)
+    monkeypatch.setattr("builtins.open", count)
+    return opened

@@ -13,13 +13,12 @@ import sys
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.source import Source, build_name, open_source
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.source_limits import SourceError
-from ansible_collections.flaskops.hosting.tests.unit.sources import git, name_of, pack
+from ansible_collections.flaskops.hosting.tests.unit.sources import git, name_of, pack, readings
 
 
 def test_the_same_content_has_the_same_name_at_any_place_and_time(source: Path, tmp_path: Path) -> None:
@@ -143,25 +142,9 @@ def test_hashing_and_packing_take_little_memory(tmp_path: Path) -> None:
     assert int(done.stdout) < 20, "mebibytes for 192 of them"
 
 
-def readings(source: Source, monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
-    """A counter of how often a source's files are opened from now on."""
-    opened: dict[str, int] = {}
-    real = io.open
-
-    def count(path: Any, *given: Any, **more: Any) -> Any:
-        if isinstance(path, (str, os.PathLike)) and Path(path).is_relative_to(source.directory):
-            name = str(Path(path).relative_to(source.directory))
-            opened[name] = opened.get(name, 0) + 1
-        return real(path, *given, **more)
-
-    monkeypatch.setattr(io, "open", count)
-    monkeypatch.setattr("builtins.open", count)
-    return opened
-
-
 def test_a_small_source_is_read_once_to_be_hashed_and_packed(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = Source(source)
-    opened = readings(found, monkeypatch)
+    opened = readings(source, monkeypatch)
     assert found.manifest() and pack(found) == pack(found)
     assert opened == {"main.py": 1, "requirements.txt": 1, "static/style.css": 1}
 
@@ -169,7 +152,7 @@ def test_a_small_source_is_read_once_to_be_hashed_and_packed(source: Path, monke
 def test_a_large_source_is_read_once_to_be_hashed(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (source / "data.bin").write_bytes(b"x" * (5 << 20))
     found = Source(source)
-    opened = readings(found, monkeypatch)
+    opened = readings(source, monkeypatch)
     assert found.manifest() == found.manifest()
     assert opened == {"data.bin": 1, "main.py": 1, "requirements.txt": 1, "static/style.css": 1}
 
