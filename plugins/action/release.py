@@ -74,12 +74,14 @@ class ActionModule(HostAction):
     def _payload(self, source: Source, options: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         manifest = source.manifest()
         build = build_name(manifest)
+        requirements = read_requirements(source.directory, str(options.get("requirements", AUTO)), build)
+        source.require(requirements.files)
         given = self._task.args
         return {
             "build": build,
             "version": source.version,
             "manifest": manifest,
-            "requirements": read_requirements(source.directory, str(options.get("requirements", AUTO)), build).to_json(),
+            "requirements": requirements.to_json(),
             "settings": render_entries(self, given.get("settings") or [], task_vars, **RELEASE_TOKENS),
             "environment": {name: str(value) for name, value in (given.get("environment") or {}).items()},
             "secrets": dict(given.get("secrets") or {}),

@@ -197,7 +197,8 @@ def describe(facts: ReleaseFacts) -> list[str]:
     lines += [f"requirement: {hide_credentials(line)}\n" for line in facts.requirements.splitlines() + facts.server_requirements]
     for title, entries in (("variable", facts.environment), ("setting", facts.settings), ("file", facts.files)):
         lines += [f"{title}: {name} ({fingerprint})\n" for name, fingerprint in sorted(entries.items())]
-    return lines
+    # the names of files are any bytes, and Ansible rejects an answer that is no text
+    return [line.encode(errors="surrogateescape").decode(errors="backslashreplace") for line in lines]
 
 
 def claim_root(plan: Plan) -> None:

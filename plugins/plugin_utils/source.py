@@ -72,6 +72,13 @@ class Source:
         """
         return self._marks
 
+    def require(self, names: list[str]) -> None:
+        """Raise ``SourceError`` if a file with requirements is not shipped."""
+        for name in names:
+            found = os.path.relpath(os.path.realpath(self.directory / name), os.path.realpath(self.directory))
+            if found not in self.files():
+                raise SourceError(f"flask_app_requirements: {name} is not shipped, because .gitignore or flask_app_exclude names it")
+
     def pack(self, target: IO[bytes]) -> None:
         """Write the code as a gzipped tar archive, the same bytes for the same content.
 

@@ -213,6 +213,15 @@ def test_what_is_excluded_is_not_shipped(source: Path, kind: str, pattern: str, 
         assert whole.files().keys() - rest.files().keys() == gone
 
 
+def test_requirements_that_are_not_shipped_are_rejected(source: Path) -> None:
+    """Also those that are found by themselves, such as a lock file that only the developer's machine has."""
+    (source / "pins").symlink_to("static")
+    (source / "static/pins.txt").touch()
+    Source(source).require(["requirements.txt", "pins/pins.txt"])
+    with pytest.raises(SourceError, match="flask_app_requirements: pins/pins.txt is not shipped, because .gitignore or flask_app_exclude names it"):
+        Source(source, exclude=("static/*.txt",)).require(["requirements.txt", "pins/pins.txt"])
+
+
 def test_a_developers_own_settings_and_environments_are_left_out(source: Path) -> None:
     before = name_of(source)
     for name in (".env", "env/conda-meta/history", ".nox/x", ".hg/x", ".svn/x"):

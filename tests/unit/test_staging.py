@@ -116,6 +116,14 @@ def test_what_is_noted_and_shown_of_a_release_holds_no_secret(tmp_path: Path, mo
     assert "file: main.py (1234)\n" in lines
 
 
+def test_a_name_that_is_no_text_is_shown_in_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ansible rejects an answer that cannot be written in UTF-8."""
+    monkeypatch.setattr(staging, "HOST_KEY", tmp_path / "key")
+    manifest = {os.fsdecode(b"caf\xe9.txt"): "link " + os.fsdecode(b"\xff"), "ペン": "1234"}
+    lines = staging.describe(staging.facts_of(plan(tmp_path, manifest=manifest), "venv"))
+    assert {"file: caf\\xe9.txt (link \\xff)\n", "file: ペン (1234)\n"} <= set(lines)
+
+
 def test_a_dry_run_does_not_make_up_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(staging, "HOST_KEY", tmp_path / "etc" / "key")
     assert staging.dry_run(plan(tmp_path))[0].name == "b" * 12 + "-new"
