@@ -128,8 +128,9 @@ def test_no_configuration_of_a_work_tree_is_a_command(repository: Path, tmp_path
     os.utime(evil / "main.py", (1, 1))
     (evil / "main.py").write_text("app = 7\n")
     found = Source(repository)
-    assert "run" in {Path(name).name for name in found.files()} and found.version == f"{head(repository)}-dirty"
-    assert found.notes == [] and not mark.exists()
+    files, version = {Path(name).name for name in found.files()}, found.version
+    assert not mark.exists()
+    assert "run" in files and version == f"{head(repository)}-dirty" and found.notes == []
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
