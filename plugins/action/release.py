@@ -77,13 +77,14 @@ class ActionModule(HostAction):
         requirements = read_requirements(source.directory, str(options.get("requirements", AUTO)), build)
         source.require(requirements.files)
         given = self._task.args
+        environment = {name: str(value) for name, value in (given.get("environment") or {}).items()}
         return {
             "build": build,
             "version": source.version,
             "manifest": manifest,
             "requirements": requirements.to_json(),
             "settings": render_entries(self, given.get("settings") or [], task_vars, **RELEASE_TOKENS),
-            "environment": {name: str(value) for name, value in (given.get("environment") or {}).items()},
+            "environment": environment if requirements.builds else _with_src(source, str(options.get("module")), environment),
             "secrets": dict(given.get("secrets") or {}),
         }
 
@@ -113,3 +114,12 @@ def _packed_if_small(source: Source) -> str | None:
 def _encode(payload: dict[str, Any]) -> str:
     # base64, so that Ansible's masking of hidden values meets one long string and not each short secret in it
     return base64.b64encode(json.dumps(payload).encode()).decode()
+
+
+def _with_src(source: Source, module: str, environment: dict[str, str]) -> dict[str, str]:
+    """The environment with the source's ``src/`` on Python's path, if the app's module is in there alone and is not installed."""
+    first = module.partition(":")[0].partition(".")[0]
+    inside = [top for top in ("", "src") if any((source.directory / top / name).exists() for name in (first, f"{first}.py"))]
+    if inside != ["src"]:
+        return environment
+    return {**environment, "PYTHONPATH": ":".join(["@RELEASE_PATH@/code/src", *filter(None, [environment.get("PYTHONPATH", "")])])}

@@ -122,7 +122,12 @@ def _problems_of_source(values: dict[str, Any]) -> list[str]:
     try:
         with open_source(values["flask_app_source"], "") as source:
             required = read_requirements(source.directory, values["flask_app_requirements"], build="")
-            return list(settings.problems_of_module(source.directory, values["flask_app_module"], requires=bool(required.file)))
+            if values["flask_app_build"]:  # what is not there may be made
+                return []
+            return [
+                *settings.problems_of_module(source.directory, values["flask_app_module"], requires=bool(required.file)),
+                *settings.problems_of_static(source.directory, values["flask_app_static"]),
+            ]
     except SourceError as error:
         return [str(error)]
 

@@ -64,11 +64,15 @@ def find_callable(module: str, name: str) -> object:
         found = importlib.import_module(module)
     except BaseException as error:  # an app may well call sys.exit() when a setting is missing
         verdict(ok=False, reason=f"importing {module} raised {type(error).__name__}: {error}", log=traceback.format_exc())
-    attribute = name[:-2] if name.endswith("()") else name
+    attribute, _dot, inner = (name[:-2] if name.endswith("()") else name).partition(".")
     if not hasattr(found, attribute):
         callables = [key for key, value in vars(found).items() if callable(value) and not key.startswith("_")]
         verdict(ok=False, reason=f"{module} has no {attribute!r}; it has {', '.join(sorted(callables)) or 'no callable'}", log="")
     app = getattr(found, attribute)
+    for part in inner.split(".") if inner else []:
+        if not hasattr(app, part):
+            verdict(ok=False, reason=f"{module}:{attribute} has no {part!r}", log="")
+        attribute, app = f"{attribute}.{part}", getattr(app, part)
     if not callable(app):
         verdict(ok=False, reason=f"{module}:{attribute} is a {type(app).__name__}, not a WSGI callable", log="")
     if not name.endswith("()"):

@@ -9,10 +9,9 @@ import shlex
 from ansible_collections.flaskops.hosting.plugins.module_utils.command import tail
 from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree import Release, ReleaseError, hide_secrets
 from ansible_collections.flaskops.hosting.plugins.module_utils.told import COMMAND
-from ansible_collections.flaskops.hosting.plugins.module_utils.transient_unit import as_app, ended, run_in_unit
+from ansible_collections.flaskops.hosting.plugins.module_utils.transient_unit import VENV_FIRST, as_app, ended, run_in_unit
 
 COMMAND_TIMEOUT = 900  # seconds for each command: a migration of a large table takes its time
-VENV_FIRST = 'PATH=$1:$PATH; shift; "$@"; exit $?'  # also before a PATH of the app's own environment
 
 
 def run_commands(release: Release, commands: list[str]) -> str:

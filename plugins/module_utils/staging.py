@@ -26,6 +26,7 @@ from ansible_collections.flaskops.hosting.plugins.module_utils import preflight,
 from ansible_collections.flaskops.hosting.plugins.module_utils.account import FRONT_ACCOUNT
 from ansible_collections.flaskops.hosting.plugins.module_utils.command import run, tail, write_to_disk
 from ansible_collections.flaskops.hosting.plugins.module_utils.record import InstanceFacts, Record, ReleaseFacts
+from ansible_collections.flaskops.hosting.plugins.module_utils.release_build import run_build_commands
 from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree import (
     Release,
     ReleaseError,
@@ -42,6 +43,7 @@ from ansible_collections.flaskops.hosting.plugins.module_utils.told import PREFI
 from ansible_collections.flaskops.hosting.plugins.module_utils.transient_unit import run_in_unit
 
 HOST_KEY = Path("/etc/flaskops/key")
+PYTHON_PATH = "PYTHONPATH"
 MKDIR_TIMEOUT = 30  # seconds
 # of an environment file: where a database is; hidden, they would take their words out of paths and messages
 NO_SECRETS = ("DATABASE_HOST", "DATABASE_PORT", "DATABASE_SOCKET", "DATABASE_NAME", "DATABASE_USER")
@@ -80,7 +82,7 @@ class Plan:
             "venv": venv,
             "environment": self.environment,
             "settings": self.payload["settings"],
-            **{name: self.options[name] for name in ("module", "user", "group", "mount", "static", "shared", "instances")},
+            **{name: self.options[name] for name in ("module", "build_commands", "user", "group", "mount", "static", "shared", "instances")},
         }
         digest = hmac.new(key, json.dumps(configuration, sort_keys=True).encode(), hashlib.sha256).hexdigest()
         return f"{self.payload['build'][:12]}-{digest[:8]}"
@@ -147,8 +149,11 @@ def stage(plan: Plan) -> tuple[Release, list[str]]:
         with steps.take("laid down the code"):
             make_tree(plan)
             unpack_code(plan, release)
-            share_unchanged(plan, release)
         link_venv(plan, release, venv, steps)
+        if plan.options["build_commands"]:
+            with steps.take("ran the commands of the build"):
+                build_code(plan, release)
+        complete_code(plan, release)
         write_settings(plan, release)
         facts = facts_of(plan, venv)
         if facts.waits_for_commands:
@@ -227,7 +232,7 @@ def make_tree(plan: Plan) -> None:
 
 
 def unpack_code(plan: Plan, release: Release) -> None:
-    """Lay the code down as root's, readable by the app's group; what the front serves is readable by all."""
+    """Lay the code down as root's, readable by the app's group."""
     code = release.path / "code"
     release.path.mkdir(mode=0o751)
     source = sibling_with_same_build(plan, release)
@@ -244,9 +249,21 @@ def unpack_code(plan: Plan, release: Release) -> None:
         with archive:
             # the controller packed it; the name of the filter only quiets newer Pythons
             archive.extractall(code, **({"filter": "tar"} if hasattr(tarfile, "tar_filter") else {}))
+    _set_modes(code, grp.getgrnam(plan.options["group"]).gr_gid)
+
+
+def build_code(plan: Plan, release: Release) -> None:
+    """Run the commands that complete the code, and take what they made. Raises ``ReleaseError``."""
+    code = release.path / "code"
+    run_build_commands(release, plan.options["build_commands"], variables_in(release, plan.payload["environment"]))
+    _set_modes(code, grp.getgrnam(plan.options["group"]).gr_gid)
+
+
+def complete_code(plan: Plan, release: Release) -> None:
+    """Link what releases share, let the front read what it serves, and make the directory of the sockets."""
+    code = release.path / "code"
     for name in plan.options["shared"]:
         _link_shared(plan, code, name)
-    _set_modes(code, grp.getgrnam(plan.options["group"]).gr_gid)
     for name in plan.options["static"]:
         _open_to_front(code, name)
     run_directory = release.path / "run"
@@ -254,6 +271,7 @@ def unpack_code(plan: Plan, release: Release) -> None:
     # the front's group may pass to the socket in here, and needs no access to anything else
     os.chown(run_directory, pwd.getpwnam(plan.options["user"]).pw_uid, grp.getgrnam(FRONT_ACCOUNT).gr_gid)
     run_directory.chmod(0o710)
+    share_unchanged(plan, release)
 
 
 def share_unchanged(plan: Plan, release: Release) -> None:
@@ -291,7 +309,9 @@ def _are_alike(old: str, new: str) -> bool:
 
 
 def sibling_with_same_build(plan: Plan, release: Release) -> Path | None:
-    """Another release on the host that holds this code already, so that it need not be sent."""
+    """Another release on the host that holds this code already, so that it need not be sent; none if commands are to complete the code."""
+    if plan.options["build_commands"]:
+        return None
     for other in plan.tree.complete_releases():
         same = (other.facts().build, other.facts().shared) == (plan.payload["build"], plan.options["shared"])
         if same and other.name != release.name:
@@ -370,11 +390,16 @@ def write_settings(plan: Plan, release: Release) -> None:
         shutil.chown(path, "root", plan.options["group"])
         path.chmod(0o640)
     environment = release.path / "environment"
-    write_private(environment, environment_file(plan.environment))
+    write_private(environment, environment_file(variables_in(release, plan.environment)))
     if any(one.manager == "apache" for one in plan.instances):  # its daemon process is the account's before any Python runs, and must read it itself
         shutil.chown(environment, "root", plan.options["group"])
         environment.chmod(0o640)
     shutil.chown(release.path, "root", plan.options["group"])
+
+
+def variables_in(release: Release, variables: dict[str, str]) -> dict[str, str]:
+    """An app's variables with its release's path in the one that the controller gives it; the others are the user's, as they are."""
+    return {name: in_release(release, value) if name == PYTHON_PATH else value for name, value in variables.items()}
 
 
 def in_release(release: Release, text: str) -> str:

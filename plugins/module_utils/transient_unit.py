@@ -15,6 +15,7 @@ from ansible_collections.flaskops.hosting.plugins.module_utils.told import told
 
 # systemd-run gives a signal no number, and a shell does
 KEEP_CODE = '"$@"; exit $?'
+VENV_FIRST = 'PATH=$1:$PATH; shift; "$@"; exit $?'  # also before a PATH of the app's own environment
 ENDS_WITH_ITS_COMMAND = ["KillSignal=SIGKILL", "OOMPolicy=continue"]
 PLAIN_ENVIRONMENT = [f"Environment=PATH={PLAIN_PATH}", "Environment=LANG=C.UTF-8", "Environment=HOME=/nonexistent"]
 

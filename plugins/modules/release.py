@@ -83,6 +83,15 @@ options:
     description: Of O(server_requirements), the oldest versions that O(settings) suit, by their names, such as V(21.2.0) for V(gunicorn).
     type: dict
     default: {}
+  build_commands:
+    description:
+      - Commands that complete the code when its virtual environment is built, such as those that make the files of a front end. Each is split as
+        a shell would, and run without a shell, in the code, with its virtual environment first on C(PATH) and with O(environment).
+      - An account that exists as long as they run runs them, in a sandbox. It may write the code and nothing else, and sees no secrets and
+        no data of the app. Each may take 900 seconds.
+    type: list
+    elements: str
+    default: []
   environment:
     description: Environment variables of the app.
     type: dict
@@ -369,6 +378,7 @@ ARGUMENTS: dict[str, Any] = {
     "requirements": {"type": "str", "default": "auto"},
     "server_requirements": {"type": "list", "elements": "str", "default": []},
     "server_minimum": {"type": "dict", "default": {}},
+    "build_commands": {"type": "list", "elements": "str", "default": []},
     "environment": {"type": "dict", "default": {}},
     "secrets": {"type": "dict", "default": {}, "no_log": False},  # the controller moves them into the payload
     "environment_files": {"type": "list", "elements": "path", "default": []},

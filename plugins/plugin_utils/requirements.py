@@ -42,7 +42,7 @@ class Requirements:
 
     ``file`` is the file in the source that was asked for, empty for none. ``lines`` and ``constraints`` are what a requirements file and all
     that it includes say, each entry on a line, as ``uv`` takes it; ``arguments`` are those that such a file stands for. ``whole`` says that the
-    build needs the whole source, and not its ``files`` alone, and ``builds`` that the source is a package itself. ``key`` changes with each byte
+    build needs the whole source, and not its ``files`` alone, and ``builds`` that a package in it is built. ``key`` changes with each byte
     of what the build is given. ``text`` is for people.
     """
 
@@ -181,6 +181,7 @@ class _Reader:
         if archive and "/" not in plain:
             text = f"./{text}"
         self.found.whole |= local
+        self.found.builds |= local and not archive
         for setting in options.config_settings:
             package = re.match(r"[\w.-]+", text)
             self.found.arguments += ["--config-settings-package", f"{package[0] if package else text}:{setting}"]

@@ -86,6 +86,7 @@ ACCOUNT = Rule(
 )
 MOUNT = r"/|(?:/(?!\.{1,2}(?:/|$))[\w.~-]+)+"  # /.. is none
 MODULE = r"[A-Za-z_][\w.]*:[A-Za-z_]\w*(?:\(\))?"
+ATTRIBUTE = r"[A-Za-z_][\w.]*:[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+"
 
 
 def are_mounts(value: dict[str, Any]) -> bool:
@@ -145,7 +146,7 @@ RULES = {
     ),
     "flask_app_user": ACCOUNT,
     "flask_app_group": ACCOUNT,
-    "flask_app_module": Rule(matches(MODULE), "module:callable, or module:factory() for a factory", "main:app"),
+    "flask_app_module": Rule(matches(f"{MODULE}|{ATTRIBUTE}"), "module:callable, module:factory() or module:object.callable", "main:app"),
     "flask_app_python": Rule(matches(r"/\S+"), "the absolute path of a Python on the host", "/usr/bin/python3"),
     "flask_app_mount": Rule(matches(MOUNT), "a URL path with a leading slash and no trailing one", "/shop"),
     "flask_app_health_path": Rule(matches(r"/[^\s#]*"), "a URL path with a leading slash, below the mount", "/healthz"),
@@ -162,6 +163,10 @@ RULES = {
         lambda value: all(matches(r"/\S+")(path) for path in value), "absolute paths of files on the host", "[/etc/shop/database.env]"
     ),
     "flask_app_shared": Rule(lambda value: all(map(is_inside, value)), "directories of the source", "[uploads]"),
+    "flask_app_build": COMMANDS,
+    "flask_app_system_packages": Rule(
+        lambda value: all(matches(r"[a-z0-9][a-z0-9+.-]+")(name) for name in value), "names of the distribution's packages", "[libpq-dev]"
+    ),
     "flask_app_before_activation": COMMANDS,
     "flask_app_after_activation": COMMANDS,
     "flask_app_health_timeout": AT_LEAST_1,

@@ -9,6 +9,7 @@ import re
 from typing import Any
 
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.app import App, Served, Text
+from ansible_collections.flaskops.hosting.plugins.plugin_utils.entry import entry, entry_file, is_attribute
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.templates import RELEASE_PATH, fill
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.units import own_port, systemd_instance, web_unit
 
@@ -19,14 +20,23 @@ GRACEFUL_TIMEOUT = 30  # seconds, Gunicorn's own default
 def served(app: App) -> Served:
     """What Gunicorn needs of a release."""
     values = app.values
-    command = f"{RELEASE_PATH}/.venv/bin/gunicorn --config {RELEASE_PATH}/gunicorn.conf.py {app.module}"
+    command = f"{RELEASE_PATH}/.venv/bin/gunicorn --config {RELEASE_PATH}/gunicorn.conf.py {entry(app.module)}"
     lines = [f"Environment=SCRIPT_NAME={app.mounts[0].prefix}"]
     return Served(
         settings=[
+            *entry_file(app.module),
             web_unit(app, command, stop_timeout=GRACEFUL_TIMEOUT + 5, lines=lines),
             Text(
                 "gunicorn.conf.py",
-                fill("nginx_gunicorn", "gunicorn.conf.py.j2", app=app, graceful_timeout=GRACEFUL_TIMEOUT, options=_options(values), **_own(values)),
+                fill(
+                    "nginx_gunicorn",
+                    "gunicorn.conf.py.j2",
+                    app=app,
+                    graceful_timeout=GRACEFUL_TIMEOUT,
+                    has_entry=is_attribute(app.module),
+                    options=_options(values),
+                    **_own(values),
+                ),
             ),
         ],
         instance=systemd_instance("http"),

@@ -12,8 +12,8 @@ from ansible_collections.flaskops.hosting.plugins.plugin_utils.units import told
 def served(app: App) -> Served:
     """What mod_wsgi needs of a release: a WSGI script. It has no socket of the release's own."""
     module, _colon, name = app.module.partition(":")
-    plain, is_factory = name.removesuffix("()"), name.endswith("()")
-    script = fill("apache_wsgi", "app.wsgi.j2", app=app, module=module, callable=plain, is_factory=is_factory, told=told_to(app))
+    first = name.removesuffix("()").partition(".")[0]
+    script = fill("apache_wsgi", "app.wsgi.j2", app=app, module=module, first=first, expression=name, told=told_to(app))
     log = f"/var/log/apache2/{app.front_site.name}-error.log"
     return Served(
         settings=[Text(f"{app.name}.wsgi", script)],
@@ -23,9 +23,9 @@ def served(app: App) -> Served:
 
 
 def wsgi_callable(module: str) -> str:
-    """The name of the app in its WSGI script, which calls a factory by itself."""
+    """The name of the app in its WSGI script, which calls a factory and takes an attribute by itself."""
     name = module.partition(":")[2]
-    return "application" if name.endswith("()") else name
+    return name if name.isidentifier() else "application"
 
 
 def daemon_options(app: App) -> list[str]:

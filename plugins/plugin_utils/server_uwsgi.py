@@ -8,6 +8,7 @@ from typing import Any
 
 from ansible_collections.flaskops.hosting.plugins.module_utils.sandbox import CAPABILITIES
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.app import SOCKET, App, OnHost, Served, Service, Text
+from ansible_collections.flaskops.hosting.plugins.plugin_utils.entry import entry, entry_file, is_attribute
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.templates import RELEASE_PATH, fill
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.units import drop_in, own_port, systemd_instance, told_to, web_unit
 
@@ -27,9 +28,22 @@ def served(app: App) -> Served:
     command = f"{binary} --ini {RELEASE_PATH}/uwsgi.ini"
     stop_timeout = app.timeout + 5  # uWSGI gives its workers as long as a request may take
     own = _own(values)
+    mounts = [(mount.path, entry(mount.module)) for mount in app.mounts]
     return Served(
         settings=[
-            Text("uwsgi.ini", fill("uwsgi_app", "uwsgi.ini.j2", app=app, options=_options(values["uwsgi_app_options"]), **own)),
+            *entry_file(app.module),
+            Text(
+                "uwsgi.ini",
+                fill(
+                    "uwsgi_app",
+                    "uwsgi.ini.j2",
+                    app=app,
+                    mounts=mounts,
+                    has_entry=is_attribute(app.module),
+                    options=_options(values["uwsgi_app_options"]),
+                    **own,
+                ),
+            ),
             _program(app, command, stop_timeout) if under_supervisord else web_unit(app, command, stop_timeout, lines=["NotifyAccess=main"]),
         ],
         instance=_supervisord_instance(own["protocol"]) if under_supervisord else systemd_instance(own["protocol"]),

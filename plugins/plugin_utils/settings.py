@@ -175,6 +175,13 @@ def _without_required(spec: dict[str, Any]) -> dict[str, Any]:
     return {**kept, "options": {name: _without_required(inner) for name, inner in spec["options"].items()}} if "options" in spec else kept
 
 
+def problems_of_static(directory: Path, static: dict[str, str]) -> Iterator[str]:
+    """Directories that a front is to serve and that a source does not have."""
+    for url, name in static.items():
+        if not (directory / name).is_dir():
+            yield f"flask_app_static: {url} is {name!r}, which is no directory of {directory}"
+
+
 def problems_of_module(directory: Path, wanted: str, requires: bool = False) -> Iterator[str]:
     """What is certainly wrong with ``module:callable`` in a source, as far as the code shows without being run; the rest is the pre-flight's.
 

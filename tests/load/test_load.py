@@ -89,7 +89,8 @@ def host(topology: Topology, request: pytest.FixtureRequest, tmp_path: Path, log
     """A fresh target, only in its topology's group, because deploy uses the groups."""
     assert shutil.which("wrk"), "wrk is missing: dev/load installs it"
     name = request.node.name.replace("[", "-").replace("]", "").replace("_", "-")
-    target = Target(name, address(), "ubuntu-like", tmp_path, topology.playbook)
+    variant = "ubuntu-like-ready" if topology.playbook.startswith("nginx") else "ubuntu-like"
+    target = Target(name, address(), variant, tmp_path, topology.playbook)
     try:
         target.up()
         groups = yaml.safe_load(target.inventory.read_text())

@@ -11,6 +11,7 @@ from ansible_collections.flaskops.hosting.plugins.module_utils import release_co
 from ansible_collections.flaskops.hosting.plugins.module_utils.command import run_bounded
 from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree import Release, ReleaseError, Tree, environment_file
 from ansible_collections.flaskops.hosting.plugins.module_utils.sandbox import sandbox_of_app
+from ansible_collections.flaskops.hosting.plugins.module_utils.transient_unit import VENV_FIRST
 from ansible_collections.flaskops.hosting.tests.unit.releases import noted
 
 
@@ -47,7 +48,7 @@ def test_the_venv_comes_first_and_secrets_are_hidden(release: Release, monkeypat
 
 
 def test_the_venv_comes_before_a_path_of_the_apps_own(tmp_path: Path) -> None:
-    words = ["/bin/sh", "-c", release_commands.VENV_FIRST, "sh", "/venv/bin", "sh", "-c", "echo $PATH; exit 3"]
+    words = ["/bin/sh", "-c", VENV_FIRST, "sh", "/venv/bin", "sh", "-c", "echo $PATH; exit 3"]
     assert run_bounded(["env", "PATH=/opt/shop/bin:/bin", *words], 20) == (3, "/venv/bin:/opt/shop/bin:/bin\n")
 
 

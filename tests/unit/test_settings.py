@@ -183,7 +183,7 @@ COMMANDS = "commands, each a program and its arguments, with every quote closed;
     ("name", "given", "message", "example"),
     [
         ("flask_app_name", "a b", "'a b', needs 1 to 32 letters, digits, - and _, a letter first", "shop"),
-        ("flask_app_module", "main", "'main', needs module:callable, or module:factory() for a factory", "main:app"),
+        ("flask_app_module", "main", "'main', needs module:callable, module:factory() or module:object.callable", "main:app"),
         ("nginx_gunicorn_workers", -1, "-1, needs a whole number of at least 1, or 0 for as many as suit the host", "4"),
         ("nginx_gunicorn_workers", "many", "'many', needs a whole number", "4"),
         ("nginx_gunicorn_listen", "localhost:http", "'localhost:http', needs unix:run/app.sock, or an IP address and a port", '"127.0.0.1:8080"'),

@@ -27,6 +27,7 @@ def plan(tmp_path: Path, **changes: Any) -> staging.Plan:
     options = {
         "app": "shop",
         "module": "main:app",
+        "build_commands": [],
         "user": "wsgi",
         "group": "wsgi",
         "mount": "/",
@@ -74,6 +75,7 @@ def test_the_same_input_has_the_same_name(tmp_path: Path) -> None:
         {"settings": [{"dest": "app.service", "content": "[Service]\nNice=1\n"}]},
         {"requirements": {"key": "flask==3.1.3", "text": "flask==3.1.3"}},
         {"mount": "/shop"},
+        {"build_commands": ["npm ci"]},
         {"static": ["static"]},
         {"instances": [{"name": "web", "manager": "systemd", "socket": "run/app.sock", "protocol": "uwsgi"}]},
         {"instances": [{"name": "web", "manager": "supervisord", "socket": "run/app.sock", "protocol": "http"}]},
