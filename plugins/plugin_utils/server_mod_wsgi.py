@@ -43,7 +43,7 @@ def daemon_options(app: App) -> list[str]:
         f"home={app.current}/code",
         f"python-home={app.current}/.venv",
         f"memory-limit={app.memory_bytes}",  # 0 is none
-        "umask=0027",
+        "umask=0027",  # also if somebody gives Apache's unit another one
         "lang=C.UTF-8",
         "locale=C.UTF-8",
         "startup-timeout=15",
