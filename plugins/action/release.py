@@ -5,9 +5,11 @@
 from __future__ import annotations
 
 import base64
+import getpass
 import io
 import json
 import os
+import socket
 import tempfile
 from typing import Any
 
@@ -24,12 +26,14 @@ from ansible_collections.flaskops.hosting.plugins.plugin_utils.source_limits imp
 
 TRAVELS_WITH_TASK = 512 * 1024  # bytes; larger code goes over as a file, and only to hosts that have it not yet
 NOTES_SHOWN = 10  # of those on what is not shipped
+LONGEST_BY = 100  # characters
 PRIVATE_OPTIONS = ("environment", "secrets", "settings")
 UNDER_WAY = {
     "staged": "staging the release (code, virtual environment, pre-flight)",
     "live": "making the release live (start, health, switch, last requests of the old one)",
     "rolled_back": "going back (start, health, switch, last requests of the newer one)",
     "run": "running the app's commands",
+    "restarted": "restarting the app (pre-flight, last requests of the old processes, health)",
     "absent": "removing the app",
 }
 RELEASE_TOKENS = {"release_path": "@RELEASE_PATH@", "release_name": "@RELEASE@"}
@@ -46,7 +50,7 @@ class ActionModule(HostAction):
         task_vars = task_vars or {}
         options = {name: value for name, value in self._task.args.items() if name not in PRIVATE_OPTIONS}
         if options.get("state") != "staged" or "source" not in options:
-            return self._call(options, task_vars)
+            return self._call({**options, "by": user_at_machine()}, task_vars)
         try:
             with open_source(str(options["source"]), str(options.get("version") or "HEAD"), options.pop("exclude", None) or []) as source:
                 return self._stage(source, options, task_vars)
@@ -109,6 +113,15 @@ def _packed_if_small(source: Source) -> str | None:
     if source.is_small:
         source.pack(packed)
     return base64.b64encode(packed.getvalue()).decode() if 0 < packed.tell() <= TRAVELS_WITH_TASK else None
+
+
+def user_at_machine() -> str:
+    """Who runs Ansible, and where: as much of it as can be shown."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # nobody has this number
+        user = str(os.getuid())
+    return "".join(one for one in f"{user}@{socket.gethostname()}" if one.isprintable())[:LONGEST_BY]
 
 
 def _encode(payload: dict[str, Any]) -> str:

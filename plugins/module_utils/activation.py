@@ -179,8 +179,14 @@ def start_instances(release: Release) -> None:
     """
     for instance in instances_of(release):
         instance.start()
-        if instance.facts.socket:
-            wait_for_health(release, f"unix:{socket_of(instance)}", release.facts().health_host, instance.facts.protocol)
+        wait_for_own_health(instance)
+
+
+def wait_for_own_health(instance: Instance) -> None:
+    """Wait until an instance answers on its own socket, if it has one. Raises ``ReleaseError``."""
+    if instance.facts.socket:
+        release = instance.release
+        wait_for_health(release, f"unix:{socket_of(instance)}", release.facts().health_host, instance.facts.protocol)
 
 
 def socket_of(instance: Instance) -> Path:
@@ -254,9 +260,36 @@ def stray_instances(tree: Tree, record: Record | None) -> list[Instance]:
     return found
 
 
-def instance_log(release: Release) -> str:
+def restart(release: Release, front: dict[str, Any] | None) -> list[str]:
+    """Replace the processes of the live release, and return the steps. Nothing is touched if the app would not start again.
+
+    Raises ``ReleaseError``.
+    """
+    steps, facts = Steps(), release.facts()
+    with steps.take(f"pre-flight, {facts.module} answered {facts.health_path}"):
+        preflight.ask_app(release, facts)
+    with steps.take("replaced its processes"):
+        for instance in instances_of(release):
+            instance.restart()
+            wait_for_own_health(instance)
+    Switch(release, None, front, steps).verify()
+    return steps.taken
+
+
+def instance_log(release: Release, lines: int = 80, times: bool = False) -> str:
     """The last lines that a release's web server wrote, without its secrets."""
-    return hide_secrets(web_of(release).log(), release.secrets())
+    return hide_secrets(web_of(release).log(lines, times), release.secrets())
+
+
+def app_log(tree: Tree, lines: int) -> list[str]:
+    """The last lines that an app's web server wrote, with their times: the live release's, and before them those of releases before it."""
+    live = tree.live()
+    earlier = [one for one in tree.complete_releases() if one != live and one.went_live()]
+    found: list[str] = []
+    for release in [*([live] if live else []), *sorted(earlier, key=Release.went_live, reverse=True)]:
+        if len(found) < lines:
+            found = [*instance_log(release, lines - len(found), times=True).splitlines(), *found]
+    return found
 
 
 def prune(tree: Tree, keep: int, before: Release | None = None) -> list[str]:

@@ -107,11 +107,11 @@ def _keep_end(output: IO[bytes], kept: bytearray) -> None:
         del kept[:-OUTPUT_KEPT]
 
 
-def tail(text: str) -> str:
+def tail(text: str, most: int = LOG_LINES) -> str:
     """The last lines of a log, and whether something before them was cut off."""
     lines = text.strip().splitlines()
-    cut = [CUT] if CUT in lines[:-LOG_LINES] else []
-    return "\n".join([*cut, *lines[-LOG_LINES:]])
+    cut = [CUT] if CUT in lines[:-most] else []
+    return "\n".join([*cut, *lines[-most:]])
 
 
 def write_to_disk(path: Path) -> None:

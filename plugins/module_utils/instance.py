@@ -46,5 +46,12 @@ class Instance(Protocol):
     def stop(self) -> None:
         """Stop it for good, once it has completed its requests."""
 
-    def log(self) -> str:
-        """The last lines that it wrote."""
+    def restart(self) -> None:
+        """Replace the processes that serve, without losing a request if the server can do that. Raises ``ReleaseError``."""
+
+    def log(self, lines: int = 80, times: bool = False) -> str:
+        """The last ``lines`` that it wrote, with their ``times`` if its manager notes them."""
+
+    @property
+    def follow(self) -> str:
+        """The command that shows what it writes from now on, as root's shell takes it."""

@@ -53,10 +53,12 @@ class ApacheInstance:
         if not self._daemons():
             run("systemctl", "try-reload-or-restart", APACHE)  # Apache has not known the app's daemon processes yet
             self._wait_for_more(set(), 1)
-        stale = sorted(self._daemons() - self._daemons_with_it())
-        middle = (len(stale) + 1) // 2
-        self._replace(set(stale[:middle]))
-        self._replace(set(stale[middle:]))
+        self._replace_in_halves(self._daemons() - self._daemons_with_it())
+
+    def restart(self) -> None:
+        """Replace the daemon processes as ``start`` does, those with this release."""
+        self._wait_till_loaded()
+        self._replace_in_halves(self._daemons())
 
     def is_up(self) -> bool:
         """Return whether all daemon processes have this release, and Apache starts after a boot."""
@@ -86,12 +88,18 @@ class ApacheInstance:
         if any(SITES.glob(f"*/??-{tree.app}.conf")):
             run("systemctl", "try-reload-or-restart", APACHE)
 
-    def log(self) -> str:
+    def log(self, lines: int = 80, times: bool = False) -> str:
         """The last lines that its processes wrote into the site's log, each once: every request loads a broken app anew."""
-        lines = run("tail", "--lines=1000", self.facts.log).stdout.splitlines()
+        written = run("tail", f"--lines={max(1000, lines)}", self.facts.log).stdout.splitlines()
         mine = "|".join(map(str, self._marked())) or "none"
-        found = [re.sub(rf"^.*?\[pid (?:{mine})(?::tid \d+)?\] (?:\[(?:client|remote) \S+\] )?", "", line, count=1) for line in lines]
-        return "\n".join(list(dict.fromkeys(new for new, line in zip(found, lines) if new != line))[-80:])
+        prefix = rf"^(\[[^]]*\] ).*?\[pid (?:{mine})(?::tid \d+)?\] (?:\[(?:client|remote) \S+\] )?"
+        found = [re.sub(prefix, r"\1" if times else "", line, count=1) for line in written]
+        return "\n".join(list(dict.fromkeys(new for new, line in zip(found, written) if new != line))[-lines:])
+
+    @property
+    def follow(self) -> str:
+        """The log of the site, which has other apps' lines too."""
+        return f"tail --follow=name {self.facts.log}"
 
     def _daemons(self) -> set[int]:
         """The app's daemon processes: Apache's children with the app's account. Their names are cut off, so they are of no use."""
@@ -101,6 +109,12 @@ class ApacheInstance:
         except KeyError:
             return set()
         return {process for process in _children(parent) if _uid(process) == uid} if parent else set()
+
+    def _replace_in_halves(self, processes: set[int]) -> None:
+        ordered = sorted(processes)
+        middle = (len(ordered) + 1) // 2
+        self._replace(set(ordered[:middle]))
+        self._replace(set(ordered[middle:]))
 
     def _replace(self, processes: set[int]) -> None:
         known = self._loaded()

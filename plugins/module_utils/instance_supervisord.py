@@ -13,6 +13,7 @@ from pathlib import Path
 from ansible_collections.flaskops.hosting.plugins.module_utils.command import run
 from ansible_collections.flaskops.hosting.plugins.module_utils.record import InstanceFacts
 from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree import Release, ReleaseError, Tree
+from ansible_collections.flaskops.hosting.plugins.module_utils.workers import replace_workers
 
 PROGRAMS = Path("/etc/supervisor/conf.d")
 ALIVE = ("RUNNING", "STARTING")
@@ -72,9 +73,21 @@ class SupervisordInstance:
         if not any(PROGRAMS.glob("*.conf")):
             run("systemctl", "disable", "--now", "supervisor.service")
 
-    def log(self) -> str:
-        """The last lines that it wrote."""
-        return run("tail", "--lines=80", str(self.release.path / "supervisor.log")).stdout.strip()
+    def restart(self) -> None:
+        """Have the server replace its workers."""
+        shown = run("supervisorctl", "pid", self.name).stdout.strip()
+        if not shown.isdigit() or shown == "0":
+            raise ReleaseError(f"{self.name} does not run under supervisord")
+        replace_workers(int(shown), self.name, self.state)
+
+    def log(self, lines: int = 80, times: bool = False) -> str:
+        """The last lines that it wrote; supervisord notes no times."""
+        return run("tail", f"--lines={lines}", str(self.release.path / "supervisor.log")).stdout.strip()
+
+    @property
+    def follow(self) -> str:
+        """The log of the live release."""
+        return f"tail --follow=name {self.release.tree.current}/supervisor.log"
 
     def _update(self) -> None:
         deadline = time.monotonic() + SUPERVISORD_TIMEOUT

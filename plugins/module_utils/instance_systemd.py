@@ -12,6 +12,7 @@ from pathlib import Path
 from ansible_collections.flaskops.hosting.plugins.module_utils.command import run, unit_properties
 from ansible_collections.flaskops.hosting.plugins.module_utils.record import InstanceFacts
 from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree import Release, ReleaseError, Tree
+from ansible_collections.flaskops.hosting.plugins.module_utils.workers import replace_workers
 
 UNITS = Path("/etc/systemd/system")
 WANTS = UNITS / "multi-user.target.wants"
@@ -81,6 +82,21 @@ class SystemdInstance:
         if group and not any(path.is_dir() for root in CONTROL_GROUPS for path in Path(f"{root}{group}").glob("*")):
             run("systemctl", "stop", f"system-{prefix}.slice")
 
-    def log(self) -> str:
+    def restart(self) -> None:
+        """Have a server with workers replace them; one that does not tell systemd when it is ready has none, and is restarted."""
+        found = unit_properties(self.name, "MainPID", "Type")
+        if found.get("Type") == "notify" and found.get("MainPID", "0") != "0":
+            replace_workers(int(found["MainPID"]), self.name, self.state)
+        elif run("systemctl", "restart", self.name).returncode:
+            raise ReleaseError(f"{self.name} does not start")
+
+    def log(self, lines: int = 80, times: bool = False) -> str:
         """The last lines that it wrote."""
-        return run("journalctl", f"--unit={self.name}", "--lines=80", "--output=cat", "--no-pager").stdout.strip()
+        output = "short-iso" if times else "cat"
+        words = ["--no-hostname", "--no-pager", "--quiet"]
+        return run("journalctl", f"--unit={self.name}", f"--lines={lines}", f"--output={output}", *words).stdout.strip()
+
+    @property
+    def follow(self) -> str:
+        """The journal of the app's releases, the next ones included."""
+        return f"journalctl --follow --unit='{self.release.tree.app}@*'"

@@ -182,6 +182,14 @@ def _listens(noted: Any) -> list[Listen]:
 
 
 @dataclass(frozen=True)
+class WentLive:
+    """When a release last went ``live`` by being released, in seconds since 1970, and who last made it so, such as ``ada@laptop``."""
+
+    live: float = 0.0
+    by: str = ""
+
+
+@dataclass(frozen=True)
 class InstanceFacts:
     """A process that a release runs, as it was staged.
 

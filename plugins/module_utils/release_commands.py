@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import shlex
 
-from ansible_collections.flaskops.hosting.plugins.module_utils.command import tail
+from ansible_collections.flaskops.hosting.plugins.module_utils.command import LOG_LINES, tail
 from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree import Release, ReleaseError, hide_secrets
 from ansible_collections.flaskops.hosting.plugins.module_utils.told import COMMAND
 from ansible_collections.flaskops.hosting.plugins.module_utils.transient_unit import VENV_FIRST, as_app, ended, run_in_unit
@@ -14,8 +14,8 @@ from ansible_collections.flaskops.hosting.plugins.module_utils.transient_unit im
 COMMAND_TIMEOUT = 900  # seconds for each command: a migration of a large table takes its time
 
 
-def run_commands(release: Release, commands: list[str]) -> str:
-    """Run commands one after the other in the release's code, as its account, with its venv and environment; returns what they wrote.
+def run_commands(release: Release, commands: list[str], lines: int = LOG_LINES) -> str:
+    """Run commands one after the other in the release's code, as its account, with its venv and environment; returns the last lines they wrote.
 
     Raises ``ReleaseError`` at the first that fails. A release that is not live is marked failed then, so that it never goes live.
     """
@@ -27,11 +27,11 @@ def run_commands(release: Release, commands: list[str]) -> str:
             how = f"took longer than {COMMAND_TIMEOUT} s" if code is None else f"ended with {ended(code)}"
             live = release.tree.live()
             is_live = live is not None and live.name == release.name
-            reason, log = (hide_secrets(text, release.secrets()) for text in (f"the command {command!r} {how}", tail(written)))
+            reason, log = (hide_secrets(text, release.secrets()) for text in (f"the command {command!r} {how}", tail(written, lines)))
             if not is_live:
                 release.mark_failed(reason, log)
             raise ReleaseError(f"{reason}; the release is live already, and stays" if is_live else reason, log)
-    return hide_secrets(tail(written), release.secrets())
+    return hide_secrets(tail(written, lines), release.secrets())
 
 
 def _run(release: Release, command: str) -> tuple[int | None, str]:

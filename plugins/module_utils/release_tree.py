@@ -9,13 +9,13 @@ import json
 import os
 import re
 import time
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from ansible_collections.flaskops.hosting.plugins.module_utils.command import remove_tree
-from ansible_collections.flaskops.hosting.plugins.module_utils.record import RECORDS, Record, ReleaseFacts, read_json
+from ansible_collections.flaskops.hosting.plugins.module_utils.record import RECORDS, Record, ReleaseFacts, WentLive, read_json, read_note
 
 LOCKS = Path("/run/flaskops")  # where root alone can write: who may write there, or read a lock, can hold it for ever
 LOCK_TIMEOUT = 60  # seconds for which a deploy waits for another one
@@ -188,13 +188,21 @@ class Release:
         """When it was staged or failed, in seconds since 1970."""
         return self.facts().created if self.is_complete() else self.failure().get("failed", 0)
 
-    def mark_live(self) -> None:
-        """Note that it has gone live, and when. Going back to it changes nothing of that: it keeps its place in the order."""
-        write_private(self.path / LIVE_MARK, json.dumps({"live": time.time()}))
+    def mark_live(self, by: str, back: bool = False) -> None:
+        """Note that it has gone live, when, and who did it. If one goes ``back`` to it, it keeps its time, which is its place in the order."""
+        when = self.went_live() if back else time.time()
+        write_private(self.path / LIVE_MARK, json.dumps(asdict(WentLive(when, by))))
 
     def went_live(self) -> float:
         """When it last went live by being released, in seconds since 1970; 0 if it never did."""
-        return float(read_json(self.path / LIVE_MARK).get("live", 0))
+        return self._live_mark().live
+
+    def made_live_by(self) -> str:
+        """Who made it live, by releasing it or by going back to it; empty if that is not known."""
+        return self._live_mark().by
+
+    def _live_mark(self) -> WentLive:
+        return read_note(WentLive, read_json(self.path / LIVE_MARK))
 
     def failure(self) -> dict[str, Any]:
         """Why it failed: ``reason``, ``log`` and ``failed``, the time; empty if it did not."""

@@ -19,6 +19,8 @@ description:
   - O(state=live) starts the release's instance, waits until it is healthy, flips the symlink C(current), and stops the
     instance that served before. If anything fails, the release that was live keeps serving.
   - O(state=rolled_back) does the same for a release that was live before and is still on the host.
+  - O(state=restarted) has the live release's processes replaced, once the app has passed its pre-flight check again. Gunicorn, uWSGI and mod_wsgi
+    lose no request then. The development server is stopped and started.
   - O(state=run) runs O(commands) in a release as its app would, such as a migration before it goes live.
   - O(state=absent) stops the app and removes its releases, units and tree. It goes by what the host has noted of the app, and removes nothing else;
     an app that the host has noted nothing of is not there.
@@ -27,7 +29,7 @@ options:
   state:
     description: What is to be done.
     type: str
-    choices: [staged, live, rolled_back, run, absent]
+    choices: [staged, live, rolled_back, restarted, run, absent]
     required: true
   app:
     description: Name of the app, such as V(shop). Its instances are named C(<app>@<release>).
@@ -240,6 +242,14 @@ options:
     description: Whether O(state=absent) removes C(shared/) even if the app has written data there.
     type: bool
     default: false
+  lines:
+    description: How many lines of what O(commands) wrote are returned, the last ones.
+    type: int
+    default: 30
+  by:
+    description: Internal. Who runs Ansible, and where, such as V(ada@laptop). It is noted of a release that goes live.
+    type: str
+    default: ""
   archive:
     description: Internal. The path of the packed code, if it is too large to be sent with the task.
     type: path
@@ -312,7 +322,7 @@ EXAMPLES = r"""
 RETURN = r"""
 release:
   description: Name of the release.
-  returned: when O(state) is V(staged), V(live), V(rolled_back) or V(run)
+  returned: unless O(state=absent)
   type: str
   sample: 3f786850e387-89e6c98d
 build:
@@ -333,7 +343,7 @@ removed:
   sample: []
 steps:
   description: What was done, and how many seconds each step took.
-  returned: when a release was staged or has gone live
+  returned: when a release was staged, has gone live or was restarted
   type: list
   elements: str
   sample: ["laid down the code: 0.1 s", "built the virtual environment 0c01ade453b59093: 6.4 s"]
@@ -361,13 +371,13 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.flaskops.hosting.plugins.module_utils import activation, staging
 from ansible_collections.flaskops.hosting.plugins.module_utils.account import end_processes
-from ansible_collections.flaskops.hosting.plugins.module_utils.command import has_files, remove_tree
+from ansible_collections.flaskops.hosting.plugins.module_utils.command import LOG_LINES, has_files, remove_tree
 from ansible_collections.flaskops.hosting.plugins.module_utils.record import REMOVED, Record, read_json
 from ansible_collections.flaskops.hosting.plugins.module_utils.release_commands import run_commands
 from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree import Release, ReleaseError, Tree
 
 ARGUMENTS: dict[str, Any] = {
-    "state": {"type": "str", "choices": ["staged", "live", "rolled_back", "run", "absent"], "required": True},
+    "state": {"type": "str", "choices": ["staged", "live", "rolled_back", "restarted", "run", "absent"], "required": True},
     "app": {"type": "str", "required": True},
     "root": {"type": "path", "required": True},
     "source": {"type": "str"},
@@ -416,6 +426,8 @@ ARGUMENTS: dict[str, Any] = {
     "record": {"type": "dict"},
     "keep": {"type": "int", "default": 5},
     "remove_data": {"type": "bool", "default": False},
+    "lines": {"type": "int", "default": LOG_LINES},
+    "by": {"type": "str", "default": ""},
     "archive": {"type": "path"},
     "payload": {"type": "str", "no_log": True},
 }
@@ -477,8 +489,7 @@ def make_live(options: dict[str, Any], tree: Tree, check_mode: bool) -> dict[str
             if record is not None:
                 tree.note(record)
             activation.stop_all(tree, strays)
-            if not back:
-                release.mark_live()
+            release.mark_live(options["by"], back)
             result["removed"] = activation.prune(tree, options["keep"], before if options["keep"] > 1 else None)
     return result
 
@@ -502,6 +513,18 @@ def refuse_unfit(release: Release) -> None:
         raise ReleaseError(f"release: got {release.name!r}, which is not staged on this host")
 
 
+def restart(options: dict[str, Any], tree: Tree, check_mode: bool) -> dict[str, Any]:
+    """Replace the processes of the live release and return the module's result. Raises ``ReleaseError``."""
+    live = tree.live()
+    if live is None or not live.is_complete():
+        raise ReleaseError("nothing can be restarted")
+    result = {"release": live.name, "changed": True}
+    if check_mode:
+        return result
+    with tree.lock():
+        return {**result, "steps": activation.restart(live, options["front"])}
+
+
 def run_in_release(options: dict[str, Any], tree: Tree, check_mode: bool) -> dict[str, Any]:
     """Run commands in a release and return the module's result. Raises ``ReleaseError``."""
     release = tree.release(options["release"])
@@ -510,7 +533,7 @@ def run_in_release(options: dict[str, Any], tree: Tree, check_mode: bool) -> dic
         return result
     refuse_unfit(release)
     with tree.lock():
-        return {**result, "output": run_commands(release, options["commands"])}
+        return {**result, "output": run_commands(release, options["commands"], options["lines"])}
 
 
 def remove(options: dict[str, Any], tree: Tree, check_mode: bool) -> dict[str, Any]:
@@ -549,6 +572,9 @@ def remove(options: dict[str, Any], tree: Tree, check_mode: bool) -> dict[str, A
     return result
 
 
+ACTS = {"staged": stage, "live": make_live, "rolled_back": make_live, "restarted": restart, "run": run_in_release, "absent": remove}
+
+
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(
@@ -563,7 +589,7 @@ def main() -> None:
     options: dict[str, Any] = module.params
     tree = Tree(options["app"], Path(options["root"]))
     os.umask(0o022)
-    act = {"staged": stage, "live": make_live, "rolled_back": make_live, "run": run_in_release, "absent": remove}[options["state"]]
+    act = ACTS[options["state"]]
     try:
         result = act(options, tree, module.check_mode)
     except (ReleaseError, OSError) as error:

@@ -47,6 +47,14 @@ options:
         and the last lines of its log.
     type: bool
     default: false
+  app:
+    description: The only app that O(status) inspects. Empty for all of them.
+    type: str
+    default: ""
+  log_lines:
+    description: How many lines of an app's log O(status) shows.
+    type: int
+    default: 5
   user:
     description: Internal. An account to look for. The controller takes it from C(flask_app_user).
     type: str
@@ -275,17 +283,27 @@ apps:
       returned: with O(status), if a release is live
       type: str
       sample: 200 OK
-    state:
-      description: What systemd, supervisord or Apache says of the instance.
+    processes:
+      description: What systemd, supervisord or Apache says of each process, by its name.
       returned: with O(status), if a release is live
-      type: str
-      sample: active
+      type: dict
+      sample: {web: active}
     log:
-      description: The last lines that the instance wrote, without its secrets.
+      description: The last lines that the app wrote, without its secrets.
       returned: with O(status), if a release is live
       type: list
       elements: str
-      sample: ["Listening at: unix:/srv/shop/releases/3f786850e387-89e6c98d/run/app.sock"]
+      sample: ["2026-11-21T08:00:00+00:00 gunicorn[1234]: Listening at: unix:/srv/shop/releases/3f786850e387-89e6c98d/run/app.sock"]
+    follow:
+      description: The command that follows its log on the host, as root.
+      returned: with O(status), if a release is live
+      type: str
+      sample: "journalctl --follow --unit='shop@*'"
+    previous:
+      description: The release that a rollback goes to. Empty for none.
+      returned: with O(status)
+      type: str
+      sample: 0fcd19b3a1d2-89e6c98d
     maintenance:
       description: Whether visitors get the maintenance page.
       returned: with O(status)
@@ -293,11 +311,13 @@ apps:
       sample: false
     releases:
       description:
-        - The releases that are kept, oldest first, each with its name, its source's version, when it was made and went live, and why it failed.
+        - The releases that are kept, oldest first, each with its name, its source's version, when it was made and went live, who made it live,
+          why it failed, and whether the web server, as it is configured, would reach it.
       returned: with O(status)
       type: list
       elements: dict
-      sample: [{name: 0fcd19b3a1d2-89e6c98d, version: v1.4, created: "2026-11-20T08:00:00Z", live: "", failed: importing main raised KeyError}]
+      sample:
+        - {name: 0fcd19b3a1d2-89e6c98d, version: v1.4, created: "2026-11-20T08:00:00Z", live: "", by: "", failed: it raised KeyError, fits: true}
 """
 
 import glob
@@ -320,7 +340,7 @@ from ansible_collections.flaskops.hosting.plugins.module_utils.health import ask
 from ansible_collections.flaskops.hosting.plugins.module_utils.instance_systemd import UNITS
 from ansible_collections.flaskops.hosting.plugins.module_utils.ownership import all_paths, read_owners
 from ansible_collections.flaskops.hosting.plugins.module_utils.record import Record
-from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree import Release, Tree
+from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree import Release, ReleaseError, Tree
 
 LISTENING = "0A"  # the state column of /proc/net/tcp
 DISTRIBUTION_PYTHON = "/usr/bin/python3"
@@ -489,33 +509,43 @@ def look_at_root(root: str, records: dict[str, Record]) -> dict[str, Any]:
     return {"exists": True, "foreign": [] if noted else sorted(os.listdir(root))[:MOST_NAMES]}
 
 
-def apps(records: dict[str, Record], status: bool) -> dict[str, dict[str, Any]]:
-    """The apps that this collection put on the host, with the release that is live, and their status if requested."""
-    return {name: tell_app(record, status) for name, record in records.items()}
+def apps(records: dict[str, Record], status: bool, app: str = "", log_lines: int = LOG_LINES) -> dict[str, dict[str, Any]]:
+    """The apps that this collection put on the host, with the release that is live, and their status if requested, or that of one ``app``."""
+    return {name: tell_app(record, status and app in ("", name), log_lines) for name, record in records.items()}
 
 
-def tell_app(record: Record, status: bool) -> dict[str, Any]:
+def tell_app(record: Record, status: bool, log_lines: int = LOG_LINES) -> dict[str, Any]:
     """What is noted of an app, how to send its health check, which release is live, and its status if requested."""
     tree = Tree(record.app, Path(record.root))
     live = tree.live() if record.root else None
     shown = {**record.to_json(), "front": record.question(), "live": live.name if live else "", "databases": databases_of(record)}
-    return {**shown, **more_of(record, tree)} if status else shown
+    return {**shown, **more_of(record, tree, log_lines)} if status else shown
 
 
-def more_of(record: Record, tree: Tree) -> dict[str, Any]:
+def more_of(record: Record, tree: Tree, log_lines: int) -> dict[str, Any]:
     """An app's status: what runs, since when, whether it is healthy, and what went wrong."""
     live = tree.live() if record.root else None
     shown: dict[str, Any] = {
         "live_since": _time(tree.current.lstat().st_mtime) if live else "",
         "maintenance": bool(record.root) and tree.maintenance.exists(),
         "releases": [_describe(release) for release in tree.kept_releases()] if record.root else [],
+        "previous": previous(tree) if record.root else "",
     }
     if live and live.is_complete():
         web = activation.web_of(live)
         shown["health"] = ask_for_health(record, live, f"unix:{activation.socket_of(web)}")
-        shown["state"] = web.state()
-        shown["log"] = activation.instance_log(live).splitlines()[-LOG_LINES:]
+        shown["processes"] = {one.facts.name: one.state() for one in activation.instances_of(live)}
+        shown["log"] = activation.app_log(tree, log_lines)
+        shown["follow"] = web.follow
     return shown
+
+
+def previous(tree: Tree) -> str:
+    """The release that a rollback goes to if it is given none; empty if there is none."""
+    try:
+        return activation.previous(tree).name
+    except ReleaseError:
+        return ""
 
 
 def ask_for_health(record: Record, live: Release, socket: str) -> str:
@@ -526,14 +556,16 @@ def ask_for_health(record: Record, live: Release, socket: str) -> str:
     return ask(address, question.get("host", "localhost"), record.mount.rstrip("/") + facts.health_path, HEALTH_TIMEOUT, protocol)
 
 
-def _describe(release: Release) -> dict[str, str]:
+def _describe(release: Release) -> dict[str, Any]:
     failure = release.failure()
     return {
         "name": release.name,
         "version": release.facts().version,
         "created": _time(release.made()),
         "live": _time(release.went_live()),
+        "by": release.made_live_by(),
         "failed": failure.get("reason", ""),
+        "fits": activation.suits_front(release),
     }
 
 
@@ -550,6 +582,8 @@ def main() -> None:
             "topology": {"type": "str", "default": ""},
             "packages": {"type": "list", "elements": "str", "default": []},
             "status": {"type": "bool", "default": False},
+            "app": {"type": "str", "default": ""},
+            "log_lines": {"type": "int", "default": LOG_LINES},
             "user": {"type": "str", "default": ""},
             "group": {"type": "str", "default": ""},
             "python": {"type": "str", "default": ""},
@@ -572,7 +606,7 @@ def main() -> None:
         python=pythons(module.params["python"]),
         root=look_at_root(module.params["root"], records),
         owned_paths=sorted(all_paths(read_owners().values())),
-        apps=apps(records, module.params["status"]),
+        apps=apps(records, *(module.params[name] for name in ("status", "app", "log_lines"))),
         databases=noted_databases(),
     )
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.flaskops.hosting.plugins.module_utils import activation
+from ansible_collections.flaskops.hosting.plugins.module_utils import activation, preflight
 from ansible_collections.flaskops.hosting.plugins.module_utils.instance import Instance
 from ansible_collections.flaskops.hosting.plugins.module_utils.instance_apache import ApacheInstance
 from ansible_collections.flaskops.hosting.plugins.module_utils.instance_systemd import SystemdInstance
@@ -302,3 +302,28 @@ def test_nobody_goes_back_to_what_the_front_does_not_reach(tmp_path: Path, other
     tree.release("two").mark_complete(noted(**other))
     assert not activation.suits_front(tree.release("two"))
     assert activation.previous(tree) == tree.release("one")
+
+
+def test_a_restart_proves_that_the_app_still_starts_first(tmp_path: Path, steps: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    release = app(tmp_path, "run/app.sock", live="old").release("old")
+    monkeypatch.setattr(SystemdInstance, "restart", lambda one: steps.append(f"restart {one.release.name}"))
+    monkeypatch.setattr(preflight, "ask_app", lambda one, _facts: steps.append(f"prove {one.name}"))
+    activation.restart(release, FRONT)
+    assert steps == ["prove old", "restart old", "verify old", "verify old"], "by its own socket, and through the front"
+    steps.clear()
+
+    def fail(*_given: Any) -> None:
+        raise ReleaseError("no database")
+
+    monkeypatch.setattr(preflight, "ask_app", fail)
+    with pytest.raises(ReleaseError, match="no database"):
+        activation.restart(release, FRONT)
+    assert steps == []
+
+
+def test_a_log_goes_on_before_the_last_deploy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tree = Tree("shop", tmp_path)
+    went_live(tree, "one", "two", "three")
+    written = {"one": ["a", "b", "c"], "two": ["d"], "three": ["e", "f"]}
+    monkeypatch.setattr(activation, "instance_log", lambda release, lines, times: "\n".join(written[release.name][-lines:]) if times else "")
+    assert [activation.app_log(tree, lines) for lines in (1, 2, 4, 99)] == [["f"], ["e", "f"], ["c", "d", "e", "f"], list("abcdef")]

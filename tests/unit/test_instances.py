@@ -12,7 +12,7 @@ from typing import Callable
 
 import pytest
 
-from ansible_collections.flaskops.hosting.plugins.module_utils import activation, instance_apache, instance_supervisord, instance_systemd
+from ansible_collections.flaskops.hosting.plugins.module_utils import activation, instance_apache, instance_supervisord, instance_systemd, workers
 from ansible_collections.flaskops.hosting.plugins.module_utils.instance_apache import ApacheInstance
 from ansible_collections.flaskops.hosting.plugins.module_utils.instance_supervisord import SupervisordInstance
 from ansible_collections.flaskops.hosting.plugins.module_utils.instance_systemd import SystemdInstance
@@ -250,6 +250,13 @@ def test_daemon_processes_are_replaced_gracefully(tree: Tree, apache: Apache) ->
     assert len(apache.signals) == 2, "those that have the release are left alone"
 
 
+def test_daemon_processes_are_replaced_though_they_have_the_release(tree: Tree, apache: Apache) -> None:
+    apache.add(201, "new")
+    apache.add(202, "new")
+    instance(tree, "new", "apache", socket="", log="error.log").restart()
+    assert sorted(apache.children) == [101, 1201, 1202] and active(tree) == ["new"]
+
+
 def test_an_app_that_some_daemon_process_has_not_loaded_is_not_up(tree: Tree, apache: Apache) -> None:
     apache.add(201, "old")
     apache.add(202, "new")
@@ -298,7 +305,10 @@ def test_the_log_has_the_releases_own_lines_once(tree: Tree, apache: Apache, mon
         "[Sat Nov 21 07:32:18 2026] [wsgi:error] [pid 201:tid 205] [remote 127.0.0.1:57718] RuntimeError: broken",
     ]
     monkeypatch.setattr(instance_apache, "run", lambda *words: subprocess.CompletedProcess(words, 0, "\n".join(lines)))
-    assert instance(tree, "new", "apache", socket="", log="error.log").log() == "RuntimeError: broken"
+    mine = instance(tree, "new", "apache", socket="", log="error.log")
+    assert mine.log() == "RuntimeError: broken"
+    assert mine.log(1, times=True) == "[Sat Nov 21 07:32:18 2026] RuntimeError: broken"
+    assert mine.follow == "tail --follow=name error.log"
     assert instance(tree, "old", "apache", socket="", log="error.log").log() == ""
 
 
@@ -322,3 +332,66 @@ def test_a_daemon_process_that_is_still_loading_is_waited_for(tree: Tree, apache
     loading.start()
     assert instance(tree, "new", "apache", socket="", log="error.log").is_up()
     loading.join()
+
+
+class Workers:
+    """A master process with workers, of which nothing is real."""
+
+    def __init__(self) -> None:
+        self.workers = {11, 12}
+        self.replaces = True
+        self.said: list[str] = []
+
+    def kill(self, master: int, number: int) -> None:
+        """What Gunicorn and uWSGI do with SIGHUP: they replace their workers."""
+        assert (master, number) == (10, signal.SIGHUP)
+        self.workers = {13, 14} if self.replaces else set()
+
+    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """What supervisorctl and systemctl say."""
+        self.said.append(" ".join(words))
+        return subprocess.CompletedProcess(words, 0, "10\n")
+
+
+@pytest.fixture
+def master(monkeypatch: pytest.MonkeyPatch) -> Workers:
+    """The master of the release `new`, whatever runs it."""
+    found = Workers()
+    monkeypatch.setattr("os.kill", found.kill)
+    monkeypatch.setattr(workers, "workers_of", lambda _master: found.workers)
+    monkeypatch.setattr(instance_systemd, "unit_properties", lambda _unit, *_names: {"MainPID": "10", "Type": "notify", "ActiveState": "failed"})
+    for module in (instance_systemd, instance_supervisord):
+        monkeypatch.setattr(module, "run", found.run)
+    return found
+
+
+@pytest.mark.parametrize("manager", ["systemd", "supervisord"])
+def test_a_restart_replaces_the_workers_and_keeps_the_master(tree: Tree, master: Workers, manager: str) -> None:
+    instance(tree, "new", manager).restart()
+    assert master.workers == {13, 14} and master.said in ([], ["supervisorctl pid shop@new"])
+
+
+@pytest.mark.parametrize("manager", ["systemd", "supervisord"])
+def test_a_master_that_dies_of_it_is_reported(tree: Tree, master: Workers, manager: str) -> None:
+    master.replaces = False
+    with pytest.raises(ReleaseError, match="shop@new.* died when its workers were replaced"):
+        instance(tree, "new", manager).restart()
+
+
+def test_a_server_without_workers_is_restarted(tree: Tree, master: Workers, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It does not tell systemd when it is ready."""
+    monkeypatch.setattr(instance_systemd, "unit_properties", lambda _unit, *_names: {"MainPID": "10", "Type": "exec"})
+    instance(tree, "new").restart()
+    assert master.said == ["systemctl restart shop@new.service"]
+
+
+def test_what_follows_a_log_outlives_the_release(tree: Tree) -> None:
+    assert instance(tree, "new").follow == "journalctl --follow --unit='shop@*'"
+    assert instance(tree, "new", "supervisord").follow == f"tail --follow=name {tree.root}/current/supervisor.log"
+
+
+def test_the_workers_of_a_process_are_its_children() -> None:
+    with subprocess.Popen(["sleep", "60"]) as child:
+        assert child.pid in workers.workers_of(os.getpid())
+        child.kill()
+    assert workers.workers_of(child.pid) == set()

@@ -176,7 +176,7 @@ def live(tree: Tree, monkeypatch: pytest.MonkeyPatch, **record: Any) -> dict[str
     """Make release one live."""
     monkeypatch.setattr(activation, "is_live", lambda _release: False)
     monkeypatch.setattr(activation, "activate", lambda *_more: [])
-    options = {"state": "live", "release": "one", "front": None, "keep": 5, "record": record or None}
+    options = {"state": "live", "release": "one", "front": None, "keep": 5, "by": "ada@laptop", "record": record or None}
     return release.make_live(options, tree, False)
 
 
@@ -204,15 +204,39 @@ def test_a_release_that_fails_or_is_gone_back_from_is_not_on_record(tree: Tree, 
         raise ReleaseError("502")
 
     monkeypatch.setattr(activation, "activate", fail)
-    options = {"state": "live", "release": "two", "front": None, "keep": 5, "record": serving.to_json()}
+    options = {"state": "live", "release": "two", "front": None, "keep": 5, "by": "ada@laptop", "record": serving.to_json()}
     with pytest.raises(ReleaseError, match="502"):
         release.make_live(options, tree, False)
     assert record_of(tree) == serving
     monkeypatch.setattr(activation, "activate", lambda *_more: [])
     tree.point_current_to(tree.release("two"))
-    tree.release("one").mark_live()
+    tree.release("one").mark_live("bob@desk")
     release.make_live({**options, "state": "rolled_back", "release": "one", "record": None}, tree, False)
     assert record_of(tree).instances[0].unit == "shop@one.service"
+
+
+def test_who_made_a_release_live_is_noted(tree: Tree, monkeypatch: pytest.MonkeyPatch, stopped: list[str]) -> None:
+    """Going back to it changes who did it, and not its place in the order. Older notes do not say."""
+    make(tree)
+    one = tree.release("one")
+    assert (one.went_live(), one.made_live_by()) == (0, "")
+    (one.path / "live.json").write_text('{"live": 1.5}')
+    assert (one.went_live(), one.made_live_by()) == (1.5, "")
+    one.mark_live("ada@laptop", back=True)
+    assert (one.went_live(), one.made_live_by()) == (1.5, "ada@laptop")
+    live(tree, monkeypatch)
+    assert one.went_live() > 1.5
+
+
+def test_nothing_is_restarted_if_nothing_is_live(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
+    options = {"state": "restarted", "front": None}
+    with pytest.raises(ReleaseError, match="nothing can be restarted"):
+        release.restart(options, tree, False)
+    make(tree)
+    tree.point_current_to(tree.release("one"))
+    monkeypatch.setattr(activation, "restart", lambda one, _front: [one.name])
+    assert release.restart(options, tree, True) == {"release": "one", "changed": True}
+    assert release.restart(options, tree, False)["steps"] == ["one"]
 
 
 def test_nobody_goes_back_to_what_failed_or_is_not_there(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -221,7 +245,7 @@ def test_nobody_goes_back_to_what_failed_or_is_not_there(tree: Tree, monkeypatch
     tree.release("two").path.mkdir()
     tree.release("two").mark_failed("no queue", "")
     for name, words in (("two", "which failed before; stage it again"), ("three", "which is not staged on this host")):
-        options = {"state": "rolled_back", "release": name, "front": None, "keep": 5, "record": None}
+        options = {"state": "rolled_back", "release": name, "front": None, "keep": 5, "by": "ada@laptop", "record": None}
         with pytest.raises(ReleaseError, match=f"^release: got '{name}', {words}$"):
             release.make_live(options, tree, False)
 

@@ -64,6 +64,11 @@ def test_the_first_that_fails_ends_the_release(release: Release, monkeypatch: py
     assert release.failure()["log"] == raised.value.log
 
 
+def test_as_many_lines_as_wanted_are_kept(release: Release, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers(monkeypatch, (0, "a\nb\nc\n"))
+    assert release_commands.run_commands(release, ["one"], lines=2) == "b\nc"
+
+
 def test_one_that_is_live_stays(release: Release, monkeypatch: pytest.MonkeyPatch) -> None:
     release.tree.point_current_to(release)
     answers(monkeypatch, (1, ""))

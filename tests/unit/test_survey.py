@@ -49,7 +49,7 @@ def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tree:
     found.release("one").mark_complete(noted(protocol="uwsgi", health_path="/healthz"))
     found.point_current_to(found.release("one"))
     monkeypatch.setattr(SystemdInstance, "state", lambda _instance: "active")
-    monkeypatch.setattr(activation, "instance_log", lambda _release: "a\nb")
+    monkeypatch.setattr(activation, "instance_log", lambda release, lines, times: f"{release.name} {lines} {times}\nb")
     return found
 
 
@@ -88,7 +88,8 @@ def test_health_is_asked_for_where_visitors_ask_if_there_are_any(
     shown = survey.tell_app(Record("shop", str(tree.root), **record), True)
     address, host, path, protocol = asked
     assert questions == [(address.format(root=tree.root), host, path, survey.HEALTH_TIMEOUT, protocol)]
-    assert (shown["health"], shown["state"], shown["log"]) == ("200 OK", "active", ["a", "b"])
+    assert (shown["health"], shown["processes"], shown["log"]) == ("200 OK", {"web": "active"}, ["one 5 True", "b"])
+    assert (shown["follow"], shown["previous"]) == ("journalctl --follow --unit='shop@*'", "")
 
 
 def listening(process: str, port: int) -> dict[str, Any]:
