@@ -11,11 +11,6 @@ version_added: 0.1.0
 description:
   - Returns the names of all topologies. An inventory group of such a name holds its hosts.
 author: flaskops contributors (@flaskops)
-options:
-  without_development:
-    description: Whether topologies for development are left out.
-    type: bool
-    default: false
 """
 
 EXAMPLES = r"""
@@ -47,6 +42,4 @@ class LookupModule(LookupBase):
 
     def run(self, terms: list[str], variables: dict[str, Any] | None = None, **options: Any) -> list[str]:
         """Return the names."""
-        self.set_options(var_options=variables, direct=options)
-        without_development = self.get_option("without_development")
-        return [row.name for row in TOPOLOGIES.values() if not (row.for_development and without_development)]
+        return list(TOPOLOGIES)

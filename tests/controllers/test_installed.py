@@ -26,7 +26,7 @@ HOSTS = {
     "newest": {"nginx_gunicorn": "198.18.3.21", "apache_mod_wsgi": "198.18.3.24", "apache_uwsgi_mysql": "198.18.3.25"},
 }
 GATEWAY = "198.18.0.1"  # this machine's address for the containers
-DAY_TWO = ["deploy", "rollback", "status", "maintenance", "remove"]
+DAY_TWO = ["deploy", "rollback", "status", "logs", "restart", "run", "maintenance", "remove"]
 APP = "-e flask_app_name=blueoctopus --limit nginx_gunicorn"
 
 
@@ -106,14 +106,15 @@ def test_each_topology_by_its_name_changes_nothing_then(installed: Controller, h
 
 @pytest.mark.parametrize("kind", ["oldest"], scope="module")
 def test_day_two_by_name(installed: Controller, hosts: dict[str, str], kind: str) -> None:
-    """Deploy, go back, look, close, remove; with the newest, test_readme_examples.py does so."""
+    """Deploy, go back, look, run, close, remove; with the newest, test_readme_examples.py does so."""
     installed.succeed(f"cp -r {COLLECTION}/playbooks/apps/blueoctopus . && echo '# changed' >>blueoctopus/main.py")
     source = "-e flask_app_source=blueoctopus"
     done = {}
-    for verb, more in zip(DAY_TWO, [source, "", "", "-e maintenance=on", ""], strict=True):
+    for verb, more in zip(DAY_TWO, [source, "", "", "", "", "-e command=pwd", "-e maintenance=on", ""], strict=True):
         done[verb] = installed.succeed(f"ansible-playbook flaskops.hosting.{verb} -i hosts {APP} {more}").output
     assert not missing(done["deploy"], ["blueoctopus answers at"]) and not missing(done["rollback"], ["before"])
     assert not missing(done["status"], ["health 200 OK", f"http://{hosts['nginx_gunicorn']}/"])
+    assert not missing(done["logs"] + done["run"], ["Listening at", "sudo journalctl", "/srv/blueoctopus/releases/"])
     assert not missing(done["maintenance"], ["closed"])
     assert "blueoctopus" not in installed.succeed("ansible nginx_gunicorn -i hosts -b -a 'ls /srv'").output
 
@@ -134,7 +135,14 @@ def test_provisioning_by_name(installed: Controller, tmp_path: Path, kind: str) 
 def test_no_playbook_is_left_out(installed: Controller, kind: str) -> None:
     """The tests above, and those of the README's examples, run every playbook in the tarball."""
     there = installed.succeed(f"ls {COLLECTION}/playbooks").output.split()
-    assert {Path(name).stem for name in there if name.endswith(".yml")} == {"site", "hosting", *TOPOLOGIES, *DAY_TWO, "provision_ec2"}
+    assert {Path(name).stem for name in there if name.endswith(".yml")} == {
+        "site",
+        "hosting",
+        "check_inventory",
+        *TOPOLOGIES,
+        *DAY_TWO,
+        "provision_ec2",
+    }
 
 
 @KINDS

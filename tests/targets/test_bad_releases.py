@@ -162,8 +162,19 @@ def test_failed_release_is_shown_and_never_gone_back_to(host: Target, tmp_path: 
     shown = host.converge(None, playbook="status", variables={"flask_app_name": "modwsgi"})
     assert missing(shown.output, [f"{failed}, failed: {reason}", f"live: {live}", "health 200 OK"]) == [], shown.output
     back = host.play(None, playbook="rollback", variables={"flask_app_name": "modwsgi", "flask_app_release": failed})
-    assert back.returncode == 2 and missing(back.output, ["which failed before", f"Release {live} keeps serving."]) == [], back.output
+    assert back.returncode == 2 and missing(back.output, ["which failed before", "Nothing was changed."]) == [], back.output
     assert host.live("modwsgi") == live
+
+
+@pytest.mark.parametrize("server", SERVERS)
+def test_a_restart_replaces_all_processes_and_loses_no_request(host: Target, server: str) -> None:
+    """Whatever server it is; the release stays the same."""
+    live, before = host.live(server), set(host.run(f"pgrep -u {server}").split())
+    masters = {line.split()[0] for line in host.run(f"ps --user {server} -o pid=,ppid=").splitlines() if line.split()[1] == "1"}
+    with asked_all_the_time(host, server) as wrong:
+        play = host.converge(None, playbook="restart", variables={"flask_app_name": server})
+    assert wrong == [] and host.live(server) == live
+    assert set(host.run(f"pgrep -u {server}").split()) & before == masters, play.output
 
 
 # Behind Apache runs the same gunicorn, which no front sees before it is healthy.

@@ -194,6 +194,46 @@ def test_site_takes_each_host_for_itself(hosts: Hosts) -> None:
     hosts.targets[1].run("touch /etc/reject-gunicorn")
     play = hosts.all.play([app("shop", hosts.source, environment={"WHERE": "{{ inventory_hostname }}"})], playbook="site")
     assert play.returncode == 2 and hosts.served() == [*before[:2], version]
+    shown = [line.split()[1:] for line in play.shown_by("Show the live release and the URL of each app").splitlines() if line.startswith("    - ")]
+    first, second, third = (one.name for one in hosts.targets)
+    gone = "failed or was not reached, see above".split()
+    assert shown[1:] == [[first, *gone], [second, *gone], [third, "shop", f"http://{ADDRESSES[2]}/", hosts.live()[2]]]
+
+
+def rolled_back(hosts: Hosts, release: str = "", *arguments: str) -> Play:
+    """Roll the app back on all hosts."""
+    variables = {"flask_app_name": "shop", **({"flask_app_release": release} if release else {})}
+    return hosts.all.play(None, *arguments, playbook="rollback", variables=variables)
+
+
+def test_hosts_go_back_to_the_same_build_or_none_does(hosts: Hosts) -> None:
+    """After hosts that got different releases: nothing is changed, and the run says what is possible."""
+    live = hosts.live()
+    play = rolled_back(hosts)
+    words = [
+        "The hosts would go back to different builds:",
+        *(one.name for one in hosts.targets),
+        "Builds that were live on all of them",
+        "Nothing was changed.",
+    ]
+    assert play.returncode == 2 and not missing(play.output, words), play.output
+    assert hosts.live() == live and play.recap["changed"] == 0
+
+
+def test_one_hosts_release_means_its_build_on_all(hosts: Hosts) -> None:
+    """Whose names differ in their second half; one that fails takes the others back to what they had."""
+    before, build = hosts.live(), ""
+    assert hosts.deploy().returncode == 0
+    version, good = hosts.served()[0], hosts.live()
+    hosts.change()
+    assert hosts.deploy().returncode == 0 and before != good
+    served, live = hosts.served(), hosts.live()
+    hosts.targets[1].run("touch /etc/reject-gunicorn")
+    play = rolled_back(hosts, good[2])
+    first, second, third = (one.name for one in hosts.targets)
+    words = [f"{second} failed: shop:", f"{first} went back to release {live[0]}.", f"{third} went back to release {live[2]}."]
+    assert play.returncode == 2 and not missing(play.output, words), play.output
+    assert hosts.live() == live and hosts.served() == served
 
 
 def test_a_host_that_cannot_be_reached_counts_as_one_that_fails(hosts: Hosts) -> None:

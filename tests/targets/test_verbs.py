@@ -1,7 +1,9 @@
-"""What is done to an app from day two on, each by its playbook: deploy, roll back, look."""
+"""What is done to an app from day two on, each by its playbook: deploy, roll back, look, run a command."""
 
 from __future__ import annotations
 
+import getpass
+import socket
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from ansible_collections.flaskops.hosting.tests.targets.harness import APPS, Tar
 
 ADDRESS = "198.18.2.200"
 UNIT_DIRECTORIES = ("/etc/systemd/system", "/etc/systemd/system/multi-user.target.wants")
+SECRET = "correct horse 'battery' staple"
 PROBE = (APPS / "probe/main.py").read_text()
 
 
@@ -28,7 +31,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def apps(source: Path) -> list[dict[str, object]]:
     """Two apps of one host."""
-    return [app("shop", source), app("blog", listen="81")]
+    return [app("shop", source, secrets={"PASSWORD": SECRET}), app("blog", listen="81")]
 
 
 @pytest.fixture(scope="module")
@@ -88,16 +91,54 @@ def test_rollback_goes_back_step_by_step(host: Target, apps: list[dict[str, obje
 
 
 def test_status_shows_what_runs_and_what_failed(host: Target, apps: list[dict[str, object]], source: Path) -> None:
-    """Of one app and of its neighbour."""
+    """A row for each app on each host, and of one app the details; nothing else."""
     write_source(source, {"main.py": probe("broken") + "\nimport nowhere\n"})
     assert host.play(apps, playbook="deploy", variables={"flask_app_name": "shop"}).returncode
-    play = host.converge(apps, playbook="status")
-    live = host.live("shop")
+    heading, *rows = host.converge(apps, playbook="status").shown_by("Show all apps").partition("- ")[2].splitlines()[:3]
+    live, who = host.live("shop"), f"{getpass.getuser()}@{socket.gethostname()}"
+    assert heading.split() == "host app URL health live release since version by processes".split()
+    for row, app_name, url in zip(rows, ("blog", "shop"), (f"http://{ADDRESS}:81/", f"http://{ADDRESS}/"), strict=True):
+        cells = row.removeprefix("    - ").split("  ")
+        assert [cell.strip() for cell in cells if cell][:5] == [host.name, app_name, url, "200 OK", host.live(app_name)]
+        assert row.endswith("web=active") and who[:39] in row and row.index(who[:39]) - len("    - ") == heading.index("by ")
+    play = host.converge(apps, playbook="status", variables={"flask_app_name": "shop"})
+    details = play.shown_by("Show the details of the app")
     words = [
-        f"live: {live} since 20", "health 200 OK", "state: active", f"{live}, live 20",
-        "failed: importing main raised ModuleNotFoundError", "http://198.18.2.200:81/",
-    ]  # fmt: skip
-    assert missing(play.output, words) == []
+        f"live: {live} since 20",
+        "health 200 OK",
+        "web active",
+        f"{live}, live 20",
+        f" by {who}",
+        "failed: importing main raised ModuleNotFoundError",
+    ]
+    assert missing(details, words) == [] and "instances" not in play.output
+    assert details.count("- gunicorn") == 0 and "Listening at" in details
+
+
+def test_logs_show_the_last_lines_and_how_to_follow_them(host: Target, apps: list[dict[str, object]]) -> None:
+    """Also those of the releases before, without secrets."""
+    host.run(f"logger --tag before 'no' && systemctl kill --signal=USR1 shop@{host.live('shop')}.service")
+    shown = host.converge(apps, playbook="logs", variables={"flask_app_name": "shop", "lines": 40}).shown_by("Show the log of the app")
+    lines = [line for line in shown.splitlines() if line.startswith("    - ")]
+    assert len(lines) == 41 and lines[-1].strip("- ") == f"to follow it, type ssh -t ubuntu@{ADDRESS} sudo journalctl --follow --unit='shop@*'"
+    assert shown.count("Starting gunicorn") > 1 and "'20" in lines[0]
+
+
+def test_a_command_runs_as_the_app_and_its_code_is_told(host: Target, apps: list[dict[str, object]]) -> None:
+    """In a shell, in the code of the live release, with its environment; a secret in its output is hidden."""
+    command = "echo $PASSWORD; id -un; pwd; grep -c VERSION <main.py; echo it''s fine >../../../shared/note; exit 3"
+    play = host.play(apps, playbook="run", variables={"flask_app_name": "shop", "command": command})
+    shown = play.shown_by("Show what the command wrote")
+    assert not missing(shown, ["- <PASSWORD>", "- shop", f"- /srv/shop/releases/{host.live('shop')}/code"]), play.output
+    assert play.returncode == 2 and "ended with code 3" in play.shown_by("End as the command ended") and SECRET not in play.output
+    assert host.run("cat /srv/shop/shared/note") == "its fine" and "failed.json" not in host.run(f"ls /srv/shop/releases/{host.live('shop')}")
+
+
+def test_a_command_that_the_command_line_cut_is_rejected(host: Target, apps: list[dict[str, object]]) -> None:
+    """Ansible takes the words after a space for something else."""
+    play = host.play(apps, "-e", "flask_app_name=shop command=flask routes", playbook="run")
+    words = "command: got flask, and apart from it: routes, needs a command in two pairs of quotes"
+    assert play.returncode == 2 and words in " ".join(play.output.split()) and play.recap["ok"] == 1
 
 
 def test_remove_takes_one_app_off(host: Target, apps: list[dict[str, object]]) -> None:

@@ -36,7 +36,7 @@ class Hostile:
 
     def __init__(self, work: Path) -> None:
         self.work, self.mark = work, work / "mark"
-        self.given = {"flask_app_name": "shop", "remove_database": "shop", "maintenance": "on"}
+        self.given = {"flask_app_name": "shop", "remove_database": "shop", "maintenance": "on", "command": "true"}
         self.payload = f"{{{{ lookup('pipe', 'touch {self.mark}') }}}}\x1b]0;owned\x07: [\n- \x9b2J"
         self.collection = work / "collections/ansible_collections/flaskops/hosting"
         for name in ("meta", "playbooks", "plugins", "roles"):
@@ -71,10 +71,18 @@ class Hostile:
 
     def app(self, **known: str) -> dict[str, Any]:
         """An app as the survey shows it."""
-        texts = ("app", "root", "topology", "user", "group", "url", "mount", "live", "live_since", "health", "state")
-        release = dict.fromkeys(("name", "version", "created", "live", "failed"), self.payload)
+        texts = ("app", "root", "topology", "user", "group", "url", "mount", "live", "live_since", "health", "follow", "previous")
+        release = {**dict.fromkeys(("name", "version", "created", "live", "by"), self.payload), "failed": "", "fits": True}
+        failed = {**release, "failed": self.payload}
         front = {"address": self.payload, "host": self.payload}
-        more = {"databases": [self.payload], "maintenance": True, "front": front, "log": [self.payload], "releases": [release]}
+        more = {
+            "databases": [self.payload],
+            "maintenance": True,
+            "front": front,
+            "log": [self.payload],
+            "releases": [release, failed],
+            "processes": {self.payload: self.payload},
+        }
         return {**dict.fromkeys(texts, self.payload), **more, **known}
 
     def answer(self, **release: dict[str, Any]) -> None:
@@ -83,7 +91,7 @@ class Hostile:
         account = {"user": True, "group": True, "ours": True, "foreign": False}
         known: dict[str, Any] = {"account": account, "packages_missing": ["mysql-server"], "package_lists": True}
         host = a_host(**known, apps=apps, owned_paths=[self.payload], databases=["shop", self.payload])
-        states = ("staged", "live", "rolled_back", "run", "absent")
+        states = ("staged", "live", "rolled_back", "restarted", "run", "absent")
         answers = {
             "survey": {"": self.filled("survey", **host)},
             "config_files": {"": self.filled("config_files")},
@@ -127,7 +135,7 @@ def shown_by(hostile: Hostile, how: str, *playbooks: str, code: int) -> str:
 def test_what_a_host_returns_is_shown_and_not_run(hostile: Hostile) -> None:
     """Wherever the playbooks show it: URLs, releases, states, logs, reasons, paths, diffs, warnings."""
     # a dry run, because this machine is the host
-    output = shown_by(hostile, "-CD", "status", "site", "rollback", "maintenance", "remove", code=0)
+    output = shown_by(hostile, "-CD", "status", "site", "rollback", "maintenance", "logs", "restart", "run", "remove", code=0)
     assert output.count("lookup('pipe'") > 100
     assert "Traceback" not in output
 

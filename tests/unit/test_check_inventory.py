@@ -1,0 +1,49 @@
+"""A run that does nothing is no success, although Ansible ends a play without hosts well."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+PLAYBOOKS = ROOT / "playbooks"
+VERBS = ["site", "deploy", "status", "rollback", "maintenance", "remove", "run", "logs", "restart"]
+INVENTORIES = {
+    "misspelt": "nginx_gunicron: {hosts: {web1: }}",
+    "broken": "nginx_gunicorn: [",
+    "empty": "",
+    "right": "{nginx_gunicorn: {hosts: {web1: }}, others: {hosts: {db1: }}}",
+}
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_each_verb_checks_it(verb: str) -> None:
+    """Before it does anything: what deploy does before site finds no host then."""
+    imported = {play["ansible.builtin.import_playbook"] for play in yaml.safe_load((PLAYBOOKS / f"{verb}.yml").read_text()) if "hosts" not in play}
+    assert imported & {"check_inventory.yml", "site.yml"}
+
+
+@pytest.mark.parametrize(
+    ("verb", "inventory", "arguments", "message"),
+    [
+        ("deploy", "misspelt", [], "Its group nginx_gunicron: did you mean nginx_gunicorn? The topologies: "),
+        ("site", "broken", [], "The inventory has no host, or it could not be read"),
+        ("status", "empty", [], "The inventory has no host, or it could not be read"),
+        ("rollback", "right", ["--limit", "db1"], "--limit: got 'db1', which leaves no host of a topology. It needs some of: web1"),
+    ],
+)
+def test_a_run_that_would_do_nothing_fails(tmp_path: Path, verb: str, inventory: str, arguments: list[str], message: str) -> None:
+    path = tmp_path / "hosts.yml"
+    path.write_text(INVENTORIES[inventory])
+    words = [sys.executable, "-m", "ansible", "playbook", "-i", str(path), "-e", "flask_app_name=shop", *arguments, str(PLAYBOOKS / f"{verb}.yml")]
+    # a user's configuration, not the checkout's: that rejects an inventory that does not parse
+    settings = {"ANSIBLE_CONFIG": str(tmp_path / "none.cfg"), "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".venv/collections")}
+    environment = {**os.environ, **settings}
+    done = subprocess.run(words, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 2, done.stdout
+    assert message in done.stdout
