@@ -104,15 +104,11 @@ def test_status_shows_what_runs_and_what_failed(host: Target, apps: list[dict[st
     play = host.converge(apps, playbook="status", variables={"flask_app_name": "shop"})
     details = play.shown_by("Show the details of the app")
     words = [
-        f"live: {live} since 20",
-        "health 200 OK",
-        "web active",
-        f"{live}, live 20",
-        f" by {who}",
+        f"live: {live} since 20", "health 200 OK", "web active", f"{live}, live 20", f" by {who}", "Booting worker",
         "failed: importing main raised ModuleNotFoundError",
-    ]
-    assert missing(details, words) == [] and "instances" not in play.output
-    assert details.count("- gunicorn") == 0 and "Listening at" in details
+    ]  # fmt: skip
+    assert missing(details, words) == []
+    assert "instances" not in play.output, "internals of the survey"
 
 
 def test_logs_show_the_last_lines_and_how_to_follow_them(host: Target, apps: list[dict[str, object]]) -> None:
