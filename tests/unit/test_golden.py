@@ -26,7 +26,8 @@ CASES: dict[str, list[tuple[str, dict[str, Any]]]] = {
         (
             "nginx_gunicorn",
             {
-                "server_names": ["shop.example", "www.shop.example"], "listen": ["80", "192.0.2.10:8080"], "mount": "/shop",
+                "module": "shop.web:app.server", "mount": "/shop",
+                "server_names": ["shop.example", "www.shop.example"], "listen": ["80", "192.0.2.10:8080"],
                 "static": {"/static": "static", "/media/": "files/media"}, "max_body": 200, "timeout": 90, "memory_max": 512,
                 "trusted_proxies": ["10.0.0.0/16", "2001:db8::7"],
                 "health_path": "/healthz?deep=1", "nginx_gunicorn_worker_class": "gevent", "nginx_gunicorn_listen": "127.0.0.1:8080",
@@ -43,7 +44,7 @@ CASES: dict[str, list[tuple[str, dict[str, Any]]]] = {
             },
         )
     ],
-    "nginx_uwsgi-venv-gevent": [("nginx_uwsgi", {"uwsgi_app_origin": "venv", "uwsgi_app_worker_class": "gevent"})],
+    "nginx_uwsgi-venv-gevent": [("nginx_uwsgi", {"module": "main:app.server", "uwsgi_app_origin": "venv", "uwsgi_app_worker_class": "gevent"})],
     "apache_mod_wsgi-factory-names-static": [
         (
             "apache_mod_wsgi",

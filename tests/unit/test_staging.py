@@ -276,6 +276,13 @@ def test_a_bad_app_is_rejected_with_the_reason(tmp_path: Path, code: str, reason
     assert ask_probe(tmp_path, code, name=name) | {"log": ""} == {"ok": False, "reason": reason, "log": ""}
 
 
+def test_a_callable_may_be_an_attribute_of_what_the_module_has(tmp_path: Path) -> None:
+    code = "class App:\n    def server(self, e, start):\n        start('200 OK', [])\n        return []\napp = App()\n"
+    assert ask_probe(tmp_path, code, name="app.server")["ok"] is True
+    assert ask_probe(tmp_path, code, name="app.sever")["reason"] == "main:app has no 'sever'"
+    assert ask_probe(tmp_path, f"{code}App.inner = 7", name="app.inner")["reason"] == "main:app.inner is a int, not a WSGI callable"
+
+
 def test_an_app_without_a_health_path_is_only_imported(tmp_path: Path) -> None:
     assert ask_probe(tmp_path, "def app(environ, start_response):\n    raise RuntimeError('asked')", path="")["ok"] is True
     assert ask_probe(tmp_path, "raise RuntimeError('imported')", path="")["ok"] is False
@@ -290,7 +297,7 @@ def test_a_thread_that_ends_meanwhile_is_no_fault_of_the_app(monkeypatch: pytest
 def test_a_release_that_waits_for_commands_is_only_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, commands: list[str], asked: str) -> None:
     """Its health path may need what they do."""
     done: list[str] = []
-    for step in ("claim_root", "make_tree", "unpack_code", "link_venv", "write_settings"):
+    for step in ("claim_root", "make_tree", "unpack_code", "link_venv", "complete_code", "write_settings"):
         monkeypatch.setattr(staging, step, lambda *_arguments: None)
     for step in ("ask_app", "import_app"):
         monkeypatch.setattr(preflight, step, lambda *_arguments, step=step: done.append(step))
