@@ -47,7 +47,7 @@ options:
         that is not replaced by its file is rejected.
       - Not shipped is what is neither a file nor a link; a warning names it. A link that leads out of the source is rejected. The files of an
         archive may have 2 GiB.
-      - Not shipped either are C(.git), caches of Python and its tools, virtual environments, C(node_modules), and C(.env) unless git has the file.
+      - Not shipped either are C(.git), caches of Python and its tools, virtual environments, C(node_modules), and C(.env) unless git tracks it.
         From a directory in a work tree of git, what C(.gitignore) names is not shipped.
     type: str
   version:

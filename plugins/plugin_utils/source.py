@@ -27,7 +27,7 @@ from ansible_collections.flaskops.hosting.plugins.plugin_utils.source_work_tree 
 LEFT_OUT = {
     ".git", ".hg", ".svn", "__pycache__", ".venv", ".tox", ".nox", ".mypy_cache", ".pytest_cache", ".ruff_cache", "node_modules", ".DS_Store",
 }  # fmt: skip
-LEFT_OUT_WITHOUT_GIT = {".env"}  # a developer's own settings, which git is told to leave out
+LEFT_OUT_UNLESS_TRACKED = {".env"}  # a developer's own settings
 VENV_MARKS = ("pyvenv.cfg", "conda-meta")
 SMALL = 4 << 20  # bytes of files that are kept in memory, so that they are read once to be hashed and packed
 EXECUTABLE = " executable"
@@ -103,11 +103,10 @@ class Source:
     def _files(self) -> dict[str, Path]:
         listed = self._tree.tracked | self._tree.untracked if self._tree else None
         directories = {parent for name in listed for parent in _parents(name)} if listed is not None else None
-        unwanted = LEFT_OUT if listed is not None or self.commit else LEFT_OUT | LEFT_OUT_WITHOUT_GIT
         found: dict[str, Path] = {}
         for folder, names, files in os.walk(self.directory, onerror=_reject_unreadable):
             inside = os.path.relpath(folder, self.directory)
-            wanted = {os.path.normpath(os.path.join(inside, name)): Path(folder, name) for name in sorted(names + files) if name not in unwanted}
+            wanted = {os.path.normpath(os.path.join(inside, name)): Path(folder, name) for name in sorted(names + files) if name not in LEFT_OUT}
             names.clear()  # but for those that are gone into
             for name, path in wanted.items():
                 kind = stat.S_IFMT(path.lstat().st_mode)
@@ -118,7 +117,9 @@ class Source:
                         names.append(path.name)
                 elif kind in OTHER_KINDS:
                     self.notes.append(f"{name} is {OTHER_KINDS[kind]}, and is not shipped")
-                elif path.suffix != ".pyc" and (listed is None or name in listed):
+                elif path.suffix == ".pyc" or (path.name in LEFT_OUT_UNLESS_TRACKED and not self._is_tracked(name)):
+                    continue
+                elif listed is None or name in listed:
                     found[name] = path
         return found
 
@@ -159,6 +160,9 @@ class Source:
 
     def _is_inside(self, path: str) -> bool:
         return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(self.directory))
+
+    def _is_tracked(self, name: str) -> bool:
+        return bool(self.commit) or (self._tree is not None and name in self._tree.tracked)
 
     def _is_excluded(self, name: str) -> bool:
         return any(_matches(name.split("/"), pattern.strip("/").split("/")) for pattern in self.exclude)

@@ -31,6 +31,16 @@ def test_what_gitignore_leaves_out_is_not_shipped(repository: Path) -> None:
     assert set(Source(repository).files()) == CODE | {".gitignore", "static/.gitignore", "static/new.css", "kept.sqlite3"}
 
 
+def test_a_developers_own_settings_are_shipped_only_if_they_are_tracked(repository: Path) -> None:
+    for name in (".env", "static/.env"):
+        (repository / name).touch()
+    git(repository, "add", "static/.env")
+    assert set(Source(repository).files()) == CODE | {"static/.env"}
+    git(repository, "commit", "--quiet", "--message=settings")
+    with open_source(f"file://{repository}", "main") as opened:
+        assert set(opened.files()) == CODE | {"static/.env"}
+
+
 def test_a_directory_in_a_work_tree_is_asked_about_too(repository: Path, tmp_path: Path) -> None:
     """Also in a linked work tree, whose .git is a file, and by a link to it."""
     (repository / ".gitignore").write_text("*.map\n")
