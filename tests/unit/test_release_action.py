@@ -38,9 +38,9 @@ class Host(ActionModule):
         self.calls.append({**options, "payload": payload})
         return {"archive_needed": not (self.has_it or payload["archive"] or options.get("archive"))}
 
-    def _transfer_file(self, local: str, remote: str) -> None:
-        with tarfile.open(local) as archive:
-            self.sent = [remote, *archive.getnames()]
+    def _transfer_file(self, local_path: str, remote_path: str) -> None:
+        with tarfile.open(local_path) as archive:
+            self.sent = [remote_path, *archive.getnames()]
 
     def _make_tmp_path(self) -> str:
         return "/tmp/remote"
