@@ -32,8 +32,8 @@ def cause(output: str) -> str:
     raised = EXCEPTION.findall(output)
     said = _words_of_uv(output)
     if raised and said.startswith("Failed to build"):
-        return f"{said.partition(':')[0]}: {raised[-1]}"
-    return said or (output.strip().splitlines() or ["it ended without a word"])[-1].strip()
+        said = f"{said.partition(':')[0]}: {raised[-1]}"
+    return (said or (output.strip().splitlines() or ["it ended without a word"])[-1].strip()).rstrip(".")
 
 
 def _words_of_uv(output: str) -> str:

@@ -492,11 +492,13 @@ def apache() -> dict[str, Any]:
 
 def pythons(given: str) -> dict[str, str]:
     """Major and minor version of a Python and of the distribution's own; empty if it does not run."""
-    # the distribution's is a link to the file of its version, so it need not be run
-    distribution = Path(DISTRIBUTION_PYTHON).resolve().name.removeprefix("python")
-    if given in ("", DISTRIBUTION_PYTHON):
+    # its package knows; the link may have been led to another one
+    shown = run("dpkg-query", "--show", "--showformat=${Version}", "python3-minimal").stdout
+    package = re.match(r"\d+\.\d+", shown)
+    distribution = package[0] if package else ""
+    if given in ("", DISTRIBUTION_PYTHON) and Path(DISTRIBUTION_PYTHON).resolve().name == f"python{distribution}":
         return {"given": distribution, "distribution": distribution}
-    asked = run(given, "-c", "import sys; print('%d.%d' % sys.version_info[:2])")
+    asked = run(given or DISTRIBUTION_PYTHON, "-c", "import sys; print('%d.%d' % sys.version_info[:2])")
     return {"given": "" if asked.returncode else asked.stdout.strip(), "distribution": distribution}
 
 
