@@ -27,7 +27,8 @@ hint: Build failures usually indicate a problem with the package or the build en
         (
             CLASH,
             "No solution found when resolving dependencies: Because flask==3.1.0 depends on werkzeug>=3.1 and you require flask==3.1.0, we can "
-            "conclude that you require werkzeug>=3.1. And because you require werkzeug==2.0.0, we can conclude that your requirements are unsatisfiable",
+            "conclude that you require werkzeug>=3.1. And because you require werkzeug==2.0.0, we can conclude "
+            "that your requirements are unsatisfiable",
         ),
         (
             BUILD.format(name="cext", line="cext.c:1:10: fatal error: libpq-fe.h: No such file or directory"),
