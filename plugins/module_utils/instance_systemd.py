@@ -93,7 +93,7 @@ class SystemdInstance:
     def log(self, lines: int = 80, times: bool = False) -> str:
         """The last lines that it wrote."""
         output = "short-iso" if times else "cat"
-        words = ["--no-hostname", "--no-pager", "--quiet"]
+        words = ["--no-hostname", "--no-pager", "--quiet", "--all"]  # else it hides lines with colours
         return run("journalctl", f"--unit={self.name}", f"--lines={lines}", f"--output={output}", *words).stdout.strip()
 
     @property

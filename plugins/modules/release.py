@@ -235,7 +235,8 @@ options:
       - The module itself adds the app's name, its root and the units of its processes. If it is left out, the host's record does not change.
     type: dict
   keep:
-    description: How many releases are kept, the live one among them. The one that was live before is, too, unless this is V(1).
+    description:
+      - How many releases O(state=live) keeps, the live one among them. The one that was live before stays, too, unless this is V(1).
     type: int
     default: 5
   remove_data:
@@ -490,7 +491,8 @@ def make_live(options: dict[str, Any], tree: Tree, check_mode: bool) -> dict[str
                 tree.note(record)
             activation.stop_all(tree, strays)
             release.mark_live(options["by"], back)
-            result["removed"] = activation.prune(tree, options["keep"], before if options["keep"] > 1 else None)
+            if not back:
+                result["removed"] = activation.prune(tree, options["keep"], before if options["keep"] > 1 else None)
     return result
 
 

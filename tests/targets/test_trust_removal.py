@@ -118,7 +118,7 @@ def test_the_documented_restore_stops_the_app(host: Target, apps: list[dict[str,
 def test_what_an_app_says_is_only_shown(host: Target) -> None:
     """The status has its log, and the words of its status line, which are neither a template nor YAML nor for the terminal."""
     MARK.unlink(missing_ok=True)
-    play = host.converge(None, playbook="status")
+    play = host.converge(None, playbook="status", variables={"flask_app_name": "shop"})
     assert missing(play.output, ["health 200 {{ lookup(", "\\x1b]0;owned\\x07"]) == [], play.output
     assert "\x1b" not in play.output
     assert not MARK.exists()

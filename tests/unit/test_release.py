@@ -211,6 +211,7 @@ def test_a_release_that_fails_or_is_gone_back_from_is_not_on_record(tree: Tree, 
     monkeypatch.setattr(activation, "activate", lambda *_more: [])
     tree.point_current_to(tree.release("two"))
     tree.release("one").mark_live("bob@desk")
+    monkeypatch.setattr(activation, "prune", lambda *_given: pytest.fail("who goes back may want to go further back"))
     release.make_live({**options, "state": "rolled_back", "release": "one", "record": None}, tree, False)
     assert record_of(tree).instances[0].unit == "shop@one.service"
 
