@@ -39,11 +39,11 @@ REJECTED: dict[str, tuple[dict[str, Any], list[str]]] = {
     ),
     "several mistakes at once": (
         {
-            "flask_app_name": "a/b", "nginx_gunicorn_workers": 0, "flask_app_mount": "shop/", "flask_app_moduel": "main:app",
+            "flask_app_name": "a/b", "nginx_gunicorn_workers": -1, "flask_app_mount": "shop/", "flask_app_moduel": "main:app",
             "nginx_gunicorn_worker": 2, "flask_app_secrets": {"PASSWORD": 71077345, "TOKEN": ["71077345"]},
         },
         [
-            "flask_app_name: got 'a/b'", "letters, digits, - and _", "flask_app_name: shop", "nginx_gunicorn_workers: got 0",
+            "flask_app_name: got 'a/b'", "letters, digits, - and _", "flask_app_name: shop", "nginx_gunicorn_workers: got -1",
             "flask_app_mount: got 'shop/'", "a leading slash", "flask_app_moduel: unknown variable", "did you mean flask_app_module?",
             "nginx_gunicorn_worker: unknown variable", "did you mean nginx_gunicorn_worker",
             "flask_app_secrets: PASSWORD is a int", "needs a string", "quotes", "flask_app_secrets: TOKEN is a list",

@@ -94,7 +94,7 @@ def test_host_without_package_lists(new_target: Callable[..., Target]) -> None:
     bare.run("rm -rf /var/lib/apt/lists/*")
     before = bare.snapshot()
     dry = bare.converge(APPS[:1], "--check", "--diff")
-    assert "Would install nginx, python3-venv, ufw" in dry.output
+    assert "Would install logrotate, nginx, python3-venv, ufw" in dry.output
     assert differences(before, bare.snapshot()) == {}
     assert bare.run("ls /var/lib/apt/lists") == ""
     real = bare.converge(APPS[:1], "--diff")
