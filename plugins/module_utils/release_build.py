@@ -10,9 +10,8 @@ from pathlib import Path
 
 from ansible_collections.flaskops.hosting.plugins.module_utils.command import tail
 from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree import Release, ReleaseError, environment_file
-from ansible_collections.flaskops.hosting.plugins.module_utils.sandbox import sandbox
 from ansible_collections.flaskops.hosting.plugins.module_utils.told import BUILD, told
-from ansible_collections.flaskops.hosting.plugins.module_utils.transient_unit import VENV_FIRST, ended, give_to_root, run_in_unit
+from ansible_collections.flaskops.hosting.plugins.module_utils.transient_unit import VENV_FIRST, as_build, ended, give_to_root, run_in_unit
 
 COMMAND_TIMEOUT = 900  # seconds for each command
 HOME = "/var/tmp/home"  # the unit's own, and on the disk: builders keep caches of hundreds of megabytes there
@@ -35,26 +34,13 @@ def _run(release: Release, command: str, environment: dict[str, str]) -> tuple[i
         variables = Path(directory) / "environment"
         variables.write_text(environment_file({**environment, **told(release.tree.app, release.name, str(release.path), BUILD)}), encoding="utf-8")
         lines = [
-            *sandbox(
-                UMask="0022",
-                DynamicUser="yes",
-                TemporaryFileSystem=f"{release.tree.root}:ro",
-                BindReadOnlyPaths=str(venv),
-                BindPaths=str(code),
-                ReadWritePaths=str(code),
-            ),
-            f"RuntimeDirectory={unit}",
-            # root learns the account's number from this directory
+            *as_build(unit, release.tree.root, reads=venv, writes=code),
             f"ExecStartPre=+/bin/chown --recursive --no-dereference --reference=/run/{unit} {code}",
             f"ExecStartPre=/bin/mkdir {HOME}",
             f"WorkingDirectory={code}",
             f"EnvironmentFile={variables}",
             f"Environment=HOME={HOME}",
-            "Environment=TMPDIR=/var/tmp",
             f"Environment=VIRTUAL_ENV={venv}",
-            # a build waits for the apps that serve meanwhile
-            "Nice=10",
-            "IOSchedulingClass=idle",
         ]
         found = run_in_unit(unit, [f"{venv}/bin", *shlex.split(command)], lines, COMMAND_TIMEOUT, script=VENV_FIRST)
     give_to_root(code)

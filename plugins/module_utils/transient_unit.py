@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ansible_collections.flaskops.hosting.plugins.module_utils.command import PLAIN_PATH, run, run_bounded
 from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree import Release
-from ansible_collections.flaskops.hosting.plugins.module_utils.sandbox import sandbox_of_app
+from ansible_collections.flaskops.hosting.plugins.module_utils.sandbox import sandbox, sandbox_of_app
 from ansible_collections.flaskops.hosting.plugins.module_utils.told import told
 
 # systemd-run gives a signal no number, and a shell does
@@ -56,6 +56,25 @@ def as_app(release: Release, user: str, phase: str) -> list[str]:
         f"WorkingDirectory={release.path}/code",
         f"EnvironmentFile={release.path}/environment",
         *(f"Environment={name}={value}" for name, value in told(release.tree.app, release.name, str(release.path), phase).items()),
+    ]
+
+
+def as_build(unit: str, root: Path, reads: Path, writes: Path, **changes: str | list[str]) -> list[str]:
+    """The lines of a unit that builds for the app below ``root``: an account that exists meanwhile, which sees two of its directories alone.
+
+    ``changes`` are those of its sandbox. It has a directory of its own in ``/run``, from which root learns the account's number.
+    """
+    own = {"UMask": "0022", "DynamicUser": "yes", "TemporaryFileSystem": f"{root}:ro"}
+    paths = {"BindReadOnlyPaths": str(reads), "BindPaths": str(writes), "ReadWritePaths": str(writes)}
+    return [
+        *sandbox(**{**own, **paths, **changes}),
+        f"RuntimeDirectory={unit}",
+        "RuntimeDirectoryMode=0700",
+        # the unit's own, and on the disk: /tmp may be in memory
+        "Environment=TMPDIR=/var/tmp",
+        # a build waits for the apps that serve meanwhile
+        "Nice=10",
+        "IOSchedulingClass=idle",
     ]
 
 

@@ -16,8 +16,7 @@ from ansible_collections.flaskops.hosting.plugins.module_utils.build_failure imp
 from ansible_collections.flaskops.hosting.plugins.module_utils.command import MEBIBYTE, remove_tree, tail, write_to_disk
 from ansible_collections.flaskops.hosting.plugins.module_utils.index_logins import without_logins
 from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree import ReleaseError
-from ansible_collections.flaskops.hosting.plugins.module_utils.sandbox import sandbox
-from ansible_collections.flaskops.hosting.plugins.module_utils.transient_unit import give_to_root, run_in_unit
+from ansible_collections.flaskops.hosting.plugins.module_utils.transient_unit import as_build, give_to_root, run_in_unit
 from ansible_collections.flaskops.hosting.plugins.module_utils.uv import environment, uv
 
 COMPLETE_MARK = "complete"
@@ -70,9 +69,10 @@ class _Build:
         """Make the venv, with the app's packages and the server's in steps of their own, since one of them may have hashes alone."""
         make = [self.uv, "venv", "--quiet", "--allow-existing", "--no-project", f"--python={self.options['python']}", str(self.venv)]
         self._take_step([make, *self._app_step(requirements)], self._files(requirements), "the app's packages")
-        server = _as_the_app_has_it(self.options["server_requirements"], self.options["server_minimum"], installed_in(self.venv))
+        installed = installed_in(self.venv)
+        server = _as_the_app_has_it(self.options["server_requirements"], self.options["server_minimum"], installed)
         if server:  # it changes nothing that the app has
-            frozen = "".join(f"{name}=={version}\n" for name, version in installed_in(self.venv).items())
+            frozen = "".join(f"{name}=={version}\n" for name, version in installed.items())
             install = [*self._install(), f"--constraint={self.home}/installed.txt", *server]
             self._take_step([install], {"installed.txt": frozen}, f"the server's packages ({', '.join(server)})")
         remove_tree(self.venv / CACHE)
@@ -132,28 +132,13 @@ class _Build:
         """
         root, home = self.venv.parent.parent, self.home
         return [
-            *sandbox(
-                UMask="0022",
-                DynamicUser="yes",
-                SupplementaryGroups=self.options["group"],  # which may read the code
-                TemporaryFileSystem=f"{root}:ro",
-                BindReadOnlyPaths=str(self.source),
-                BindPaths=str(self.venv),
-                ReadWritePaths=str(self.venv),
-            ),
-            f"RuntimeDirectory={self.unit}",
-            "RuntimeDirectoryMode=0700",
-            # root learns the account's number from its home
+            *as_build(self.unit, root, self.source, self.venv, SupplementaryGroups=self.options["group"]),  # which may read the code
             f"ExecStartPre=+/bin/cp --recursive --no-target-directory {files} {home}",
             f"ExecStartPre=+/bin/chown --recursive --reference={home} {home} {self.venv}",
             f"WorkingDirectory={self.source}",
             f"EnvironmentFile={files}/environment",
             f"Environment=HOME={home}",
             f"Environment=UV_CACHE_DIR={self.venv}/{CACHE}",
-            "Environment=TMPDIR=/var/tmp",
-            # a build waits for the apps that serve meanwhile
-            "Nice=10",
-            "IOSchedulingClass=idle",
         ]
 
     def _failure(self, code: int | None, output: str, what: str) -> ReleaseError:

@@ -1,4 +1,4 @@
-"""Columns that are aligned for who reads them on a terminal."""
+"""Columns that are aligned, to be read on a terminal."""
 
 from __future__ import annotations
 
