@@ -80,7 +80,8 @@ def reader(controller: Controller, host: Target, tarball: Path) -> Controller:
 def test_host_your_own_app(reader: Controller, host: Target) -> None:
     """From an inventory to an app that answers."""
     install, *blocks = README["Host your own app"]
-    assert install.commands == ["pip install ansible", "ansible-galaxy collection install flaskops.hosting"]
+    # the machine has Ansible, and got the collection from its tarball
+    assert [command.split()[0] for command in install.commands] == ["python3", ".", "pip", "ansible-galaxy"]
     dry, real = reader.follow(blocks)
     assert "shop would answer at http://192.0.2.10/" in dry.output and "shop answers at http://192.0.2.10/" in real.output
     assert host.get("/").text == "shop as nobody"
@@ -125,7 +126,8 @@ def test_the_page_of_day_two(reader: Controller, host: Target) -> None:
     assert host.run("cat /srv/shop/shared/uploads/file; mariadb shop --batch --skip-column-names -e 'SELECT * FROM orders'").split() == ["kept", "1"]
     assert host.run("stat -c %U /srv/shop/shared/uploads/file") == "shop" and host.get("/").text == "shop as shop_app"
 
-    del sections["Where things are on the host"], sections["What an app is told of itself"]
+    for example in ("Where things are on the host", "What an app is told of itself", "Migrate a database"):
+        del sections[example]
     remove = sections.pop("Remove it")
     assert set(sections) == {"Deploy", "Roll back", "See how it is", "Run a command", "Restart it", "Close it for a while", "Read the logs"}
     for blocks in sections.values():
