@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.flaskops.hosting.tests.targets.harness import Target, app, write_source
+from ansible_collections.flaskops.hosting.tests.unit.wheels import make_wheel
 
 ADDRESS = "198.18.2.245"
 CODE = """
@@ -48,6 +50,36 @@ version = "1.0"
 dependencies = ["gunicorn==23.0.0"]
 """
 CALLABLE = "main:app.wsgi.server"
+# A company's index: by HTTPS with a certificate of its own authority, and only with a login.
+INDEX, LOGIN = "packages.corp.example:8443", "deploy:s3cret"
+CERTIFICATES = """
+set -e
+mkdir -p /opt/index && cd /opt/index
+openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=Corp -keyout ca.key -out ca.pem -days 2 -addext keyUsage=keyCertSign 2>/dev/null
+openssl req -newkey rsa:2048 -nodes -subj /CN=packages -keyout key.pem -out request.pem 2>/dev/null
+echo subjectAltName=DNS:packages.corp.example >names
+openssl x509 -req -in request.pem -CA ca.pem -CAkey ca.key -out cert.pem -days 2 -extfile names 2>/dev/null
+cat /etc/ssl/certs/ca-certificates.crt ca.pem >/etc/ssl/corporate.pem
+echo 127.0.0.1 packages.corp.example >>/etc/hosts
+"""
+SERVER = """
+import base64, functools, http.server, ssl, sys
+
+class Index(http.server.SimpleHTTPRequestHandler):
+    def do_GET(self):
+        if self.headers.get("Authorization") == "Basic " + base64.b64encode(sys.argv[1].encode()).decode():
+            return super().do_GET()
+        self.send_response(401)
+        self.send_header("WWW-Authenticate", "Basic realm=packages")
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+server = http.server.ThreadingHTTPServer(("127.0.0.1", 8443), functools.partial(Index, directory="/opt/index/served"))
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+context.load_cert_chain("/opt/index/cert.pem", "/opt/index/key.pem")
+server.socket = context.wrap_socket(server.socket, server_side=True)
+server.serve_forever()
+"""
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +88,7 @@ def apps(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
     sources = {
         "made": {"main.py": CODE, "make.py": MAKE},
         "packaged": {"pyproject.toml": PACKAGE, "src/packaged/__init__.py": "", "src/packaged/main.py": CODE},
-        "below": {"src/main.py": CODE},
+        "below": {"src/main.py": CODE, "requirements.txt": "corporate==1.0\n"},
         "apache": {"src/main.py": CODE},
     }
     settings: dict[str, dict[str, Any]] = {
@@ -65,7 +97,7 @@ def apps(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
             "environment": {"MODE": "built"}, "secrets": {"TOKEN": "hunter2"},
         },
         "packaged": {"module": "packaged.main:app.wsgi.server", "requirements": "auto", "listen": "81"},
-        "below": {"module": CALLABLE, "topology": "nginx_uwsgi", "listen": "82"},
+        "below": {"module": CALLABLE, "topology": "nginx_uwsgi", "listen": "82", "requirements": "auto"},
         "apache": {"module": CALLABLE, "topology": "apache_mod_wsgi", "listen": "83"},
     }  # fmt: skip
     made = {name: write_source(tmp_path_factory.mktemp(name), files) for name, files in sources.items()}
@@ -73,8 +105,15 @@ def apps(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
-def host(target: Target, apps: dict[str, dict[str, Any]]) -> Target:
-    """A host with all of them."""
+def host(target: Target, apps: dict[str, dict[str, Any]], tmp_path_factory: pytest.TempPathFactory) -> Target:
+    """A host with all of them, which pip's configuration sends to a company's index too."""
+    target.run(CERTIFICATES)
+    wheel = make_wheel(tmp_path_factory.mktemp("wheel"), "corporate", "1.0")
+    served = "/opt/index/served/simple/corporate"
+    target.run(f"mkdir -p {served} && base64 --decode >{served}/{wheel.name}", stdin=base64.b64encode(wheel.read_bytes()).decode())
+    target.run("cat >/opt/index/server.py", stdin=SERVER)
+    target.run(f"systemd-run --unit=index python3 /opt/index/server.py {LOGIN}")
+    target.run("cat >>/etc/pip.conf", stdin=f"\n[install]\nextra-index-url =\n    https://{LOGIN}@{INDEX}/simple\ncert = /etc/ssl/corporate.pem\n")
     target.converge([{"flask_app_topology": target.topology, **one} for one in apps.values()], playbook="hosting")
     return target
 
@@ -106,6 +145,12 @@ def test_a_package_below_src_is_installed_and_its_gunicorn_is_taken(host: Target
 def test_a_module_below_src_needs_no_package(host: Target, name: str, port: int) -> None:
     """In servers that know no attribute such as this callable."""
     assert host.get("/", port).json()["module"] == host.run(f"readlink --canonicalize /srv/{name}/current/code/src/main.py")
+
+
+def test_a_companys_index_needs_pips_configuration_only(host: Target) -> None:
+    """With its login and its certificates; what is built does not hold the login."""
+    assert host.run("cat /srv/below/current/.venv/lib/python3*/site-packages/corporate.py") == "VERSION = '1.0'"
+    assert not host.succeeds("grep --recursive --fixed-strings s3cret /srv /etc/flaskops /var/cache/flaskops")
 
 
 def test_what_was_built_is_no_new_release(host: Target, apps: dict[str, dict[str, Any]]) -> None:
