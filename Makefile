@@ -1,6 +1,6 @@
 # Everything a developer does here, by name. `make` without a target lists all targets.
 .DEFAULT_GOAL := help
-.PHONY: help venv demo urls demo-down test unit lint build docs bench load clean
+.PHONY: help venv demo urls demo-down test unit lint build docs bench bench-http load clean
 SHELL := bash
 
 help:
@@ -15,6 +15,7 @@ help:
 	@echo 'make build        the tarball for Galaxy, in build/'
 	@echo 'make docs         the documentation as a site, in build/docs; and docs/topologies, generated from docs/facts.yml'
 	@echo 'make bench        our runs measured against a bare shell script'
+	@echo 'make bench-http   processor time for a request, against the same servers set up by hand'
 	@echo 'make load         ten releases under load on every topology, kind of socket and kind of worker (an hour)'
 	@echo 'make clean        demo-down, and remove everything that was made: .venv, .cache, images'
 
@@ -65,6 +66,13 @@ bench:
 	@dev/venv
 	@dev/engine
 	@dev/bench
+
+bench-http:
+	@dev/venv
+	@dev/engine
+	@dev/load
+	@dev/target/build ubuntu-like-ready >/dev/null
+	@PATH=$(CURDIR)/.venv/bin:$$PATH python dev/bench-http
 
 load:
 	@LOAD=all dev/test tests/load
