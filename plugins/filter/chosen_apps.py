@@ -6,6 +6,9 @@ from __future__ import annotations
 
 from typing import Any, Callable
 
+from ansible.errors import AnsibleFilterError
+
+from ansible_collections.flaskops.hosting.plugins.plugin_utils.apps_of_host import problem_of_list
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.topologies import TOPOLOGIES
 
 DOCUMENTATION = r"""
@@ -56,7 +59,13 @@ _value:
 
 
 def chosen_apps(apps: list[dict[str, Any]], chosen: dict[str, Any] | None = None, topology: str = "", of_host: str = "") -> list[dict[str, Any]]:
-    """The apps with the chosen name, with the given variables; all apps if none is chosen; without those of another topology."""
+    """The apps with the chosen name, with the given variables; all apps if none is chosen; without those of another topology.
+
+    Raises ``AnsibleFilterError`` if these are no apps.
+    """
+    problem = problem_of_list(apps)
+    if problem:
+        raise AnsibleFilterError(problem)
     if topology:
         # the role rejects an unknown topology
         others = TOPOLOGIES.keys() - {topology}

@@ -71,6 +71,11 @@ options:
     description: Internal. A directory to look for. The controller takes it from C(flask_app_root).
     type: str
     default: ""
+  environment_files:
+    description: Internal. Files to look for. The controller takes them from C(flask_app_environment_files).
+    type: list
+    elements: str
+    default: []
 attributes:
   check_mode:
     support: full
@@ -164,6 +169,12 @@ root:
   returned: always
   type: dict
   sample: {exists: true, foreign: [bin]}
+files_missing:
+  description: Those of O(environment_files) that are not there.
+  returned: always
+  type: list
+  elements: str
+  sample: []
 owned_paths:
   description: The paths that this collection has put on the host, whoever they belong to.
   returned: always
@@ -590,6 +601,7 @@ def main() -> None:
             "group": {"type": "str", "default": ""},
             "python": {"type": "str", "default": ""},
             "root": {"type": "str", "default": ""},
+            "environment_files": {"type": "list", "elements": "str", "default": []},
         },
         supports_check_mode=True,
     )
@@ -607,6 +619,7 @@ def main() -> None:
         apache=apache(),
         python=pythons(module.params["python"]),
         root=look_at_root(module.params["root"], records),
+        files_missing=[name for name in module.params["environment_files"] if not os.path.isfile(name)],
         owned_paths=sorted(all_paths(read_owners().values())),
         apps=apps(records, *(module.params[name] for name in ("status", "app", "log_lines"))),
         databases=noted_databases(),

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import PurePosixPath
 from typing import Any
 
 from ansible_collections.flaskops.hosting.plugins.module_utils.record import Listen, Record, Site
@@ -28,12 +29,20 @@ def conflicts(app: App, host: dict[str, Any]) -> Iterator[str]:
             f"or another group; give the app one of its own. For example:\n    flask_app_user: {app.name.lower()}-app"
         )
     yield from _of_root(app, host, own)
-    yield from _of_development(app, others, own)
+    yield from _of_development_server(app, own)
     yield from _of_python(app, host)
-    for other in others:
-        yield from _with_app(app, other)
+    for missing in [] if host["check_mode"] else host["files_missing"]:  # in a dry run, a database has none yet
+        yield f"flask_app_environment_files: got {missing!r}, and there is no such file on this host"
+    yield from with_others(app, others)
     for socket in host["sockets"]:
         yield from _with_socket(app, socket, own, others)
+
+
+def with_others(app: App, others: list[Record]) -> Iterator[str]:
+    """A sentence for each thing that the app and others cannot both have."""
+    for other in others:
+        yield from _of_development(app, other)
+        yield from _with_app(app, other)
 
 
 def _of_distribution(host: dict[str, Any]) -> Iterator[str]:
@@ -53,17 +62,20 @@ def _of_root(app: App, host: dict[str, Any], own: Record | None) -> Iterator[str
         )
 
 
-def _of_development(app: App, others: list[Record], own: Record | None) -> Iterator[str]:
-    development = app.topology.for_development
-    if development and app.mount != "/":
-        yield f"flask_app_mount: got {app.mount!r}, but the development server has no mounts; leave it out"
-    for other in [*others, *([own] if own and development else [])]:
-        topology = TOPOLOGIES.get(other.topology)  # an app of which only its data is left has none
-        if topology and topology.for_development != development:
-            yield (
-                f"flask_app_name: this host has the app {other.app} ({other.topology}), and a development server and production "
-                "apps do not share a host; remove that app first (flask_app_state: absent), or take another host"
-            )
+def _of_development_server(app: App, own: Record | None) -> Iterator[str]:
+    if app.topology.for_development:
+        if app.mount != "/":
+            yield f"flask_app_mount: got {app.mount!r}, but the development server has no mounts; leave it out"
+        yield from _of_development(app, own) if own else ()
+
+
+def _of_development(app: App, other: Record) -> Iterator[str]:
+    topology = TOPOLOGIES.get(other.topology)  # an app of which only its data is left has none
+    if topology and topology.for_development != app.topology.for_development:
+        yield (
+            f"flask_app_name: this host has the app {other.app} ({other.topology}), and a development server and production "
+            "apps do not share a host; remove that app first (flask_app_state: absent), or take another host"
+        )
 
 
 def _of_python(app: App, host: dict[str, Any]) -> Iterator[str]:
@@ -80,9 +92,18 @@ def _of_python(app: App, host: dict[str, Any]) -> Iterator[str]:
 
 
 def _with_app(app: App, other: Record) -> Iterator[str]:
-    for variable, given, noted in (("flask_app_root", app.root, other.root), ("flask_app_user", app.user, other.user)):
+    for variable, given, noted, own in (
+        ("flask_app_root", app.root, other.root, f"/srv/{app.name}"),
+        ("flask_app_user", app.user, other.user, app.name.lower()),
+    ):
         if given == noted:
-            yield f"{variable}: {given!r} is the app {other.app}'s; give this app its own. For example:\n    {variable}: {app.name}"
+            yield f"{variable}: {given!r} is the app {other.app}'s; give this app its own. For example:\n    {variable}: {own}"
+    mine, theirs = PurePosixPath(app.root), PurePosixPath(other.root)
+    if mine in theirs.parents or theirs in mine.parents:
+        yield (
+            f"flask_app_root: got {app.root!r}, but the app {other.app} has {other.root}, and no app's tree is in another one's. "
+            f"For example:\n    flask_app_root: /srv/{app.name}"
+        )
     for site in other.sites:
         if app.site and site.front == app.site.front:
             yield from _with_site(app, app.site, other, site)

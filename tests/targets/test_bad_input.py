@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,9 @@ from ansible_collections.flaskops.hosting.tests.targets.harness import Play, Tar
 ADDRESS = "198.18.2.20"
 GOOD = app("good", server_names=["good.example"])
 TCP = app("tcp", nginx_gunicorn_listen="127.0.0.1:8080", listen="81")
+
+# Wherever a run that is not rejected leaves something; also accounts, packages, lists of packages, databases and what systemd enables.
+MANIFEST = ("/etc", "/opt", "/root", "/srv", "/usr/bin", "/usr/local", "/usr/share", "/var/cache", "/var/lib", "/var/log/nginx", "-maxdepth 4")
 
 # What is wrong, as changes to a right app, and the words that its message must have. The unit tests have what is wrong without a host.
 REJECTED: dict[str, tuple[dict[str, Any], list[str]]] = {
@@ -36,6 +40,10 @@ REJECTED: dict[str, tuple[dict[str, Any], list[str]]] = {
             "nginx_gunicorn_listen: 127.0.0.1:8080 is the app tcp's", "another port",
             "flask_app_user: 'good' is the app good's", "flask_app_user: new",
         ],
+    ),
+    "an environment file that the host does not have": (
+        {"flask_app_environment_files": ["/etc/nowhere/shop.env"]},
+        ["flask_app_environment_files: got '/etc/nowhere/shop.env', and there is no such file on this host"],
     ),
     "several mistakes at once": (
         {
@@ -63,9 +71,9 @@ def host(target: Target) -> Target:
 @pytest.fixture
 def untouched(host: Target) -> Iterator[Target]:
     """The target; whatever the test does, nothing on it may differ afterwards, and its apps serve."""
-    before = host.snapshot()
+    before = host.snapshot(*MANIFEST)
     yield host
-    assert differences(before, host.snapshot()) == {}
+    assert differences(before, host.snapshot(*MANIFEST)) == {}
     assert_serves(host)
 
 
@@ -89,6 +97,46 @@ def test_rejected_before_anything_is_changed(untouched: Target, mistake: str) ->
     play = untouched.play([{**app("new", server_names=["new.example"]), **settings}])
     assert_rejected(play, [*words, "Nothing was changed."])
     assert "squatter.service" in untouched.run("systemctl list-units squatter.service")
+
+
+OTHER = app("other", listen="82")
+# What is wrong with the second of two apps, or with an app that has a database: the first, and the database, would be there already.
+TOGETHER: dict[str, tuple[Any, dict[str, Any], list[str]]] = {
+    "the second app's variable": ([OTHER, app("new", listen="83", mount="new")], {}, ["new: flask_app_mount: got 'new'"]),
+    "what both want": (
+        [OTHER, app("new", listen="82", user="other")],
+        {},
+        ["new: flask_app_mount: / on port 82 is the app other's", "new: flask_app_user: 'other' is the app other's"],
+    ),
+    "an app with a database": ([app("new", mount="new")], {"mysql_webapp_database": "shop"}, ["flask_app_mount: got 'new'"]),
+    "no list of apps": ({"shop": OTHER}, {}, ["flask_apps: got a dictionary, needs a list of apps, each a dictionary."]),
+}
+
+
+@pytest.mark.parametrize("mistake", TOGETHER)
+def test_rejected_before_the_first_of_several_is_touched(untouched: Target, mistake: str) -> None:
+    """An app that comes first, and a database, are not made for an app that is rejected."""
+    apps, variables, words = TOGETHER[mistake]
+    assert_rejected(untouched.play(apps, variables=variables), words)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"version": "v9"}, ["flask_app_source: cannot fetch 'v9' of"]),
+        ({"module": "mian:app", "requirements": ""}, ["flask_app_module: got 'mian:app'", "its modules: main"]),
+        ({"requirements": "requirements.txt", "exclude": ["*.txt"]}, ["requirements.txt is not shipped"]),
+    ],
+)
+def test_a_repository_is_looked_at_before_packages_and_the_account(
+    untouched: Target, tmp_path: Path, settings: dict[str, Any], words: list[str]
+) -> None:
+    """What can only be told after it was fetched."""
+    source = write_source(tmp_path / "shop", {"main.py": "app = None\n", "requirements.txt": ""})
+    for command in ("init --quiet", "add .", "-c user.name=me -c user.email=me@example.com commit --quiet --message=first"):
+        subprocess.run(["git", "-C", source, *command.split()], check=True)
+    play = untouched.play([app("new", source / ".git", listen="82", system_packages=["cowsay"], **settings)])
+    assert_rejected(play, [*words, "Nothing was changed."])
 
 
 def test_rejected_with_plain_variables(untouched: Target) -> None:

@@ -15,7 +15,7 @@ SHOP = app(
     APPS / "shop",
     requirements="requirements.txt",
     mount="/shop",
-    static={"/static": "static"},
+    static={"/static": "static", "/notes": "static/my notes"},
     nginx_site_snippet="add_header X-Snippet shop always;",
 )
 DEEP = app("deep", mount="/a/b", nginx_gunicorn_listen="127.0.0.1:8081")
@@ -82,6 +82,7 @@ def test_static_files_come_from_nginx(host: Target) -> None:
         answer = host.get("/shop/static/style.css")
         assert (answer.status, answer.headers["Content-Type"]) == (200, "text/css")
         assert answer.text == "body { color: navy; }\n"
+        assert host.get("/shop/notes/hello.txt").text == "hello\n", "the directory's name has a space"
         assert host.get("/shop/").status == 502
         for path in ("/shop/static/../main.py", "/shop/static/%2e%2e/main.py", "/shop/static..%2fmain.py", "/shop/static../main.py"):
             assert host.get(path).status in (400, 404, 502), path

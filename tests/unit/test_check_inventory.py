@@ -17,6 +17,7 @@ INVENTORIES = {
     "misspelt": "nginx_gunicron: {hosts: {web1: }}",
     "broken": "nginx_gunicorn: [",
     "empty": "",
+    "wrong apps": "nginx_gunicorn: {hosts: {web1: }, vars: {flask_apps: {flask_app_name: shop}}}",
     "right": "{nginx_gunicorn: {hosts: {web1: }}, others: {hosts: {db1: }}}",
 }
 
@@ -34,6 +35,10 @@ def test_each_verb_checks_it(verb: str) -> None:
         ("deploy", "misspelt", [], "Its group nginx_gunicron: did you mean nginx_gunicorn? The topologies: "),
         ("site", "broken", [], "The inventory has no host, or it could not be read"),
         ("status", "empty", [], "The inventory has no host, or it could not be read"),
+        *(
+            (verb, "wrong apps", [], "flask_apps: got a dictionary, needs a list of apps, each a dictionary.")
+            for verb in ("deploy", "site", "nginx_gunicorn")
+        ),
         ("rollback", "right", ["--limit", "db1"], "--limit: got 'db1', which leaves no host of a topology. It needs some of: web1"),
     ],
 )

@@ -212,6 +212,20 @@ def test_a_server_in_the_venv_takes_any_python(topology: str, variables: dict[st
     assert problems(topology, facts={"python": {"given": "3.12", "distribution": "3.13"}}, python="/opt/python", **variables) == []
 
 
+def test_an_environment_file_that_is_not_there_is_rejected_but_in_a_dry_run() -> None:
+    """There, the database that has it is not there yet."""
+    facts = {"files_missing": ["/etc/shop.env"]}
+    (problem,) = problems("nginx_gunicorn", facts=facts)
+    assert problem == "flask_app_environment_files: got '/etc/shop.env', and there is no such file on this host"
+    assert problems("nginx_gunicorn", facts={**facts, "check_mode": True}) == []
+
+
+def test_no_apps_tree_is_in_another_ones() -> None:
+    for root in ("/srv/blog/shop", "/srv/blog/shared/x"):
+        (problem,) = problems("nginx_gunicorn", record("blog", listen=81), root=root)
+        assert problem.startswith(f"flask_app_root: got '{root}', but the app blog has /srv/blog, and no app's tree is in another one's")
+
+
 def test_an_account_of_somebody_else_is_rejected() -> None:
     facts = {"account": {"user": False, "group": True, "ours": False, "foreign": True}}
     (problem,) = problems("nginx_gunicorn", facts=facts, user="ubuntu")
