@@ -21,6 +21,13 @@ CUT = f"(more than {OUTPUT_KEPT // 1024} KiB of output; this is its end)"
 REMOVAL_TRIES = 5
 MEBIBYTE = 1024 * 1024
 PLAIN_PATH = "/usr/local/bin:/usr/bin:/bin"
+ROOT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+def settle() -> None:
+    """Make this process as root's is on every host, however it became root: ``su`` and ``doas`` keep the user's PATH, umask and language."""
+    os.environ.update(PATH=ROOT_PATH, LC_ALL="C.UTF-8")
+    os.umask(0o022)
 
 
 def run(*words: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:

@@ -7,23 +7,27 @@ from __future__ import annotations
 # pylint: disable=ansible-bad-function  # run_command is a method of AnsibleModule, and there is no such object here
 import contextlib
 import os
+import re
 import secrets
 import shutil
 import subprocess
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from ansible_collections.flaskops.hosting.plugins.module_utils.mysql_sql import (
     SCRATCH,
     TRIAL,
     Account,
     option_file,
+    password_in,
     quote_name,
     quote_text,
     without_definers,
 )
 
 SOCKET = "/run/mysqld/mysqld.sock"
+ROOT_OPTIONS = Path("/root/.my.cnf")
 LEDGER = "flaskops_schema"  # the table that says which schema files a database has
 # Literals are escaped with backslashes, whatever the server's own mode is.
 SQL_MODE = "SET SESSION sql_mode = 'STRICT_ALL_TABLES';\n"
@@ -54,6 +58,7 @@ class Server:
     """One server. ``flavor`` is ``mariadb`` or ``mysql``, by which of them is installed."""
 
     def __init__(self) -> None:
+        self._password: str | None = None  # of root, on a server that lets nobody in by the socket alone
         self.flavor = next((name for name, daemon in (("mariadb", "mariadbd"), ("mysql", "mysqld")) if _find(daemon)), "")
 
     @property
@@ -72,12 +77,16 @@ class Server:
 
     def query(self, sql: str) -> list[list[str]]:
         """Run SQL as root and return the rows of all its results. Raises ``ServerError``."""
-        shown = self._run(self._client("--no-defaults", "--user=root"), (SQL_MODE + sql).encode())
+        try:
+            shown = self._run_as_root((SQL_MODE + sql).encode())
+        except ServerError as error:
+            self._take_password(error)
+            shown = self._run_as_root((SQL_MODE + sql).encode())
         return [line.split("\t") for line in shown.decode("utf-8", "replace").splitlines()]
 
     def load(self, database: str, sql: bytes) -> None:
         """Run a schema file as root. Raises ``ServerError`` with the line that the server rejected."""
-        self._run([*self._client("--no-defaults", "--user=root"), database], sql)
+        self._run_as_root(sql, database)
 
     def read(self) -> State:
         """Look at databases, accounts and what must not be there, in one go."""
@@ -156,6 +165,28 @@ class Server:
         """Drop what a rehearsal has made, even if it was killed."""
         self.query(f"{NOT_TO_BINLOG}DROP DATABASE IF EXISTS {QUOTED_SCRATCH}; DROP USER IF EXISTS {Account(TRIAL).quoted};")
 
+    def _run_as_root(self, sql: bytes, *database: str) -> bytes:
+        with self.root() as (first, descriptors):
+            return self._run([*self._client(*first), *database], sql, *descriptors)
+
+    @contextlib.contextmanager
+    def root(self) -> Iterator[tuple[list[str], list[int]]]:
+        """The first arguments of a client that logs in as root, and the descriptors that it needs for that."""
+        if self._password is None:
+            yield ["--no-defaults", "--user=root"], []
+        else:
+            with _options(user="root", password=self._password) as (option, descriptor):
+                yield [option], [descriptor]
+
+    def _take_password(self, error: ServerError) -> None:
+        """Take root's password from its own option file, if the server wants one. Raises the ``error`` for another one."""
+        if self._password is not None or not re.search(r"ERROR (1045|1698) ", str(error)):
+            raise error
+        with contextlib.suppress(OSError):
+            self._password = password_in(ROOT_OPTIONS.read_text(encoding="utf-8", errors="surrogateescape"))
+        if self._password is None:
+            raise ServerError(f'{error}. Root has a password there; put it into {ROOT_OPTIONS}, under [client], as password = "…"') from error
+
     def _client(self, *first: str) -> list[str]:
         return [
             _find(self.flavor) or self.flavor, *first, "--protocol=socket", f"--socket={SOCKET}", "--batch", "--raw", "--skip-column-names",
@@ -188,19 +219,23 @@ class Rehearsal:
 
     def fill(self, database: str) -> None:
         """Copy a database into it. Raises ``ServerError``."""
+        with self._server.root() as (first, descriptors):
+            self._copy(database, first, descriptors)
+        self._stub_events(database)
+
+    def _copy(self, database: str, first: list[str], descriptors: list[int]) -> None:
         dump = [
-            _find(f"{self._server.flavor}-dump") or "mysqldump", "--no-defaults", "--user=root", "--protocol=socket", f"--socket={SOCKET}",
+            _find(f"{self._server.flavor}-dump") or "mysqldump", *first, "--protocol=socket", f"--socket={SOCKET}",
             "--single-transaction", "--quick", "--routines", "--triggers", "--hex-blob", "--no-tablespaces",
             "--default-character-set=utf8mb4", *(["--set-gtid-purged=OFF"] if self._server.flavor == "mysql" else []), database,
         ]  # fmt: skip
         with self._client() as (words, descriptor):
-            reader = subprocess.Popen(dump, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=_ENVIRONMENT)
+            reader = subprocess.Popen(dump, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=_ENVIRONMENT, pass_fds=descriptors)
             writer = subprocess.Popen(words, stdin=subprocess.PIPE, stderr=subprocess.PIPE, env=_ENVIRONMENT, pass_fds=(descriptor,))
             with reader.stdout:  # type: ignore[union-attr]
                 _pump(map(without_definers, reader.stdout or []), writer)
             _end(writer, "loading the copy")
             _end(reader, "copying the database")
-        self._stub_events(database)
 
     def _stub_events(self, database: str) -> None:
         # only the names, which a file can alter or drop, because a real copy of an event would run
@@ -209,14 +244,21 @@ class Rehearsal:
 
     @contextlib.contextmanager
     def _client(self) -> Iterator[tuple[list[str], int]]:
-        reading, writing = os.pipe()
-        with open(writing, "w", encoding="utf-8") as options:
-            options.write(option_file(user=self._account.name, password=self._account.password or ""))
-        try:
-            words = self._server._client(f"--defaults-file=/dev/fd/{reading}")
-            yield [*words, "--init-command=SET SESSION sql_log_bin = 0", SCRATCH], reading
-        finally:
-            os.close(reading)
+        with _options(user=self._account.name, password=self._account.password or "") as (option, descriptor):
+            words = self._server._client(option)
+            yield [*words, "--init-command=SET SESSION sql_log_bin = 0", SCRATCH], descriptor
+
+
+@contextlib.contextmanager
+def _options(**options: str) -> Iterator[tuple[str, int]]:
+    """The argument that gives a client its options, which must not be among its arguments, and the descriptor that they are read from."""
+    reading, writing = os.pipe()
+    try:
+        with open(writing, "w", encoding="utf-8", errors="surrogateescape") as file:
+            file.write(option_file(**options))
+        yield f"--defaults-file=/dev/fd/{reading}", reading
+    finally:
+        os.close(reading)
 
 
 def new_password() -> str:

@@ -41,10 +41,28 @@ def quote_text(text: str) -> str:
     return f"'{text.translate(escapes)}'"
 
 
+CLIENT_GROUPS = ("client", "client-server", "client-mariadb", "mysql", "mariadb-client")
+UNESCAPED = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "s": " "}
+
+
 def option_file(**options: str) -> str:
     """A client's option file, for options that must not be among its arguments."""
     escapes = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"})
     return "[client]\n" + "".join(f'{name}="{value.translate(escapes)}"\n' for name, value in options.items())
+
+
+def password_in(options: str) -> str | None:
+    """The password that a client's option file has for it; ``None`` if it has none. The last one counts, as for the client."""
+    group, found = "", None
+    for line in map(str.strip, options.splitlines()):
+        if line.startswith("["):
+            group = line[1:].partition("]")[0].strip().lower()
+        name, _equals, value = (part.strip() for part in line.partition("="))
+        if name == "password" and group in CLIENT_GROUPS:
+            quoted = re.match(r"""(["'])((?:\\.|(?!\1).)*)\1""", value)
+            plain = quoted[2] if quoted else value.partition("#")[0].strip()
+            found = re.sub(r"""\\([ntrbs"'\\])""", lambda escape: UNESCAPED.get(escape[1], escape[1]), plain)
+    return found
 
 
 def without_definers(line: bytes) -> bytes:

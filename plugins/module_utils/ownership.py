@@ -24,13 +24,17 @@ NGINX, APACHE, UNITS = "/etc/nginx", "/etc/apache2", "/etc/systemd/system"
 
 @dataclass(frozen=True)
 class Service:
-    """A systemd unit that reads files: how it tests them, what it needs to have anything to do, how it takes a change, and what it reads."""
+    """A systemd unit that reads files: how it tests them, what it needs to have anything to do, how it takes a change, what it reads.
+
+    ``lists`` is a command that names all that it reads.
+    """
 
     name: str = ""
     test: str = ""
     needs: str = ""
     on_change: str = "reloaded"
     reads: list[str] = field(default_factory=list)
+    lists: str = ""
 
     def concerns(self, path: Path) -> bool:
         """Tell whether the service reads a path."""

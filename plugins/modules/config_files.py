@@ -91,7 +91,14 @@ options:
         type: str
         required: true
       test:
-        description: A command, such as V(nginx -t), run without a shell when a change concerns the service. Any exit code but 0 puts all back.
+        description:
+          - A command, such as V(nginx -t), run without a shell when a change concerns the service. Any exit code but 0 puts all back.
+          - Lines that it marks with C([warn]) are shown as warnings.
+        type: str
+        default: ""
+      lists:
+        description:
+          - A command, such as V(nginx -T), that names every file that the service reads. If it does not name one of the links, all is put back.
         type: str
         default: ""
       needs:
@@ -165,6 +172,7 @@ services:
 """
 
 import contextlib
+import os
 import shlex
 import time
 from collections.abc import Iterable
@@ -175,7 +183,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.flaskops.hosting.plugins.module_utils import ownership
-from ansible_collections.flaskops.hosting.plugins.module_utils.command import run, unit_properties
+from ansible_collections.flaskops.hosting.plugins.module_utils.command import run, settle, unit_properties
 from ansible_collections.flaskops.hosting.plugins.module_utils.ownership import Edit, Owned, Service
 from ansible_collections.flaskops.hosting.plugins.module_utils.transaction import JOURNAL, Change, Transaction, TransactionError
 
@@ -201,6 +209,7 @@ SERVICE_OPTIONS: dict[str, Any] = {
     "needs": {"type": "str", "default": ""},
     "on_change": {"type": "str", "choices": ["reloaded", "restarted"], "default": "reloaded"},
     "reads": {"type": "list", "elements": "str", "default": []},
+    "lists": {"type": "str", "default": ""},
 }
 
 
@@ -327,12 +336,26 @@ def is_up_or_enabled(found: dict[str, str]) -> bool:
     return found.get("ActiveState") == "active" or found.get("UnitFileState") == "enabled"
 
 
-def test(service: Service) -> None:
-    """Have a service's own command look at the files. Raises ``TransactionError`` with its message."""
-    if service.test:
-        tested = run(*shlex.split(service.test))
-        if tested.returncode:
-            raise TransactionError(f"{service.test}: exit code {tested.returncode}\n{tested.stdout.strip()}")
+def test(service: Service) -> list[str]:
+    """Have a service's own command look at the files, and return what it warns of. Raises ``TransactionError`` with its message."""
+    if not service.test:
+        return []
+    tested = run(*shlex.split(service.test))
+    if tested.returncode:
+        raise TransactionError(f"{service.test}: exit code {tested.returncode}\n{tested.stdout.strip()}")
+    return [line for line in tested.stdout.splitlines() if "[warn]" in line]
+
+
+def find_unread(service: Service, changes: list[Change]) -> None:
+    """Raise ``TransactionError`` if a service reads one of the links not that it is to read."""
+    links = [str(change.path) for change in changes if change.kind == "link" and service.concerns(change.path)]
+    if not service.lists or not links:
+        return
+    shown = run(*shlex.split(service.lists)).stdout
+    for link in links:
+        if link not in shown:
+            directory = os.path.dirname(link)
+            raise TransactionError(f"{service.name} does not read {link}: {service.lists} does not name it. Have it include {directory}/*.conf")
 
 
 def reload_units(changes: list[Change]) -> None:
@@ -374,8 +397,8 @@ def is_empty_after(directory: Path, changes: list[Change]) -> bool:
     return not (found | {change.path.name for change in here}) - gone
 
 
-def put_on_the_host(work: Work, transaction: Transaction, pending: list[Change], recovered: bool) -> dict[str, str]:
-    """Write what is pending, test it, and have the services take it; returns what was done with each.
+def put_on_the_host(work: Work, transaction: Transaction, pending: list[Change], recovered: bool, warnings: list[str]) -> dict[str, str]:
+    """Write what is pending, test it, and have the services take it; returns what was done with each. What they warn of becomes ``warnings``.
 
     Raises ``TransactionError`` with the server's own message; files and services are as they were before then.
     """
@@ -396,7 +419,8 @@ def put_on_the_host(work: Work, transaction: Transaction, pending: list[Change],
         reload_units(pending)
         for service in work.services:
             if wanted.get(service.name) in ("reloaded", "restarted"):
-                test(service)
+                warnings.extend(test(service))
+                find_unread(service, work.changes if service.name in work.given else [])
         try:
             for name in others:
                 services.tell(name, wanted[name])
@@ -428,7 +452,7 @@ def converge(options: dict[str, Any], transaction: Transaction, check_mode: bool
     other = any(not is_as_wanted(service.name, work.wanted(service, pending, False)) for service in work.services)
     result["changed"] = bool(pending or result["recovered"] or other)
     if result["changed"] and not check_mode:
-        result["services"] = put_on_the_host(work, transaction, pending, result["recovered"])
+        result["services"] = put_on_the_host(work, transaction, pending, result["recovered"], result["warnings"])
 
 
 def main() -> None:
@@ -449,7 +473,8 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    result: dict[str, Any] = {"recovered": False, "services": {}, "paths": []}
+    settle()
+    result: dict[str, Any] = {"recovered": False, "services": {}, "paths": [], "warnings": []}
     try:
         transaction = Transaction([Change.from_entry(entry) for entry in module.params["files"]], JOURNAL)
         with contextlib.nullcontext() if module.check_mode else transaction.lock():

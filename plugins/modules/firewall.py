@@ -76,7 +76,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.flaskops.hosting.plugins.module_utils.command import run
+from ansible_collections.flaskops.hosting.plugins.module_utils.command import run, settle
 
 # What ufw's state is made of, and where it is kept until a new connection has come through.
 FILES = ("/etc/ufw/user.rules", "/etc/ufw/user6.rules", "/etc/ufw/ufw.conf", "/etc/default/ufw")
@@ -132,6 +132,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
+    settle()
     options: dict[str, Any] = module.params
     if options["state"] == "confirmed":
         confirm()

@@ -145,14 +145,13 @@ import base64
 import contextlib
 import fcntl
 import json
-import os
 import shutil
 from collections.abc import Iterator
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.flaskops.hosting.plugins.module_utils.command import run, unit_properties
+from ansible_collections.flaskops.hosting.plugins.module_utils.command import run, settle, unit_properties
 from ansible_collections.flaskops.hosting.plugins.module_utils.database_use import apps_that_use
 from ansible_collections.flaskops.hosting.plugins.module_utils.mysql_plan import (
     RECORDS,
@@ -366,11 +365,11 @@ def lock() -> Iterator[None]:
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True, required_if=[("state", "present", ("payload",))])
+    settle()
     options: dict[str, Any] = module.params
     problems = list(problems_of(options["database"], []))
     if problems:
         module.fail_json(msg="\n".join([*problems, "Nothing was changed."]))
-    os.umask(0o022)
     act = {"present": present, "absent": absent}[options["state"]]
     try:
         with contextlib.nullcontext() if module.check_mode else lock():

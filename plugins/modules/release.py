@@ -372,7 +372,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.flaskops.hosting.plugins.module_utils import activation, staging
 from ansible_collections.flaskops.hosting.plugins.module_utils.account import end_processes
-from ansible_collections.flaskops.hosting.plugins.module_utils.command import LOG_LINES, has_files, remove_tree
+from ansible_collections.flaskops.hosting.plugins.module_utils.command import LOG_LINES, has_files, remove_tree, settle
 from ansible_collections.flaskops.hosting.plugins.module_utils.record import REMOVED, Record, read_json
 from ansible_collections.flaskops.hosting.plugins.module_utils.release_commands import run_commands
 from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree import Release, ReleaseError, Tree
@@ -588,9 +588,9 @@ def main() -> None:
             ("state", "run", ("release", "commands")),
         ],  # fmt: skip
     )
+    settle()
     options: dict[str, Any] = module.params
     tree = Tree(options["app"], Path(options["root"]))
-    os.umask(0o022)
     act = ACTS[options["state"]]
     try:
         result = act(options, tree, module.check_mode)

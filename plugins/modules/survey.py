@@ -159,6 +159,13 @@ apache:
   returned: always
   type: dict
   sample: {modules: [proxy, wsgi], sites: [000-default.conf], ports: [80]}
+nginx:
+  description:
+    - Whether its C(nginx.conf) reads the directory C(sites-enabled), as that of Debian's and Ubuntu's package does and that of nginx.org's does not.
+    - Whether C(conf.d/default.conf) is as nginx.org's package comes with it, and nobody has changed it.
+  returned: always
+  type: dict
+  sample: {sites_enabled: true, welcome: false}
 python:
   description: The versions of the Python that was looked for and of the distribution's own. Empty if it does not run.
   returned: always
@@ -345,7 +352,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.flaskops.hosting.plugins.module_utils import activation
 from ansible_collections.flaskops.hosting.plugins.module_utils.account import is_ours
-from ansible_collections.flaskops.hosting.plugins.module_utils.command import run
+from ansible_collections.flaskops.hosting.plugins.module_utils.command import run, settle
 from ansible_collections.flaskops.hosting.plugins.module_utils.database_use import databases_of, noted_databases
 from ansible_collections.flaskops.hosting.plugins.module_utils.health import ask
 from ansible_collections.flaskops.hosting.plugins.module_utils.instance_systemd import UNITS
@@ -357,6 +364,10 @@ LISTENING = "0A"  # the state column of /proc/net/tcp
 DISTRIBUTION_PYTHON = "/usr/bin/python3"
 HEALTH_TIMEOUT = 5  # seconds
 LOG_LINES = 5
+NGINX_WELCOME = (  # nginx.org's conf.d/default.conf, without what stands for nothing
+    "server listen 80 server_name localhost location / root /usr/share/nginx/html index index.html index.htm "
+    "error_page 500 502 503 504 /50x.html location = /50x.html root /usr/share/nginx/html"
+)
 MOST_NAMES = 10  # of what is in a directory
 SSH_SERVERS = ("sshd", "sshd-listener", "dropbear", "tinysshd")
 NO_LOGIN = ("/usr/sbin/nologin", "/sbin/nologin", "/bin/false")
@@ -501,6 +512,18 @@ def apache() -> dict[str, Any]:
     }
 
 
+def nginx() -> dict[str, bool]:
+    """Whether nginx reads the directory of Debian's package, and nginx.org's page as it came; of a host without nginx, what Debian's package has."""
+    main, page = Path("/etc/nginx/nginx.conf"), Path("/etc/nginx/conf.d/default.conf")
+    text = main.read_text(encoding="utf-8", errors="replace") if main.is_file() else "include sites-enabled/*;"
+    shown = page.read_text(encoding="utf-8", errors="replace") if page.is_file() else ""
+    words = re.sub(r"#.*|[{};]", " ", shown).split()
+    return {
+        "sites_enabled": re.search(r"^\s*include\s+\S*\bsites-enabled/", text, re.MULTILINE) is not None,
+        "welcome": words == NGINX_WELCOME.split(),
+    }
+
+
 def pythons(given: str) -> dict[str, str]:
     """Major and minor version of a Python and of the distribution's own; empty if it does not run."""
     # its package knows; the link may have been led to another one
@@ -605,6 +628,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
+    settle()
     records, listening = Record.read_all(), sockets()
     module.exit_json(
         changed=False,
@@ -617,6 +641,7 @@ def main() -> None:
         ssh_ports=ssh_ports(listening),
         firewall=firewall(),
         apache=apache(),
+        nginx=nginx(),
         python=pythons(module.params["python"]),
         root=look_at_root(module.params["root"], records),
         files_missing=[name for name in module.params["environment_files"] if not os.path.isfile(name)],

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from ipaddress import ip_address, ip_network
 from typing import Any
@@ -77,10 +77,11 @@ class Service:
     test: str = ""
     needs: str = ""
     on_change: str = "reloaded"
+    lists: str = ""
 
     def entry(self) -> dict[str, Any]:
         """As an entry of the module's option."""
-        return {"name": self.name, "reads": self.reads, "test": self.test, "needs": self.needs, "on_change": self.on_change}
+        return asdict(self)
 
 
 @dataclass(frozen=True)

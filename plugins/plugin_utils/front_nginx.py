@@ -5,8 +5,10 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from typing import Any
 
+from ansible_collections.flaskops.hosting.plugins.module_utils.account import FRONT_ACCOUNT
 from ansible_collections.flaskops.hosting.plugins.plugin_utils import forwarded
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.app import App, Edit, Gone, Link, OnHost, Served, Service, Text
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.templates import fill
@@ -16,15 +18,25 @@ from ansible_collections.flaskops.hosting.plugins.plugin_utils.unknown_names imp
 # One half-open request holds a connection; those of Debian's own limit are soon taken. It has no other place than that file.
 CONNECTIONS = Edit("/etc/nginx/nginx.conf", "worker_connections 768;", "worker_connections 8192; # flaskops")
 OPEN_FILES = "32768:524288"  # those of a worker, which may have as many files open as connections
-SERVICE = Service("nginx.service", reads=["/etc/nginx"], test="nginx -t", needs="/etc/nginx/sites-enabled")
+# nginx.org's package knows no sites-enabled and has an account of its own, which gets the group that may enter the sockets' directories.
+ENABLED = Text("/etc/nginx/conf.d/zz-flaskops-sites.conf", "include /etc/nginx/sites-enabled/*.conf;\n")
+FOR_NGINX_ORG = [
+    ENABLED,
+    Edit("/etc/nginx/nginx.conf", "user  nginx;", f"user  nginx {FRONT_ACCOUNT}; # flaskops"),
+    Edit("/etc/nginx/nginx.conf", "worker_connections  1024;", "worker_connections  8192; # flaskops"),
+]
+WELCOME = "/etc/nginx/conf.d/default.conf"
+SERVICE = Service("nginx.service", reads=["/etc/nginx"], test="nginx -t", needs="/etc/nginx/sites-enabled", lists="nginx -T")
 
 
-def on_host(app: App, served: Served, _host: dict[str, Any]) -> OnHost:
+def on_host(app: App, served: Served, host: dict[str, Any]) -> OnHost:
     """What nginx reads of the app, and of the site that it is on."""
     site = app.front_site
     apps = f"/etc/nginx/flaskops/{site.name}"
     trusted = _trusted_variable(app.trusted_networks)
-    snippet = app.values["nginx_site_snippet"]
+    snippet, as_debian = app.values["nginx_site_snippet"], host["nginx"]["sites_enabled"]
+    # nginx.org's may have sites of others in conf.d, so it runs without one of ours too
+    service = SERVICE if as_debian else replace(SERVICE, needs="")
     return OnHost(
         files=[
             Text(f"{apps}/{app.name}.conf", fill("nginx_site", "app.conf.j2", app=app, served=served, trusted=trusted, snippet=snippet)),
@@ -35,10 +47,11 @@ def on_host(app: App, served: Served, _host: dict[str, Any]) -> OnHost:
             Text("/etc/nginx/conf.d/flaskops.conf", fill("nginx_site", "requests.conf.j2")),
             Text(f"/etc/nginx/snippets/flaskops-{served.protocol}.conf", fill("nginx_site", f"{served.protocol}.conf.j2", removed=forwarded.REMOVED)),
             *_trusted_proxies(app.trusted_networks, trusted),
-            CONNECTIONS,
+            *([CONNECTIONS] if as_debian else FOR_NGINX_ORG),
+            *([Gone(WELCOME)] if host["nginx"]["welcome"] else []),
             drop_in(SERVICE.name, NoNewPrivileges="yes", PrivateDevices="yes", DevicePolicy="closed", LimitNOFILE=OPEN_FILES),
         ],
-        services=[SERVICE, LOG_ROTATION],
+        services=[service, LOG_ROTATION],
         packages=["nginx", "logrotate"],
     )
 

@@ -39,7 +39,12 @@ def served(app: App) -> Served:
 
 def packages(app: App) -> list[str]:
     """The distribution's packages that the app needs."""
-    anywhere = {"apache": {"modules": [], "sites": [], "ports": []}, "owned_paths": [], "check_mode": False}  # they are the same on each host
+    anywhere: dict[str, Any] = {  # they are the same on each host
+        "apache": {"modules": [], "sites": [], "ports": []},
+        "nginx": {"sites_enabled": True, "welcome": False},
+        "owned_paths": [],
+        "check_mode": False,
+    }
     mine = served(app)
     from_the_system = [*mine.packages, *port_on_host(app, mine.port).packages, *app.system_packages]
     return [*PACKAGES, *_on_front(app, anywhere).packages, *from_the_system]

@@ -224,6 +224,22 @@ class DatabasePromises:
         assert dry.changed == play.changed == ["Set up the database, its accounts and its schema"]
         assert host.inside() == before
 
+    def test_a_root_with_a_password_is_let_in_by_its_own_option_file(self, host: Server) -> None:
+        """Without it, the error says where the password belongs; afterwards, root comes by the socket alone."""
+        before = host.inside()
+        password = 'to "the# root'
+        login = (
+            f"VIA mysql_native_password USING PASSWORD('{password}')" if self.flavor == "mariadb" else f"WITH caching_sha2_password BY '{password}'"
+        )
+        host.sql(f"ALTER USER root@localhost IDENTIFIED {login}")
+        host.reject("Access denied for user 'root'@'localhost'", "Root has a password there; put it into /root/.my.cnf")
+        host.target.run("umask 077 && cat >/root/.my.cnf", stdin=f"[client]\nuser = root\npassword = '{password}'\n")
+        play = host.converge("--diff")
+        assert play.changed == ["Set up the database, its accounts and its schema"]
+        assert password not in play.output
+        host.target.run("rm /root/.my.cnf")
+        assert host.inside() == before
+
     def test_test_database_with_tables_is_not_lost(self, host: Server) -> None:
         """Somebody's data is nobody's to drop: that is said, and nothing happens."""
         host.sql("CREATE DATABASE test; CREATE TABLE test.t (a INT)")

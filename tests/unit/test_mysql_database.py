@@ -24,6 +24,7 @@ from ansible_collections.flaskops.hosting.plugins.module_utils.mysql_sql import 
     Account,
     is_granted,
     option_file,
+    password_in,
     problems_of,
     quote_name,
     quote_pattern,
@@ -313,3 +314,26 @@ def test_schema_files_that_cannot_be_sent(tmp_path: Path) -> None:
     for paths, word in ((["nowhere.sql"], "no file"), (["a.sql", "sub/a.sql"], "two files"), (["latin.sql"], "UTF-8")):
         with pytest.raises(SchemaError, match=word):
             read_schema([str(tmp_path / path) for path in paths])
+
+
+@pytest.mark.parametrize(
+    ("text", "password"),
+    [
+        ("[client]\nuser=root\npassword=s3cret\n", "s3cret"),
+        ("[client]\npassword = s3cret # of root\n", "s3cret"),
+        ('[client]\npassword = "a #b"\n', "a #b"),
+        ("[mysql]\npassword='it''s'\n", "it"),
+        ("[ Client ]\n  password = 'a\\\\b\\'c\\s'  \n", "a\\b'c "),
+        ("[client]\npassword=one\n[mysql]\npassword=two\n", "two"),
+        ("[client]\npassword=\n", ""),
+        ("[mysqldump]\npassword=s3cret\n", None),
+        ("[client]\nuser=root\n#password=x\n", None),
+    ],
+)
+def test_roots_own_option_file_has_its_password(text: str, password: str | None) -> None:
+    assert password_in(text) == password
+
+
+@pytest.mark.parametrize("password", ["plain", 'a"b', "c\\d", "e#f", "tab\t", "two\nlines", " spaces ", "ペン"])
+def test_an_option_file_is_read_as_it_was_written(password: str) -> None:
+    assert password_in(option_file(user="root", password=password)) == password

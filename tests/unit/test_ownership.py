@@ -127,6 +127,7 @@ class Host:
 
         self.systemd.said.clear()
         self._monkeypatch.setattr(config_files, "AnsibleModule", Module)
+        self._monkeypatch.setattr(config_files, "settle", lambda: None)  # which would change the tests' own process
         with pytest.raises(Ended) as ended:
             config_files.main()
         return ended.value.args[0]
@@ -170,7 +171,7 @@ def test_a_run_notes_what_it_makes(host: Host) -> None:
     note = host.note("shop")
     assert note["paths"] == [str(host.nginx / "flaskops/80/shop.conf"), str(host.nginx / "sites-enabled/80.conf")]
     assert note["directories"] == [str(host.nginx / "flaskops"), str(host.nginx / "flaskops/80")], "not sites-enabled, which was there"
-    assert note["services"] == [{**host.nginx_service(), "on_change": "reloaded"}]
+    assert note["services"] == [{**host.nginx_service(), "on_change": "reloaded", "lists": ""}]
     assert note["format"] == 1
     assert str(host.owners / "shop.json") in result["paths"], "the note is one of the changes"
 

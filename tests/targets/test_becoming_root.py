@@ -1,0 +1,54 @@
+"""Each way to become root that the distribution has: what differs is what is left of the user's environment, such as PATH, umask and language."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ansible_collections.flaskops.hosting.tests.targets.harness import Target, app
+
+ADDRESS = "198.18.2.231"
+PASSWORD = "to become 'root'"  # noqa: S105
+WAYS: dict[str, tuple[str, dict[str, Any]]] = {
+    "sudo with a password": (
+        "rm /etc/sudoers.d/90-cloud-init-users && echo 'ubuntu ALL=(ALL) ALL' >/etc/sudoers.d/ubuntu",
+        {"ansible_become_password": PASSWORD},
+    ),
+    "sudo-rs": (
+        "printf 'ubuntu ALL=(ALL:ALL) NOPASSWD: ALL\\n' >/etc/sudoers-rs && chmod 440 /etc/sudoers-rs",
+        {"ansible_become_exe": "sudo-rs"},
+    ),
+    "su": ("", {"ansible_become_method": "ansible.builtin.su", "ansible_become_password": PASSWORD}),
+    "doas": (
+        "echo 'permit nopass ubuntu as root' >/etc/doas.conf && chmod 400 /etc/doas.conf",
+        {"ansible_become_method": "community.general.doas"},
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def host(target: Target) -> Target:
+    """A host with all of them, whose user has an umask that closes files to others, another language, and a PATH without root's programs."""
+    target.run("apt-get update -qq && apt-get install -qq -y --no-install-recommends opendoas sudo-rs rust-coreutils locales >/dev/null 2>&1")
+    target.run(f'printf \'%s\\n\' "root:{PASSWORD}" "ubuntu:{PASSWORD}" | chpasswd')
+    target.run("sed -i 's/^UMASK.*/UMASK 077/' /etc/login.defs && echo 'session optional pam_umask.so umask=077' >>/etc/pam.d/common-session")
+    target.run("echo 'de_DE.UTF-8 UTF-8' >/etc/locale.gen && locale-gen >/dev/null 2>&1 && echo LANG=de_DE.UTF-8 >/etc/default/locale")
+    # coreutils in Rust take the place of GNU's for all programs, as on Ubuntu from 25.10 on
+    target.run("cd /usr/bin && for one in $(coreutils --list); do ln -sf coreutils $one; done")
+    assert target.run("readlink /usr/bin/ls") == "coreutils"
+    return target
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_an_app_is_put_there_and_removed(host: Target, way: str) -> None:
+    """The web server reaches it, and a second run has nothing to do."""
+    command, variables = WAYS[way]
+    host.run(command or "true")
+    apps = [app("shop", environment={"WAY": way})]
+    host.converge(apps, variables=variables)
+    assert host.get("/").json()["version"] == "one"
+    assert host.run("stat -c '%a %U' /srv/shop /etc/nginx/flaskops /etc/nginx/sites-enabled | sort -u") == "755 root"
+    assert host.converge(apps, variables=variables).recap["changed"] == 0
+    host.converge([{"flask_app_name": "shop", "flask_app_state": "absent"}], variables=variables)
+    assert not host.succeeds("test -e /srv/shop -o -e /etc/nginx/flaskops")
