@@ -288,5 +288,5 @@ def _remove(path: Path) -> None:
 
 
 def _copy(source: Path, target: Path) -> None:
-    # cp keeps owners, modes, times and links of a whole tree; shutil loses the owners.
-    subprocess.run(["cp", "--archive", "--no-target-directory", "--", str(source), str(target)], check=True)
+    # cp keeps owners, modes, times and links of a whole tree; shutil loses the owners. The target is never there.
+    subprocess.run(["cp", "--archive", "--", str(source), str(target)], check=True)

@@ -85,8 +85,9 @@ class _Build:
         if not wanted["file"]:
             return []
         name = Path(wanted["file"])
-        take = [["cp", "--recursive", "--no-target-directory", str(self.source), WORK]] if wanted["whole"] else [["mkdir", WORK]]
-        go = [*take, ["cd", WORK]]
+        # coreutils in Rust do not copy a directory with --no-target-directory
+        take = [["cp", "--recursive", f"{self.source}/.", WORK]] if wanted["whole"] else []
+        go = [["mkdir", WORK], *take, ["cd", WORK]]
         if name.suffix == ".lock":
             sync = [self.uv, "sync", "--quiet", "--frozen", "--no-dev", "--no-editable", f"--python={self.venv}/bin/python"]
             return [*go, *self._hand_over(wanted), ["cd", str(name.parent)], ["export", f"UV_PROJECT_ENVIRONMENT={self.venv}"], sync]
@@ -133,7 +134,7 @@ class _Build:
         root, home = self.venv.parent.parent, self.home
         return [
             *as_build(self.unit, root, self.source, self.venv, SupplementaryGroups=self.options["group"]),  # which may read the code
-            f"ExecStartPre=+/bin/cp --recursive --no-target-directory {files} {home}",
+            f"ExecStartPre=+/bin/cp --recursive {files}/. {home}",
             f"ExecStartPre=+/bin/chown --recursive --reference={home} {home} {self.venv}",
             f"WorkingDirectory={self.source}",
             f"EnvironmentFile={files}/environment",

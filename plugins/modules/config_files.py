@@ -93,7 +93,7 @@ options:
       test:
         description:
           - A command, such as V(nginx -t), run without a shell when a change concerns the service. Any exit code but 0 puts all back.
-          - Lines that it marks with C([warn]) are shown as warnings.
+          - Lines that it marks with C([warn]) are shown as warnings. If one says that a word of what changed is ignored, all is put back.
         type: str
         default: ""
       lists:
@@ -173,6 +173,7 @@ services:
 
 import contextlib
 import os
+import re
 import shlex
 import time
 from collections.abc import Iterable
@@ -346,6 +347,14 @@ def test(service: Service) -> list[str]:
     return [line for line in tested.stdout.splitlines() if "[warn]" in line]
 
 
+def find_ignored(warnings: Iterable[str], pending: list[Change]) -> None:
+    """Raise ``TransactionError`` if a server warns that it ignores a word of what changes, such as a site's name that another site has already."""
+    words = {word.strip(";") for change in pending for word in change.content.decode(errors="replace").split()}
+    ignored = [line for line in warnings if line.endswith("ignored") and words & set(re.findall(r'"([^"]*)"', line))]
+    if ignored:
+        raise TransactionError("\n".join([*ignored, "Something else has this already: remove it there, or give the app another name or port"]))
+
+
 def find_unread(service: Service, changes: list[Change]) -> None:
     """Raise ``TransactionError`` if a service reads one of the links not that it is to read."""
     links = [str(change.path) for change in changes if change.kind == "link" and service.concerns(change.path)]
@@ -419,7 +428,9 @@ def put_on_the_host(work: Work, transaction: Transaction, pending: list[Change],
         reload_units(pending)
         for service in work.services:
             if wanted.get(service.name) in ("reloaded", "restarted"):
-                warnings.extend(test(service))
+                found = test(service)
+                warnings.extend(found)
+                find_ignored(found, pending)
                 find_unread(service, work.changes if service.name in work.given else [])
         try:
             for name in others:
