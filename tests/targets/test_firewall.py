@@ -8,10 +8,31 @@ from collections.abc import Callable
 
 import pytest
 
-from ansible_collections.flaskops.hosting.tests.targets.harness import Target, app
+from ansible_collections.flaskops.hosting.tests.targets.harness import ROOT, SSH_OPTIONS, Target, app
 
 ADDRESS = "198.18.2.70"
 SHOP, API = app("shop"), app("api", listen="8443", nginx_gunicorn_listen="127.0.0.1:8080")
+
+
+# A neighbour at fd00::2, without any firewall; containers have IPv6 switched off. And a listener for IPv6.
+IPV6 = """
+mount -o remount,rw /proc/sys
+for name in default lo; do echo 0 >/proc/sys/net/ipv6/conf/$name/disable_ipv6; done
+ip netns add v6 && ip link add here type veth peer name there netns v6
+ip address add fd00::1/64 dev here nodad && ip link set here up
+ip -n v6 address add fd00::2/64 dev there nodad && ip -n v6 link set there up
+systemctl restart ssh && ufw --force reset >/dev/null
+systemd-run --quiet --unit=squatter6 python3 -m http.server 9998 --bind :: --directory /usr/share
+"""
+RELAY = """
+import os, socket, threading
+
+server = socket.create_connection(("fd00::1", 22))
+copy = lambda: [os.write(1, data) for data in iter(lambda: server.recv(65536), b"")]
+threading.Thread(target=copy, daemon=True).start()
+for data in iter(lambda: os.read(0, 65536), b""):
+    server.sendall(data)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +102,21 @@ def test_port_that_is_served_no_more_is_closed(host: Target) -> None:
     status = host.run("ufw status")
     assert "8444/tcp" in status and "8443/tcp" not in status
     assert not host.succeeds("ss --listening --tcp --numeric | grep -q :8443")
+
+
+def test_who_comes_over_ipv6_is_not_locked_out(host: Target) -> None:
+    """From a neighbour that has no IPv4: SSH is allowed, by the connection that the firewall is turned on over, and what is not named is closed."""
+    host.run(IPV6)
+    host.run("cat >/root/relay.py", stdin=RELAY)
+    neighbour = f"{ROOT}/dev/docker exec --interactive flaskops-{host.name} ip netns exec v6 python3"
+    arguments = f"{SSH_OPTIONS} -o ProxyCommand='{neighbour} /root/relay.py'"
+    play = host.converge([SHOP, API], variables={"ansible_host": "fd00::1", "ansible_ssh_common_args": arguments})
+    assert "Allow SSH and the ports of the apps, and reject all others" in play.changed
+    assert host.succeeds("journalctl --boot | grep 'Accepted publickey for ubuntu from fd00::2'")
+    reached = "ip netns exec v6 python3 -c 'import socket; socket.create_connection((\"fd00::1\", {}), timeout=2)'"
+    assert host.succeeds(reached.format(22))
+    assert host.succeeds("ss --listening --tcp --numeric | grep -F '*:9998'")
+    assert not host.succeeds(reached.format(9998))
 
 
 @pytest.fixture(scope="module")
