@@ -13,7 +13,7 @@ help:
 	@echo "make lint         ruff, mypy, ansible-lint (profile production), yamllint, ansible-test sanity, galaxy-importer, the site's links"
 	@echo 'make molecule-X   one scenario: converge and verify (molecule/X); its containers stay'
 	@echo 'make build        the tarball for Galaxy, in build/'
-	@echo 'make docs         the documentation as a site, in build/docs; and docs/topologies, generated from docs/facts.yml'
+	@echo 'make docs         the documentation as a site, in build/docs; docs/topologies from docs/facts.yml, docs/http.md from docs/http.yml'
 	@echo 'make bench        our runs measured against a bare shell script'
 	@echo 'make bench-http   processor time for a request, against the same servers set up by hand'
 	@echo 'make load         ten releases under load on every topology, kind of socket and kind of worker (an hour)'

@@ -18,6 +18,14 @@ from ansible_collections.flaskops.hosting.plugins.plugin_utils.topologies import
 MEBIBYTE = 1024 * 1024
 SOCKET = "run/app.sock"  # of each release, below its directory
 SITE_NAME_LENGTH = 80
+# Types of content that get smaller. Not of events: each must leave the host at once.
+COMPRESSED = [
+    "text/html", "text/plain", "text/css", "text/csv", "text/javascript", "text/markdown", "text/xml", "application/javascript", "application/json",
+    "application/ld+json", "application/manifest+json", "application/problem+json", "application/rss+xml", "application/atom+xml",
+    "application/wasm", "application/xhtml+xml", "application/xml", "font/otf", "font/ttf", "image/bmp", "image/svg+xml", "image/x-icon",
+]  # fmt: skip
+# Seconds by which a server gives up a request later than its front: so the visitor's answer is the front's, the same from each server.
+LATER = 2
 
 
 @dataclass(frozen=True)
@@ -99,6 +107,7 @@ class Served:
 
     ``settings`` are files in the release; ``instance`` is the release's `web`, as the module ``release`` takes it; ``protocol`` is what it
     speaks, ``http`` or ``uwsgi``; ``port`` is the app's own TCP address, if it has one beside its socket; ``beside`` is what the host gets.
+    ``websocket`` is whether visitors may open WebSockets, ``chunked_bodies`` whether it takes bodies without their length.
     Where an app requires one of the ``requirements`` itself, its version is taken, unless that is older than the ``minimum`` says.
     """
 
@@ -108,6 +117,8 @@ class Served:
     requirements: list[str] = field(default_factory=list)
     minimum: dict[str, str] = field(default_factory=dict)
     port: str = ""
+    websocket: bool = False
+    chunked_bodies: bool = True
     beside: OnHost = field(default_factory=OnHost)
 
     @property
@@ -171,6 +182,16 @@ class App:
     def max_body_bytes(self) -> int:
         """The largest request body that is taken; 0 for any."""
         return int(self.max_body) * MEBIBYTE
+
+    @property
+    def given_up_after(self) -> int:
+        """The seconds after which the server replaces a process that has not answered."""
+        return int(self.timeout) + LATER
+
+    @property
+    def static_cache_control(self) -> str:
+        """What browsers are told of static files, in the same words as by Flask."""
+        return f"public, max-age={self.static_max_age}" if self.static_max_age else "no-cache"
 
     @property
     def memory_bytes(self) -> int:

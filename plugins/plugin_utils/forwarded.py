@@ -8,10 +8,10 @@ from itertools import product
 
 # A front says what it has seen itself, or what a trusted proxy has, in these:
 SET = ["X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host", "X-Real-IP"]
-# and no app gets any of these, which frameworks, servers and recipes believe in the same way.
+# and no app gets any of these, which frameworks, servers and recipes believe in the same way. `Proxy` would be CGI's HTTP_PROXY.
 REMOVED = [
-    "Forwarded", "X-Forwarded-Port", "X-Forwarded-Prefix", "X-Forwarded-Protocol", "X-Forwarded-Scheme", "X-Forwarded-Server", "X-Forwarded-Ssl",
-    "X-Scheme", "X-Script-Name",
+    "Proxy", "Forwarded", "X-Forwarded-Port", "X-Forwarded-Prefix", "X-Forwarded-Protocol", "X-Forwarded-Scheme", "X-Forwarded-Server",
+    "X-Forwarded-Ssl", "X-Scheme", "X-Script-Name",
 ]  # fmt: skip
 # WSGI makes one variable of a name with `-` and of one with `_`, and servers take these for variables of their own.
 VARIABLES = ["Content-Length", "Content-Type", "Path-Info", "Script-Name", "Transfer-Encoding"]

@@ -11,7 +11,7 @@ from typing import Any
 from ansible_collections.flaskops.hosting.plugins.module_utils.record import Listen, Site
 from ansible_collections.flaskops.hosting.plugins.module_utils.sandbox import sandbox
 from ansible_collections.flaskops.hosting.plugins.plugin_utils import forwarded
-from ansible_collections.flaskops.hosting.plugins.plugin_utils.app import App, Gone, Link, Mount, OnHost, Served, Service, Text
+from ansible_collections.flaskops.hosting.plugins.plugin_utils.app import COMPRESSED, App, Gone, Link, Mount, OnHost, Served, Service, Text
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.server_mod_wsgi import daemon_options, wsgi_callable
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.templates import fill
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.topologies import MOD_WSGI
@@ -28,8 +28,12 @@ MODULES = {
     "proxy_http": ["proxy_http.load"],
     "proxy_fcgi": ["proxy_fcgi.load"],
     "headers": ["headers.load"],
+    "filter": ["filter.load"],
+    "deflate": ["deflate.load", "deflate.conf"],
+    "rewrite": ["rewrite.load"],
     "remoteip": ["remoteip.load"],
 }
+ALWAYS = ["headers", "filter", "deflate"]  # of those above
 PORTS, DEFAULT_SITE = "/etc/apache2/ports.conf", "000-default.conf"
 MOD_WSGI_PACKAGE = "libapache2-mod-wsgi-py3"
 
@@ -128,7 +132,10 @@ def on_host(app: App, served: Served, host: dict[str, Any]) -> OnHost:
     php_files, php_services = _php(view) if view.php else ([], [])
     return OnHost(
         files=[
-            Text(f"{apps}/{view.file_name}", fill("apache_site", "app.conf.j2", app=app, view=view, snippet=app.values["apache_site_snippet"])),
+            Text(
+                f"{apps}/{view.file_name}",
+                fill("apache_site", "app.conf.j2", app=app, view=view, compressed=COMPRESSED, snippet=app.values["apache_site_snippet"]),
+            ),
             Text(f"/etc/apache2/sites-available/{site.name}.conf", fill("apache_site", "site.conf.j2", site=site, apps=apps, **_names(site))),
             Link(link, f"../sites-available/{site.name}.conf"),
             Gone(f"/etc/apache2/sites-enabled/{DEFAULT_SITE}"),
@@ -187,7 +194,15 @@ def _words(listen: Listen) -> str:
 def _needed_modules(view: ApacheApp) -> list[str]:
     needed = ["wsgi"] if view.in_apache else ["proxy", f"proxy_{view.served.protocol}"]
     return list(
-        dict.fromkeys([*needed, "headers", *(["remoteip"] if view.app.trusted_proxies else []), *(["proxy", "proxy_fcgi"] if view.php else [])])
+        dict.fromkeys(
+            [
+                *needed,
+                *ALWAYS,
+                *(["rewrite"] if view.app.static else []),
+                *(["remoteip"] if view.app.trusted_proxies else []),
+                *(["proxy", "proxy_fcgi"] if view.php else []),
+            ]
+        )
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from ansible_collections.flaskops.hosting.plugins.module_utils.account import FRONT_ACCOUNT
 from ansible_collections.flaskops.hosting.plugins.plugin_utils import forwarded
-from ansible_collections.flaskops.hosting.plugins.plugin_utils.app import App, Edit, Gone, Link, OnHost, Served, Service, Text
+from ansible_collections.flaskops.hosting.plugins.plugin_utils.app import COMPRESSED, App, Edit, Gone, Link, OnHost, Served, Service, Text
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.templates import fill
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.units import LOG_ROTATION, drop_in
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.unknown_names import refusals
@@ -46,6 +46,7 @@ def on_host(app: App, served: Served, host: dict[str, Any]) -> OnHost:
             *refusals(site, "nginx_site", "/etc/nginx/conf.d"),
             Text("/etc/nginx/conf.d/flaskops.conf", fill("nginx_site", "requests.conf.j2")),
             Text(f"/etc/nginx/snippets/flaskops-{served.protocol}.conf", fill("nginx_site", f"{served.protocol}.conf.j2", removed=forwarded.REMOVED)),
+            Text("/etc/nginx/snippets/flaskops-compress.conf", fill("nginx_site", "compress.conf.j2", types=COMPRESSED)),
             *_trusted_proxies(app.trusted_networks, trusted),
             *([CONNECTIONS] if as_debian else FOR_NGINX_ORG),
             *([Gone(WELCOME)] if host["nginx"]["welcome"] else []),

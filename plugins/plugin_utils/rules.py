@@ -159,6 +159,7 @@ RULES = {
     "flask_app_static": DIRECTORIES,
     "flask_app_max_body": Rule(lambda value: value >= 0, "a whole number of MiB, or 0 for no limit", "16"),
     "flask_app_timeout": AT_LEAST_1,
+    "flask_app_static_max_age": Rule(lambda value: value >= 0, "a whole number of seconds, or 0 to let browsers ask each time", "31536000"),
     "flask_app_environment_files": Rule(
         lambda value: all(matches(r"/\S+")(path) for path in value), "absolute paths of files on the host", "[/etc/shop/database.env]"
     ),

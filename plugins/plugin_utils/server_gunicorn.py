@@ -43,6 +43,8 @@ def served(app: App) -> Served:
         requirements=[_requirement(values["nginx_gunicorn_requirement"], values["nginx_gunicorn_worker_class"])],
         minimum={"gunicorn": OLDEST},
         port=own_port(values["nginx_gunicorn_listen"]),
+        # a sync worker answers nobody else meanwhile, and is replaced after a timeout
+        websocket=app.websocket == "auto" and values["nginx_gunicorn_worker_class"] != "sync",
     )
 
 

@@ -48,10 +48,11 @@ def daemon_options(app: App) -> list[str]:
         "locale=C.UTF-8",
         "startup-timeout=15",
         "connect-timeout=15",
-        "socket-timeout=60",
+        f"socket-timeout={app.timeout}",
+        "header-buffer-size=65536",  # of one header of an answer
         "queue-timeout=45",
         "deadlock-timeout=60",
-        f"request-timeout={app.timeout}",
+        f"request-timeout={app.given_up_after}",
         f"graceful-timeout={app.timeout}",
         # a process that is replaced waits for a moment without a request, which never comes under load; then it takes no more of them,
         "eviction-timeout=1",

@@ -56,7 +56,7 @@ FURTHER = {
         ours={
             **_ours(
                 "chdir config control_socket control_socket_disable daemon forwarder_headers graceful_timeout group limit_request_line "
-                "secure_scheme_headers umask user when_ready post_worker_init worker_tmp_dir"
+                "secure_scheme_headers umask user when_ready post_worker_init post_request worker_tmp_dir"
             ),
             "bind": "nginx_gunicorn_listen",
             "timeout": TIMEOUT,
@@ -74,7 +74,8 @@ FURTHER = {
         example='{offload-threads: 1, env: ["A=1", "B=2"]}',
         ours=_ours(
             "strict need-app plugins chdir virtualenv venv home pyhome py-executable py-sys-executable manage-script-name add-header "
-            "route-if-not listen chmod-socket chmod buffer-size post-buffering pidfile vacuum master no-orphans single-interpreter "
+            "route-if-not collect-header response-route-if "
+            "listen chmod-socket chmod buffer-size post-buffering pidfile vacuum master no-orphans single-interpreter "
             "enable-threads hook-master-start gevent-monkey-patch thunder-lock max-worker-lifetime max-worker-lifetime-delta "
             "reload-on-rss worker-reload-mercy die-on-term daemonize uid gid disable-logging log-4xx log-5xx auto-procname "
             "procname-prefix-spaced",
@@ -103,7 +104,7 @@ FURTHER = {
         example="{maximum-requests: 10000}",
         ours=_ours(
             "display-name home python-home lang locale umask startup-timeout connect-timeout socket-timeout queue-timeout deadlock-timeout "
-            "eviction-timeout",
+            "eviction-timeout header-buffer-size",
             user="flask_app_user",
             group="flask_app_group",
             processes="apache_wsgi_processes",

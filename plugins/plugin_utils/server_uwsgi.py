@@ -50,6 +50,7 @@ def served(app: App) -> Served:
         packages=[*(PACKAGES if from_distribution else []), *(["supervisor"] if under_supervisord else [])],
         requirements=[*([] if from_distribution else [values["uwsgi_app_requirement"]]), *([GEVENT] if own["worker_class"] == "gevent" else [])],
         minimum={"pyuwsgi": OLDEST},
+        chunked_bodies=False,
         port=own_port(values["uwsgi_app_listen"]),
         beside=_beside_supervisord() if under_supervisord else OnHost(),
     )

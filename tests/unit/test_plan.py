@@ -168,9 +168,10 @@ def test_an_apache_module_that_was_on_before_is_not_ours() -> None:
         host = a_host(apache={"modules": modules, "sites": [], "ports": [80]}, owned_paths=owned)
         return {entry["link"].rpartition("/")[2] for entry in planned("apache_mod_wsgi", host)["files"] if "mods-enabled" in entry.get("link", "")}
 
-    assert links([], []) == {"wsgi.load", "wsgi.conf", "headers.load"}
-    assert links(["headers", "ssl"], []) == {"wsgi.load", "wsgi.conf"}
-    assert links(["headers", "wsgi"], ["/etc/apache2/mods-enabled/wsgi.load"]) == {"wsgi.load", "wsgi.conf"}
+    always = {"headers.load", "filter.load", "deflate.load", "deflate.conf"}
+    assert links([], []) == {"wsgi.load", "wsgi.conf", *always}
+    assert links(["headers", "deflate", "filter", "ssl"], []) == {"wsgi.load", "wsgi.conf"}
+    assert links(["headers", "deflate", "filter", "wsgi"], ["/etc/apache2/mods-enabled/wsgi.load"]) == {"wsgi.load", "wsgi.conf"}
 
 
 def test_apache_listens_where_its_apps_need_it_unless_somebody_else_has_sites() -> None:
