@@ -161,7 +161,7 @@ class Switch:
         """Ask for the app through the front, as its users do."""
         if self.front:
             with self.steps.take(f"asked for it at {self.front['address']}"):
-                wait_for_health(self.release, self.front["address"], self.front["host"])
+                wait_for_health(self.release, self.front["address"], self.front["host"], "http", self.front["proof"])
 
     def stop_old(self) -> None:
         """Stop the instances that served before, once they have answered what they were asked."""
@@ -209,8 +209,10 @@ def waiting_connections(instance: Instance) -> int:
     return sum(int(line.split()[2]) for line in listed if len(line.split()) > 4)
 
 
-def wait_for_health(release: Release, address: str, host: str, protocol: str = "http") -> None:
-    """Ask for the health path until it answers 2xx; ``address`` is ``unix:/path`` or ``host:port``, ``protocol`` ``http`` or ``uwsgi``.
+def wait_for_health(release: Release, address: str, host: str, protocol: str = "http", proof: str = "") -> None:
+    """Ask for the health path until it answers 2xx, with the ``proof`` that no other site did.
+
+    ``address`` is ``unix:/path`` or ``host:port``, ``protocol`` ``http`` or ``uwsgi``.
 
     Raises ``ReleaseError`` with the last answer, at once if the instance is dead.
     """
@@ -219,7 +221,7 @@ def wait_for_health(release: Release, address: str, host: str, protocol: str = "
     path = facts.mount.rstrip("/") + facts.health_path
     deadline = time.monotonic() + timeout
     while True:
-        answer = ask(address, host, path, timeout, protocol)
+        answer = ask(address, host, path, timeout, protocol, proof)
         if answer.startswith("2"):
             return
         state = web.state()

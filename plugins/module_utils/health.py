@@ -10,13 +10,15 @@ import socket
 import struct
 import time
 
+APP_HEADER = "X-Flaskops-App"  # with which a front tells a deploy whose site has answered; visitors do not get it
 HEAD_AT_MOST = 128 * 1024  # bytes of an answer's status line and headers
 
 
-def ask(address: str, host: str, path: str, timeout: float, protocol: str = "http") -> str:
+def ask(address: str, host: str, path: str, timeout: float, protocol: str = "http", proof: str = "") -> str:
     """Send one GET and return the status line's code and reason, or what went wrong.
 
-    ``address`` is ``unix:/path`` or ``host:port``, ``timeout`` is in seconds, ``protocol`` is ``http`` or ``uwsgi``.
+    ``address`` is ``unix:/path`` or ``host:port``, ``timeout`` is in seconds, ``protocol`` is ``http`` or ``uwsgi``. ``proof`` is what the answer
+    must say in ``APP_HEADER``, empty for any answer.
     """
     try:
         with _connect(address, timeout) as connection:
@@ -27,7 +29,10 @@ def ask(address: str, host: str, path: str, timeout: float, protocol: str = "htt
                 connection.sendall(request.encode())
             answer = http.client.HTTPResponse(_Answer(connection, time.monotonic() + timeout), method="GET")  # type: ignore[arg-type]
             answer.begin()
-            return f"{answer.status} {answer.reason}"
+            status = f"{answer.status} {answer.reason}"
+            return (
+                status if not proof or answer.getheader(APP_HEADER) == proof else f"another site's answer: {status} (it has no {APP_HEADER}: {proof})"
+            )
     except (OSError, http.client.HTTPException) as error:
         return f"{type(error).__name__}: {error}"
 

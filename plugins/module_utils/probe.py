@@ -11,6 +11,7 @@ for the verdict. If the app has left something to run on in the background, whic
 
 from __future__ import annotations
 
+import ast
 import importlib
 import io
 import json
@@ -19,6 +20,7 @@ import signal
 import sys
 import time
 import traceback
+from typing import Any
 
 PARENT = 2  # the file descriptor that the verdict goes to
 REASON_AT_MOST, LOG_AT_MOST = 1024, 8192  # characters: the pipe to the parent holds all of it
@@ -59,12 +61,12 @@ def children_of(thread: str) -> str:
 
 
 def find_callable(module: str, name: str) -> object:
-    """Import the module and return its WSGI callable; ``create_app()`` calls a factory."""
+    """Import the module and return its WSGI callable; ``create_app()`` and ``create_app('text')`` call a factory."""
     try:
         found = importlib.import_module(module)
     except BaseException as error:  # an app may well call sys.exit() when a setting is missing
         verdict(ok=False, reason=f"importing {module} raised {type(error).__name__}: {error}", log=traceback.format_exc())
-    attribute, _dot, inner = (name[:-2] if name.endswith("()") else name).partition(".")
+    attribute, _dot, inner = name.partition("(")[0].partition(".")
     if not hasattr(found, attribute):
         callables = [key for key, value in vars(found).items() if callable(value) and not key.startswith("_")]
         verdict(ok=False, reason=f"{module} has no {attribute!r}; it has {', '.join(sorted(callables)) or 'no callable'}", log="")
@@ -75,10 +77,11 @@ def find_callable(module: str, name: str) -> object:
         attribute, app = f"{attribute}.{part}", getattr(app, part)
     if not callable(app):
         verdict(ok=False, reason=f"{module}:{attribute} is a {type(app).__name__}, not a WSGI callable", log="")
-    if not name.endswith("()"):
+    if not name.endswith(")"):
         return app
+    call: Any = ast.parse(name, mode="eval").body
     try:
-        app = app()
+        app = app(*map(ast.literal_eval, call.args), **{one.arg: ast.literal_eval(one.value) for one in call.keywords})
     except BaseException as error:
         verdict(ok=False, reason=f"{name} raised {type(error).__name__}: {error}", log=traceback.format_exc())
     return app

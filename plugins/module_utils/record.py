@@ -115,7 +115,7 @@ class Record:
     format: int = FORMAT
 
     def question(self) -> dict[str, str]:
-        """How the host itself asks for the app through its front: ``address`` and ``host``; empty if it has none."""
+        """How the host itself asks for the app through its front: ``address``, ``host``, and the ``proof`` of an answer; empty if it has none."""
         listens = [(site, one) for site in self.sites for one in site.listens if one.kind == "http"]
         if not listens:
             return {}
@@ -123,7 +123,7 @@ class Record:
         local = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(listen.address, listen.address)
         # nobody answers a name that no site has, so for a wildcard stands one of the names that it matches
         names = sorted(site.names, key=lambda name: "*" in name) or ["localhost"]
-        return {"address": f"{local}:{listen.port}", "host": names[0].replace("*", "localhost")}
+        return {"address": f"{local}:{listen.port}", "host": names[0].replace("*", "localhost"), "proof": self.root}
 
     def own_listen(self) -> str:
         """The app's own TCP address; empty if it has none, or if what is noted is none."""

@@ -229,6 +229,12 @@ options:
         description: The C(Host) header.
         type: str
         required: true
+      proof:
+        description:
+          - The value of the header C(X-Flaskops-App) in the web server's answer, which shows that no other site has answered. The web server
+            sends it if the question comes from the host itself and has the C(User-Agent) C(flaskops-health). Empty if any answer will do.
+        type: str
+        default: ""
   record:
     description:
       - What other apps on the host must know of this one, such as its sites and its processes, as RV(flaskops.hosting.survey#module:record) has it.
@@ -423,7 +429,10 @@ ARGUMENTS: dict[str, Any] = {
     "health_timeout": {"type": "int", "default": 30},
     "release": {"type": "str"},
     "commands": {"type": "list", "elements": "str", "default": []},
-    "front": {"type": "dict", "options": {"address": {"type": "str", "required": True}, "host": {"type": "str", "required": True}}},
+    "front": {
+        "type": "dict",
+        "options": {"address": {"type": "str", "required": True}, "host": {"type": "str", "required": True}, "proof": {"type": "str", "default": ""}},
+    },
     "record": {"type": "dict"},
     "keep": {"type": "int", "default": 5},
     "remove_data": {"type": "bool", "default": False},

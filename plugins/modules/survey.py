@@ -589,7 +589,8 @@ def ask_for_health(record: Record, live: Release, socket: str) -> str:
     question, facts = record.question(), live.facts()
     address = question.get("address") or record.own_listen() or socket
     protocol = "http" if address != socket else facts.web.protocol
-    return ask(address, question.get("host", "localhost"), record.mount.rstrip("/") + facts.health_path, HEALTH_TIMEOUT, protocol)
+    path = record.mount.rstrip("/") + facts.health_path
+    return ask(address, question.get("host", "localhost"), path, HEALTH_TIMEOUT, protocol, question.get("proof", ""))
 
 
 def _describe(release: Release) -> dict[str, Any]:

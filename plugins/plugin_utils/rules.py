@@ -87,6 +87,9 @@ ACCOUNT = Rule(
 MOUNT = r"/|(?:/(?!\.{1,2}(?:/|$))[\w.~-]+)+"  # /.. is none
 MODULE = r"[A-Za-z_][\w.]*:[A-Za-z_]\w*(?:\(\))?"
 ATTRIBUTE = r"[A-Za-z_][\w.]*:[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+"
+PLAIN_VALUE = r"""(?:'[^'"\\\x00-\x1f\x7f]*'|"[^'"\\\x00-\x1f\x7f]*"|-?\d+|True|False|None)"""
+ARGUMENT = rf"(?:[A-Za-z_]\w*=)?{PLAIN_VALUE}"
+FACTORY = rf"[A-Za-z_][\w.]*:[A-Za-z_]\w*\({ARGUMENT}(?:, ?{ARGUMENT})*\)"
 
 
 def are_mounts(value: dict[str, Any]) -> bool:
@@ -146,7 +149,9 @@ RULES = {
     ),
     "flask_app_user": ACCOUNT,
     "flask_app_group": ACCOUNT,
-    "flask_app_module": Rule(matches(f"{MODULE}|{ATTRIBUTE}"), "module:callable, module:factory() or module:object.callable", "main:app"),
+    "flask_app_module": Rule(
+        matches(f"{MODULE}|{ATTRIBUTE}|{FACTORY}"), "module:callable, module:factory(), module:factory('text') or module:object.callable", "main:app"
+    ),
     "flask_app_python": Rule(matches(r"/\S+"), "the absolute path of a Python on the host", "/usr/bin/python3"),
     "flask_app_mount": Rule(matches(MOUNT), "a URL path with a leading slash and no trailing one", "/shop"),
     "flask_app_health_path": Rule(matches(r"/[^\s#]*"), "a URL path with a leading slash, below the mount", "/healthz"),

@@ -9,7 +9,7 @@ import re
 from typing import Any
 
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.app import App, Served, Text
-from ansible_collections.flaskops.hosting.plugins.plugin_utils.entry import entry, entry_file, is_attribute
+from ansible_collections.flaskops.hosting.plugins.plugin_utils.entry import entry, entry_file, needs_entry
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.templates import RELEASE_PATH, fill
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.units import own_port, systemd_instance, web_unit
 
@@ -33,7 +33,7 @@ def served(app: App) -> Served:
                     "gunicorn.conf.py.j2",
                     app=app,
                     graceful_timeout=GRACEFUL_TIMEOUT,
-                    has_entry=is_attribute(app.module),
+                    has_entry=needs_entry(app.module),
                     options=_options(values),
                     **_own(values),
                 ),

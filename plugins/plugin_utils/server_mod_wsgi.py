@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.app import App, Served, Text
+from ansible_collections.flaskops.hosting.plugins.plugin_utils.entry import first_name
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.templates import fill
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.units import told_to
 
@@ -12,8 +13,7 @@ from ansible_collections.flaskops.hosting.plugins.plugin_utils.units import told
 def served(app: App) -> Served:
     """What mod_wsgi needs of a release: a WSGI script. It has no socket of the release's own."""
     module, _colon, name = app.module.partition(":")
-    first = name.removesuffix("()").partition(".")[0]
-    script = fill("apache_wsgi", "app.wsgi.j2", app=app, module=module, first=first, expression=name, told=told_to(app))
+    script = fill("apache_wsgi", "app.wsgi.j2", app=app, module=module, first=first_name(name), expression=name, told=told_to(app))
     log = f"/var/log/apache2/{app.front_site.name}-error.log"
     return Served(
         settings=[Text(f"{app.name}.wsgi", script)],

@@ -8,7 +8,7 @@ from typing import Any
 
 from ansible_collections.flaskops.hosting.plugins.module_utils.sandbox import CAPABILITIES
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.app import SOCKET, App, OnHost, Served, Service, Text
-from ansible_collections.flaskops.hosting.plugins.plugin_utils.entry import entry, entry_file, is_attribute
+from ansible_collections.flaskops.hosting.plugins.plugin_utils.entry import entry, entry_file, needs_entry
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.templates import RELEASE_PATH, fill
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.units import drop_in, own_port, systemd_instance, told_to, web_unit
 
@@ -39,7 +39,7 @@ def served(app: App) -> Served:
                     "uwsgi.ini.j2",
                     app=app,
                     mounts=mounts,
-                    has_entry=is_attribute(app.module),
+                    has_entry=needs_entry(app.module),
                     options=_options(values["uwsgi_app_options"]),
                     **own,
                 ),

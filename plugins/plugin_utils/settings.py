@@ -16,6 +16,7 @@ from ansible.errors import AnsibleError
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 from ansible_collections.flaskops.hosting.plugins.module_utils.told import PREFIX
+from ansible_collections.flaskops.hosting.plugins.plugin_utils.entry import first_name
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.rules import RULES
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.server_options import FURTHER, problems_of_options
 
@@ -72,6 +73,7 @@ class Settings:
         self._problems_of_missing()
         self._problems_of_environment()
         self._problems_of_overlaps()
+        self._problems_of_health()
         self.problems += [problem for name in FURTHER for problem in problems_of_options(name, self.values.get(name) or {})]
 
     def _problems_of_names(self, own: dict[str, Any]) -> None:
@@ -124,6 +126,16 @@ class Settings:
                     if mine[: len(other)] == other or other[: len(mine)] == mine:
                         overlap = f"{directory!r}, which overlaps {shared!r} of flask_app_shared"
                         self.problems.append(f"{name}: {url} is served from {overlap}; let the app serve it")
+
+    def _problems_of_health(self) -> None:
+        """A file that the front serves by itself says nothing of the app."""
+        path = str(self.values.get("flask_app_health_path") or "").partition("?")[0]
+        for url, directory in (self.values.get("flask_app_static") or {}).items():
+            if path.startswith(f"{url.rstrip('/')}/"):
+                self.problems.append(
+                    f"flask_app_health_path: got {path!r}, which is served from {directory!r} (flask_app_static) without the app; give a path that "
+                    "the app itself answers. For example:\n    flask_app_health_path: /healthz"
+                )
 
     def _problems_of_environment(self) -> None:
         for variable, value in (self.values.get("flask_app_environment") or {}).items():
@@ -205,7 +217,7 @@ def problems_of_module(directory: Path, wanted: str, requires: bool = False) -> 
         names = set(_top_level_names(ast.parse(code)))
     except (SyntaxError, ValueError, RecursionError, MemoryError):  # the host's Python may be newer than this one
         return
-    plain = name.removesuffix("()").partition(".")[0]
+    plain = first_name(name)
     if plain not in names and not names & {"*", "__getattr__"} and not BINDS_UNSEEN.search(code):
         yield f"flask_app_module: got {wanted!r}, but {found.name} defines no {plain}; it defines: {', '.join(sorted(names)) or 'nothing'}"
 

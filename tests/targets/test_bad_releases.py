@@ -12,15 +12,16 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.flaskops.hosting.tests.targets.harness import Play, Target, app, missing, write_source
+from ansible_collections.flaskops.hosting.tests.targets.harness import Play, Target, app, eventually, missing, write_source
 
 ADDRESS = "198.18.2.240"
-# What serves an app, with the port that its front listens on: four topologies on one host.
+# What serves an app, with the port that its front listens on: all topologies with a front, on one host.
 SERVERS: dict[str, tuple[str, int, dict[str, Any]]] = {
     "gunicorn": ("nginx_gunicorn", 81, {"flask_app_listen": "81", "nginx_gunicorn_listen": "127.0.0.1:8080"}),
     "uwsgi": ("nginx_uwsgi", 82, {"flask_app_listen": "82"}),
     "modwsgi": ("apache_mod_wsgi", 80, {}),
     "behindapache": ("apache_gunicorn", 83, {"flask_app_listen": "83"}),
+    "uwsgiapache": ("apache_uwsgi_mysql", 84, {"flask_app_listen": "84"}),
 }
 BLUE_GREEN = ["gunicorn", "uwsgi", "behindapache"]
 GOOD = """
@@ -209,6 +210,34 @@ def test_failure_in_apache_switches_back(host: Target, tmp_path: Path) -> None:
     done = play(host, "modwsgi", source, health_timeout=2)
     assert_rejected(host, "modwsgi", done, live, ["RuntimeError: not in Apache"])
     assert host.get("/").text.startswith("good ")
+
+
+# What else may answer at the host's own name: a distribution's default page, or somebody's site.
+OTHERS = {
+    "nginx": ("/etc/nginx/conf.d/other.conf", "server {{ listen {port}; server_name localhost; return 200 welcome; }}"),
+    "apache": (
+        "/etc/apache2/sites-enabled/000-other.conf",
+        "<VirtualHost *:{port}>\nServerName localhost\nDocumentRoot /var/www/html\n</VirtualHost>",
+    ),
+}
+
+
+@pytest.mark.parametrize("server", SERVERS)
+def test_nobody_else_answers_for_a_release(host: Target, good: Path, server: str) -> None:
+    """Another site answers 200 to the gate's question: the release, which nobody would see, fails; and so says the status."""
+    topology, port, _settings = SERVERS[server]
+    front = topology.partition("_")[0]
+    path, text = OTHERS[front]
+    live, service = host.live(server), {"nginx": "nginx", "apache": "apache2"}[front]
+    host.run(f"cat >{path} && systemctl reload {service}", stdin=text.format(port=port))
+    try:
+        assert eventually(lambda: not host.get("/", port=port, host="localhost").text.startswith("good"))
+        done = play(host, server, good, environment={"MODE": "unseen"}, health_timeout=2)
+        status = host.converge(None, playbook="status", variables={"flask_app_name": server})
+    finally:
+        host.run(f"rm {path} && systemctl reload {service}")
+    assert_rejected(host, server, done, live, ["another site's answer: 200 OK", f"it has no X-Flaskops-App: /srv/{server}"])
+    assert "another site's answer: 200 OK" in status.output, status.output
 
 
 def test_changed_configuration_is_gated_too(host: Target, good: Path) -> None:

@@ -55,7 +55,7 @@ def app(tmp_path: Path, socket: str, live: str | None, manager: str = "systemd")
     return tree
 
 
-FRONT = {"address": "127.0.0.1:80", "host": "localhost"}
+FRONT = {"address": "127.0.0.1:80", "host": "localhost", "proof": "/srv/shop"}
 
 
 def test_blue_green_starts_before_it_switches_and_stops_at_the_end(tmp_path: Path, steps: list[str]) -> None:
@@ -179,8 +179,8 @@ def test_health_is_asked_for_where_and_as_the_instance_listens(tmp_path: Path, m
         release.mark_complete(noted(socket=socket, protocol=protocol, **facts))
         activation.start_instances(release)
     assert asked == [
-        (f"unix:{tmp_path}/releases/0/run/app.sock", "shop.example", "/shop/healthz", 3, "uwsgi"),
-        (f"unix:{tmp_path}/releases/1/run/other.sock", "shop.example", "/shop/healthz", 3, "http"),
+        (f"unix:{tmp_path}/releases/0/run/app.sock", "shop.example", "/shop/healthz", 3, "uwsgi", ""),
+        (f"unix:{tmp_path}/releases/1/run/other.sock", "shop.example", "/shop/healthz", 3, "http", ""),
     ], "what has no socket of its own is asked through its front alone"
 
 

@@ -44,12 +44,14 @@ CASES: dict[str, list[tuple[str, dict[str, Any]]]] = {
             },
         )
     ],
-    "nginx_uwsgi-venv-gevent": [("nginx_uwsgi", {"module": "main:app.server", "uwsgi_app_origin": "venv", "uwsgi_app_worker_class": "gevent"})],
+    "nginx_uwsgi-venv-gevent": [
+        ("nginx_uwsgi", {"module": "main:create_app('a.ini')", "uwsgi_app_origin": "venv", "uwsgi_app_worker_class": "gevent"})
+    ],
     "apache_mod_wsgi-factory-names-static": [
         (
             "apache_mod_wsgi",
             {
-                "module": "shop.web:create_app()", "mount": "/app", "user": "wsgi", "group": "wsgi",
+                "module": "shop.web:create_app('production', debug=False)", "mount": "/app", "user": "wsgi", "group": "wsgi",
                 "server_names": ["*.b.example", "b.example", "a.example"],
                 "static": {"/static": "static"}, "listen": ["8081"], "memory_max": 256, "max_body": 0, "apache_site_name": "wsgi",
                 "apache_site_snippet": "SetOutputFilter DEFLATE",

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.flaskops.hosting.plugins.module_utils.health import ask
+from ansible_collections.flaskops.hosting.plugins.module_utils.health import APP_HEADER, ask
 
 
 @pytest.fixture
@@ -23,11 +23,12 @@ def answering(tmp_path: Path) -> Iterator[tuple[str, list[tuple[str, str]]]]:
     asked: list[tuple[str, str]] = []
 
     class Handler(http.server.BaseHTTPRequestHandler):
-        """Answers 204 to /ok and 500 to all else."""
+        """Answers 204 to /ok and 500 to all else, and says whose answer it is."""
 
         def do_GET(self) -> None:
             asked.append((self.path, self.headers["Host"]))
             self.send_response(204 if self.path == "/ok" else 500)
+            self.send_header(APP_HEADER, "/srv/shop")
             self.end_headers()
 
         def log_message(self, *_arguments: Any) -> None:
@@ -86,6 +87,13 @@ def test_http_is_spoken_on_a_unix_socket(answering: tuple[str, list[tuple[str, s
     assert ask(address, "shop.example", "/ok", 1) == "204 No Content"
     assert ask(address, "shop.example", "/", 1).startswith("500")
     assert asked[0] == ("/ok", "shop.example")
+
+
+def test_only_an_answer_with_the_proof_counts(answering: tuple[str, list[tuple[str, str]]]) -> None:
+    address, _asked = answering
+    assert ask(address, "shop.example", "/ok", 1, proof="/srv/shop") == "204 No Content"
+    found = ask(address, "shop.example", "/ok", 1, proof="/srv/blog")
+    assert found == "another site's answer: 204 No Content (it has no X-Flaskops-App: /srv/blog)"
 
 
 def test_a_socket_without_a_server_is_reported(tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ def firewall(name: str, needed: set[int], *apps: dict[str, Any], **state: Any) -
 @pytest.mark.parametrize("topology", WITH_FRONT)
 def test_where_an_app_answers_follows_from_its_site(topology: str, variables: dict[str, Any], url: str, front: dict[str, str]) -> None:
     found = planned(topology, **variables)
-    assert (found["url"], found["front"]) == (url, front)
+    assert (found["url"], found["front"]) == (url, {**front, "proof": "/srv/shop"})
 
 
 def test_an_app_without_a_front_answers_where_its_server_listens_and_says_how_to_get_there() -> None:

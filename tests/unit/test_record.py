@@ -128,7 +128,7 @@ def test_a_host_without_records_has_none(tmp_path: Path) -> None:
     ],
 )
 def test_the_host_asks_at_the_first_port_that_speaks_http(listens: list[Listen], names: list[str], question: dict[str, str]) -> None:
-    assert replace(SHOP, sites=[Site("nginx", "shop", names, listens)]).question() == question
+    assert replace(SHOP, sites=[Site("nginx", "shop", names, listens)]).question() == {**question, **({"proof": SHOP.root} if question else {})}
     assert replace(SHOP, sites=[]).question() == {}
 
 
@@ -155,7 +155,7 @@ def test_a_record_of_the_first_version_is_read(name: str, front: str, site: str,
     given = sample(name)
     found = Record.from_json(given, given["app"])
     assert found.sites == [Site(front, site, given["site_names"], [Listen.parse(listen)])]
-    assert found.question() == given["front"]
+    assert found.question() == {**given["front"], "proof": given["root"]}
     assert found.own_listen() == own_listen
     assert found.made_root and found.format == FORMAT
     for key in ("app", "root", "user", "group", "topology", "url", "mount", "mounts"):

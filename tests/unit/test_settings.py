@@ -93,6 +93,9 @@ def test_secrets_are_not_among_the_values() -> None:
         ("flask_app_mount", "/shop/"),
         ("flask_app_mount", "/shop/.."),
         ("flask_app_static", {"/static/../admin": "static"}),
+        ("flask_app_module", "main:create_app(open('x'))"),
+        ("flask_app_module", "main:create_app('x\n')"),
+        ("flask_app_module", "main:create_app(1)()"),
         ("flask_app_health_path", "healthz"),
         ("flask_app_static", {"static": "static"}),
         ("flask_app_static", {"/static": "../static"}),
@@ -183,7 +186,7 @@ COMMANDS = "commands, each a program and its arguments, with every quote closed;
     ("name", "given", "message", "example"),
     [
         ("flask_app_name", "a b", "'a b', needs 1 to 32 letters, digits, - and _, a letter first", "shop"),
-        ("flask_app_module", "main", "'main', needs module:callable, module:factory() or module:object.callable", "main:app"),
+        ("flask_app_module", "main", "'main', needs module:callable, module:factory(), module:factory('text') or module:object.callable", "main:app"),
         ("nginx_gunicorn_workers", -1, "-1, needs a whole number of at least 1, or 0 for as many as suit the host", "4"),
         ("nginx_gunicorn_workers", "many", "'many', needs a whole number", "4"),
         ("nginx_gunicorn_listen", "localhost:http", "'localhost:http', needs unix:run/app.sock, or an IP address and a port", '"127.0.0.1:8080"'),
@@ -217,6 +220,8 @@ def test_a_message_has_all_choices(name: str, choices: str) -> None:
         ("uwsgi_app_listen", "[::1]:8930"),
         ("uwsgi_app_requirement", "pyuwsgi"),
         ("uwsgi_app_requirement", "pyuwsgi >= 2.0.28, < 2.1"),
+        ("flask_app_module", "pyramid.paster:get_app('production.ini')"),
+        ("flask_app_module", """main:create_app("a (b), c", -1,debug=False, name=None)"""),
         ("uwsgi_app_mounts", {}),
         ("uwsgi_app_mounts", {"/": "main:app", "/a/b": "shop.web:create_app()"}),
         ("apache_site_name", ""),
@@ -332,6 +337,14 @@ def test_what_the_front_serves_is_not_what_the_app_writes(name: str, directory: 
     assert check({name: {"/files": "media2"}, "flask_app_shared": ["media"]}, topology).problems == []
 
 
+def test_a_health_path_reaches_the_app() -> None:
+    """A file that the front serves by itself is there also if the app is not."""
+    static = {"/static": "static"}
+    found = check(flask_app_static=static, flask_app_health_path="/static/ok.txt?now")
+    assert only_problem(found).startswith("flask_app_health_path: got '/static/ok.txt', which is served from 'static' (flask_app_static)")
+    assert check(flask_app_static=static, flask_app_health_path="/statical").problems == []
+
+
 @pytest.mark.parametrize("name", ["flask_app_environment", "flask_app_secrets"])
 def test_names_that_the_host_tells_are_no_apps_own(name: str) -> None:
     given: dict[str, Any] = {name: {"FLASKOPS_PHASE": "worker"}}
@@ -410,6 +423,7 @@ def test_a_module_may_be_below_src_or_in_a_package_that_is_installed(tmp_path: P
     (tmp_path / "src/shop/__init__.py").write_text("app = 1")
     assert list(problems_of_module(tmp_path, "shop:app")) == []
     assert list(problems_of_module(tmp_path, "shop:app.server")) == []
+    assert list(problems_of_module(tmp_path, "shop:app('a.b')")) == []
     assert list(problems_of_module(tmp_path, "mlflow.server:app", requires=True)) == []
     assert "has no module mlflow.server" in next(problems_of_module(tmp_path, "mlflow.server:app"))
     assert "has no module shop.web" in next(problems_of_module(tmp_path, "shop.web:app", requires=True))

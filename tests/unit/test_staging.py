@@ -283,6 +283,16 @@ def test_a_callable_may_be_an_attribute_of_what_the_module_has(tmp_path: Path) -
     assert ask_probe(tmp_path, f"{code}App.inner = 7", name="app.inner")["reason"] == "main:app.inner is a int, not a WSGI callable"
 
 
+def test_a_factory_may_have_arguments(tmp_path: Path) -> None:
+    code = """def create(*words, **more):
+    assert (words, more) == (("a.b (c)", -1), {"debug": False, "name": None}), (words, more)
+    return lambda environ, start_response: (start_response("200 OK", []), [])[1]
+"""
+    assert ask_probe(tmp_path, code, name="""create("a.b (c)", -1, debug=False, name=None)""")["ok"] is True
+    assert "create('x') raised AssertionError: (('x',), {})" in ask_probe(tmp_path, code, name="create('x')")["reason"]
+    assert ask_probe(tmp_path, code, name="made('x')")["reason"] == "main has no 'made'; it has create"
+
+
 def test_an_app_without_a_health_path_is_only_imported(tmp_path: Path) -> None:
     assert ask_probe(tmp_path, "def app(environ, start_response):\n    raise RuntimeError('asked')", path="")["ok"] is True
     assert ask_probe(tmp_path, "raise RuntimeError('imported')", path="")["ok"] is False

@@ -56,7 +56,8 @@ def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tree:
 def test_an_app_is_shown_as_it_is_on_record(tree: Tree) -> None:
     record = Record("shop", str(tree.root), topology="nginx_uwsgi", sites=[Site("nginx", "80", ["shop.example"], [Listen()])])
     shown = survey.apps({"shop": record}, False)["shop"]
-    assert shown == {**record.to_json(), "front": {"address": "127.0.0.1:80", "host": "shop.example"}, "live": "one", "databases": []}
+    front = {"address": "127.0.0.1:80", "host": "shop.example", "proof": str(tree.root)}
+    assert shown == {**record.to_json(), "front": front, "live": "one", "databases": []}
     assert Record.from_json(json.loads(json.dumps(shown)), "shop") == record, "the controller reads it again"
 
 
@@ -70,9 +71,9 @@ def test_an_app_of_which_little_is_known_stops_nobody(tmp_path: Path, status: bo
 @pytest.mark.parametrize(
     ("record", "asked"),
     [
-        ({"sites": [Site("nginx", "80", [], [Listen()])], "mount": "/shop"}, ("127.0.0.1:80", "localhost", "/shop/healthz", "http")),
-        ({"instances": [NotedInstance(listen="127.0.0.1:5000")]}, ("127.0.0.1:5000", "localhost", "/healthz", "http")),
-        ({}, ("unix:{root}/releases/one/run/app.sock", "localhost", "/healthz", "uwsgi")),
+        ({"sites": [Site("nginx", "80", [], [Listen()])], "mount": "/shop"}, ("127.0.0.1:80", "localhost", "/shop/healthz", "http", "{root}")),
+        ({"instances": [NotedInstance(listen="127.0.0.1:5000")]}, ("127.0.0.1:5000", "localhost", "/healthz", "http", "")),
+        ({}, ("unix:{root}/releases/one/run/app.sock", "localhost", "/healthz", "uwsgi", "")),
     ],
 )
 def test_health_is_asked_for_where_visitors_ask_if_there_are_any(
@@ -86,8 +87,8 @@ def test_health_is_asked_for_where_visitors_ask_if_there_are_any(
 
     monkeypatch.setattr(survey, "ask", ask)
     shown = survey.tell_app(Record("shop", str(tree.root), **record), True)
-    address, host, path, protocol = asked
-    assert questions == [(address.format(root=tree.root), host, path, survey.HEALTH_TIMEOUT, protocol)]
+    address, host, path, protocol, proof = asked
+    assert questions == [(address.format(root=tree.root), host, path, survey.HEALTH_TIMEOUT, protocol, proof.format(root=tree.root))]
     assert (shown["health"], shown["processes"], shown["log"]) == ("200 OK", {"web": "active"}, ["one 5 True", "b"])
     assert (shown["follow"], shown["previous"]) == ("journalctl --follow --unit='shop@*'", "")
 
