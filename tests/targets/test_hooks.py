@@ -36,12 +36,36 @@ import os
 with open("instance/phases", "a") as notes:
     notes.write(os.environ["FLASKOPS_PHASE"] + "\\n")
 """
+# The app of Flask's own tutorial in few words: a factory, a database in the instance folder, and a command that makes it.
 TUTORIAL = f"""{NOTE_PHASE}
+import sqlite3
+
+import click
+from flask import Flask
 
 
-def app(environ, start_response):
-    start_response("200 OK" if os.path.exists("instance/database") else "500 no database", [])
-    return []
+def create_app():
+    app = Flask(__name__)
+    database = os.path.join(app.instance_path, "flaskr.sqlite")
+
+    @app.cli.command("init-db")
+    def init_db():
+        with sqlite3.connect(database) as connection:
+            connection.execute("CREATE TABLE post (title TEXT)")
+            connection.execute("INSERT INTO post VALUES ('kept')")
+        click.echo("Initialized the database.")
+
+    @app.cli.command("upgrade")
+    def upgrade():
+        with sqlite3.connect(database) as connection:
+            connection.execute("ALTER TABLE post ADD COLUMN author TEXT DEFAULT 'nobody'")
+
+    @app.get("/")
+    def index():
+        with sqlite3.connect(database) as connection:
+            return " by ".join(connection.execute("SELECT title FROM post").fetchone())
+
+    return app
 """
 
 
@@ -104,23 +128,28 @@ def test_commands_run_around_the_switch_as_the_app(host: Target, source: Path) -
 
 @pytest.mark.parametrize(("topology", "port"), [("nginx_gunicorn", 8081), ("apache_mod_wsgi", 8082)])
 def test_a_health_path_may_need_what_a_command_does(host: Target, tmp_path: Path, topology: str, port: int) -> None:
-    """As in Flask's own tutorial, whose pages need `init-db`: the first release is deployed at the first try. Without the command it is rejected.
+    """The app of Flask's own tutorial, whose pages need `init-db`: it is deployed at the first try. Without the command it is rejected.
 
-    Each time that the app's code runs, it is told for what.
+    So is a release that needs a migration, while the one before serves. Each time that the app's code runs, it is told for what.
     """
-    files = {"main.py": TUTORIAL, "init.py": f"{NOTE_PHASE}\nopen('instance/database', 'w').close()\n", "instance/.keep": ""}
-    settings: dict[str, Any] = {
-        "topology": topology,
-        "shared": ["instance"],
-        "listen": {"nginx_gunicorn": "8081", "apache_mod_wsgi": "8082"}[topology],
-    }
-    tutorial = app(f"tutorial-{topology[0]}", write_source(tmp_path, files), **settings)
+    name = f"tutorial-{topology[0]}"
+    source = write_source(tmp_path, {"flaskr/__init__.py": TUTORIAL, "instance/.keep": "", "requirements.txt": "flask==3.1.3\n"})
+    settings: dict[str, Any] = {"topology": topology, "shared": ["instance"], "listen": str(port), "requirements": "auto"}
+    tutorial = app(name, source, module="flaskr:create_app()", **settings)
     play = host.play([tutorial], playbook="site")
-    assert play.returncode == 2 and "/ answered 500 no database" in play.output, play.output
-    host.converge([{**tutorial, "flask_app_before_activation": ["python init.py"]}], playbook="site")
-    assert host.get("/", port=port).status == 200
-    phases = host.run(f"sort -u /srv/tutorial-{topology[0]}/shared/instance/phases").split()
+    assert play.returncode == 2 and not missing(play.output, ["/ answered 500 INTERNAL SERVER ERROR", "no such table: post"]), play.output
+    init = {**tutorial, "flask_app_before_activation": ["flask --app flaskr init-db"]}
+    play = host.converge([init], playbook="site")
+    assert "Initialized the database." in play.output and host.get("/", port=port).text == "kept"
+    phases = host.run(f"sort -u /srv/{name}/shared/instance/phases").split()
     assert phases == ["command", "preflight", "web"], "an app cannot tell in which one its scheduler may start"
+
+    write_source(source, {"flaskr/__init__.py": TUTORIAL.replace("SELECT title", "SELECT title, author")})
+    play = host.play([tutorial], playbook="site")
+    assert play.returncode == 2 and not missing(play.output, ["no such column: author", "keeps serving"]), play.output
+    assert host.get("/", port=port).text == "kept"
+    host.converge([{**tutorial, "flask_app_before_activation": ["flask --app flaskr upgrade"]}], playbook="site")
+    assert host.get("/", port=port).text == "kept by nobody"
 
 
 def test_commands_run_once_per_release(host: Target, source: Path) -> None:
