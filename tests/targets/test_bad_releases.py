@@ -17,7 +17,11 @@ from ansible_collections.flaskops.hosting.tests.targets.harness import Play, Tar
 ADDRESS = "198.18.2.240"
 # What serves an app, with the port that its front listens on: all topologies with a front, on one host.
 SERVERS: dict[str, tuple[str, int, dict[str, Any]]] = {
-    "gunicorn": ("nginx_gunicorn", 81, {"flask_app_listen": "81", "nginx_gunicorn_listen": "127.0.0.1:8080"}),
+    "gunicorn": (
+        "nginx_gunicorn",
+        81,
+        {"flask_app_listen": "81", "nginx_gunicorn_listen": "127.0.0.1:8080", "nginx_site_snippet": "if ($scheme = http) {\n    set $mine 1;\n}"},
+    ),
     "uwsgi": ("nginx_uwsgi", 82, {"flask_app_listen": "82"}),
     "modwsgi": ("apache_mod_wsgi", 80, {}),
     "behindapache": ("apache_gunicorn", 83, {"flask_app_listen": "83"}),
@@ -238,6 +242,7 @@ def test_nobody_else_answers_for_a_release(host: Target, good: Path, server: str
         host.run(f"rm {path} && systemctl reload {service}")
     assert_rejected(host, server, done, live, ["another site's answer: 200 OK", f"it has no X-Flaskops-App: /srv/{server}"])
     assert "another site's answer: 200 OK" in status.output, status.output
+    assert "X-Flaskops-App" not in host.get("/", port=port).headers, "visitors need not know"
 
 
 def test_changed_configuration_is_gated_too(host: Target, good: Path) -> None:
