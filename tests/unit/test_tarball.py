@@ -17,7 +17,17 @@ TOP = {
     "docs", "inventories", "meta", "playbooks", "plugins", "roles",
 }  # fmt: skip
 WITHIN = {
-    "docs": {"day-two.md", "facts.yml", "getting-started.md", "http.md", "http.yml", "topologies", "troubleshooting.md", "which-topology.md"},
+    "docs": {
+        "day-two.md",
+        "real-apps.md",
+        "facts.yml",
+        "getting-started.md",
+        "http.md",
+        "http.yml",
+        "topologies",
+        "troubleshooting.md",
+        "which-topology.md",
+    },
     "inventories": {"aws", "example"},
     "meta": {"bindep.txt", "execution-environment.yml", "runtime.yml"},
     "plugins": {"action", "filter", "lookup", "module_utils", "modules", "plugin_utils"},
