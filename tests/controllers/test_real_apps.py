@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
 
@@ -11,9 +10,8 @@ import pytest
 import yaml
 
 from ansible_collections.flaskops.hosting.tests.controllers.controller import Controller
-from ansible_collections.flaskops.hosting.tests.controllers.examples import DOCUMENTED, at_the_documents_address
 from ansible_collections.flaskops.hosting.tests.documents import Block, sections_of
-from ansible_collections.flaskops.hosting.tests.targets.harness import ROOT, NewTarget, Play, Target
+from ansible_collections.flaskops.hosting.tests.targets.harness import ROOT, Play, Target
 
 CONTROLLER, HOST = "198.18.3.50", "198.18.3.51"
 PAGE = sections_of(ROOT / "docs/real-apps.md")
@@ -37,15 +35,6 @@ ADD = {
     "changedPropIds": ["add.n_clicks"],
     "state": [{"id": "text", "property": "value", "value": "TEXT"}],
 }
-
-
-@pytest.fixture(scope="module")
-def host(new_target: NewTarget, controller: Controller) -> Iterator[Target]:
-    """One host for all five, at the documents' address; it has nginx, as after the first run for another app."""
-    target = new_target(HOST)
-    with at_the_documents_address(target, controller.target):
-        controller.prepare(f"ubuntu@{DOCUMENTED}")
-        yield target
 
 
 @pytest.fixture(scope="module")
