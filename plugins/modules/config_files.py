@@ -486,12 +486,17 @@ def main() -> None:
     )
     settle()
     result: dict[str, Any] = {"recovered": False, "services": {}, "paths": [], "warnings": []}
+    rejected = ""
     try:
         transaction = Transaction([Change.from_entry(entry) for entry in module.params["files"]], JOURNAL)
         with contextlib.nullcontext() if module.check_mode else transaction.lock():
             converge(module.params, transaction, module.check_mode, result)
     except TransactionError as error:
-        module.fail_json(msg=f"Nothing was changed, because this was rejected: {error}", **{**result, "changed": False})
+        rejected = f"Nothing was changed, because this was rejected: {error}"
+    for line in result.pop("warnings"):
+        module.warn(line)
+    if rejected:
+        module.fail_json(msg=rejected, **{**result, "changed": False})
     module.exit_json(**result)
 
 
