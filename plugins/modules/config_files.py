@@ -450,8 +450,8 @@ def put_on_the_host(work: Work, transaction: Transaction, pending: list[Change],
     return services.told
 
 
-def converge(options: dict[str, Any], transaction: Transaction, check_mode: bool, result: dict[str, Any]) -> None:
-    """Make files and services what they must be, and fill the module's result. Raises ``TransactionError``."""
+def converge(options: dict[str, Any], transaction: Transaction, check_mode: bool, result: dict[str, Any], warnings: list[str]) -> None:
+    """Make files and services what they must be, and fill the module's result and its ``warnings``. Raises ``TransactionError``."""
     result["recovered"] = not check_mode and recover(transaction)
     # only now: what an owner has is noted on the host, and may have just been put back
     work = Work(options["owner"], transaction.changes, [Service(**given) for given in options["services"]])
@@ -463,7 +463,7 @@ def converge(options: dict[str, Any], transaction: Transaction, check_mode: bool
     other = any(not is_as_wanted(service.name, work.wanted(service, pending, False)) for service in work.services)
     result["changed"] = bool(pending or result["recovered"] or other)
     if result["changed"] and not check_mode:
-        result["services"] = put_on_the_host(work, transaction, pending, result["recovered"], result["warnings"])
+        result["services"] = put_on_the_host(work, transaction, pending, result["recovered"], warnings)
 
 
 def main() -> None:
@@ -485,16 +485,17 @@ def main() -> None:
         supports_check_mode=True,
     )
     settle()
-    result: dict[str, Any] = {"recovered": False, "services": {}, "paths": [], "warnings": []}
+    result: dict[str, Any] = {"recovered": False, "services": {}, "paths": []}
+    warnings: list[str] = []
     rejected = ""
     try:
         transaction = Transaction([Change.from_entry(entry) for entry in module.params["files"]], JOURNAL)
         with contextlib.nullcontext() if module.check_mode else transaction.lock():
-            converge(module.params, transaction, module.check_mode, result)
+            converge(module.params, transaction, module.check_mode, result, warnings)
     except TransactionError as error:
         rejected = f"Nothing was changed, because this was rejected: {error}"
-    for line in result.pop("warnings"):
-        module.warn(line)
+    for warning in warnings:
+        module.warn(warning)
     if rejected:
         module.fail_json(msg=rejected, **{**result, "changed": False})
     module.exit_json(**result)

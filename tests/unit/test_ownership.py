@@ -94,10 +94,12 @@ class Host:
         services: list[dict[str, Any]] | None = None,
         absent: list[Path] | None = None,
         edits: list[tuple[Path, str, str]] | None = None,
+        files: list[dict[str, str]] | None = None,
         check: bool = False,
     ) -> Any:
-        """Run config_files with a text for each path; returns its result."""
+        """Run config_files with a text for each path, and with more files as they are given; returns its result, with what it warned of."""
         defaults = {"test": "", "needs": "", "on_change": "reloaded", "reads": []}
+        warnings: list[str] = []
 
         class Module:
             """What AnsibleModule is for the module."""
@@ -109,16 +111,18 @@ class Host:
                     *({"dest": str(path), "content": f"{path.name}\n"} for path in paths),
                     *({"dest": str(path), "state": "absent"} for path in absent or []),
                     *({"dest": str(path), "replace": old, "by": new} for path, old, new in edits or []),
+                    *(files or []),
                 ],
                 "services": [{**defaults, **service} for service in services or []],
             }
 
-            def __init__(self, **_options: Any) -> None: ...
+            def __init__(self, **_options: Any) -> None:
+                self.warn = warnings.append
 
             @staticmethod
             def exit_json(**result: Any) -> None:
                 """End well."""
-                raise Ended(result)
+                raise Ended({**result, "warned": warnings})
 
             @staticmethod
             def fail_json(**result: Any) -> None:
@@ -348,6 +352,43 @@ def test_a_service_is_only_concerned_by_what_it_reads(host: Host) -> None:
     socket.write_text("old\n")
     assert host.write("shop", socket, site, services=services)["services"] == {"shop-port-8080.socket": "restarted"}
     assert "nginx -t" not in host.systemd.said
+
+
+class Says:
+    """A server whose commands say something."""
+
+    def __init__(self, systemd: Systemd, **outputs: str) -> None:
+        self.systemd, self.outputs = systemd, outputs
+
+    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """As of the host, with what it says."""
+        done = self.systemd.run(*words)
+        return subprocess.CompletedProcess(words, done.returncode, self.outputs.get(words[-1].lstrip("-"), done.stdout))
+
+
+WARNING = 'nginx: [warn] conflicting server name "shop.example" on 0.0.0.0:80, ignored'
+
+
+@pytest.mark.parametrize(
+    ("content", "listed", "reason"),
+    [
+        ("server_name shop.example;", True, "ignored\nSomething else has this already"),
+        ("server_name blog.example;", True, ""),
+        ("server_name blog.example;", False, "nginx.service does not read "),
+    ],
+)
+def test_a_site_that_nginx_ignores_or_does_not_read_is_rejected(
+    host: Host, monkeypatch: pytest.MonkeyPatch, content: str, listed: bool, reason: str
+) -> None:
+    site, link = host.nginx / "sites-available/80.conf", host.nginx / "sites-enabled/80.conf"
+    host.systemd.up.add("nginx.service")
+    monkeypatch.setattr(config_files, "run", Says(host.systemd, t=WARNING, T=str(link) if listed else "").run)
+    service = {**host.nginx_service(), "lists": "nginx -T"}
+    files = [{"dest": str(site), "content": content}, {"link": str(link), "to": "../sites-available/80.conf"}]
+    result = host.write("shop", files=files, services=[service])
+    assert bool(result.get("failed")) == bool(reason) and reason in result.get("msg", "")
+    assert site.exists() == link.is_symlink() == (not reason)
+    assert reason or result["warned"] == [WARNING]
 
 
 def test_a_service_that_somebody_stopped_is_started(host: Host) -> None:

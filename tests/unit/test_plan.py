@@ -234,3 +234,17 @@ def test_a_topology_that_is_not_clear_is_rejected(given: str, groups: list[str],
     with pytest.raises(TopologyError) as raised:
         topology_of("the app shop", given, "", groups)
     assert str(raised.value).startswith("flask_app_topology: ") and sentence in str(raised.value)
+
+
+def test_nginx_of_nginx_org_reads_the_sites_by_a_file_in_its_own_directory() -> None:
+    """Its account gets the group that may enter the sockets' directories, its page goes, and it runs on without our sites."""
+    host = a_host(nginx={"sites_enabled": False, "welcome": True})
+    found = planned("nginx_gunicorn", host)
+    files = {file.get("dest", file.get("link")): file for file in found["files"]}
+    assert files["/etc/nginx/conf.d/zz-flaskops-sites.conf"]["content"] == "include /etc/nginx/sites-enabled/*.conf;\n"
+    assert files["/etc/nginx/conf.d/default.conf"]["state"] == "absent"
+    edits = [(file["replace"], file["by"]) for file in found["files"] if "replace" in file]
+    assert ("user  nginx;", "user  nginx www-data; # flaskops") in edits and len(edits) == 2
+    assert [service["needs"] for service in found["services"] if service["name"] == "nginx.service"] == [""]
+    debian = planned("nginx_gunicorn")
+    assert not {"/etc/nginx/conf.d/zz-flaskops-sites.conf", "/etc/nginx/conf.d/default.conf"} & {file.get("dest") for file in debian["files"]}
