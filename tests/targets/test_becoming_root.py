@@ -22,7 +22,7 @@ WAYS: dict[str, tuple[str, dict[str, Any]]] = {
     "su": ("", {"ansible_become_method": "ansible.builtin.su", "ansible_become_password": PASSWORD}),
     "run0": (
         "echo 'polkit.addRule((action, subject) => subject.user == \"ubuntu\" ? polkit.Result.YES : null);' >/etc/polkit-1/rules.d/10-ubuntu.rules",
-        {"ansible_become_method": "community.general.run0"},
+        {"ansible_become_method": "community.general.run0", "ansible_pipelining": False, "ansible_ssh_extra_args": "-tt"},
     ),
     "doas": (
         "echo 'permit nopass ubuntu as root' >/etc/doas.conf && chmod 400 /etc/doas.conf",
