@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from ansible_collections.flaskops.hosting.plugins.module_utils.record import Listen, Site
+from ansible_collections.flaskops.hosting.plugins.plugin_utils.host_names import ascii_name
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.topologies import Topology
 
 MEBIBYTE = 1024 * 1024
@@ -212,6 +213,11 @@ class App:
     def listens(self) -> list[Listen]:
         """The addresses on which the front listens for this app."""
         return [Listen.parse(str(one)) for one in self.listen]
+
+    @cached_property
+    def server_names(self) -> list[str]:
+        """The host names as browsers send them, each once."""
+        return list(dict.fromkeys(ascii_name(str(name)) for name in self.values["flask_app_server_names"]))
 
     @cached_property
     def site(self) -> Site | None:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from ansible_collections.flaskops.hosting.plugins.module_utils.account import FRONT_ACCOUNT
+from ansible_collections.flaskops.hosting.plugins.module_utils.record import Site
 from ansible_collections.flaskops.hosting.plugins.plugin_utils import forwarded
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.app import COMPRESSED, App, Edit, Gone, Link, OnHost, Served, Service, Text
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.templates import fill
@@ -26,6 +27,7 @@ FOR_NGINX_ORG = [
     Edit("/etc/nginx/nginx.conf", "worker_connections  1024;", "worker_connections  8192; # flaskops"),
 ]
 WELCOME = "/etc/nginx/conf.d/default.conf"
+USUAL_NAME, USUAL_NAMES = 40, 3000  # characters of one name, and of all
 SERVICE = Service("nginx.service", reads=["/etc/nginx"], test="nginx -t", needs="/etc/nginx/sites-enabled", lists="nginx -T")
 
 
@@ -47,6 +49,7 @@ def on_host(app: App, served: Served, host: dict[str, Any]) -> OnHost:
             Text("/etc/nginx/conf.d/flaskops.conf", fill("nginx_site", "requests.conf.j2")),
             Text(f"/etc/nginx/snippets/flaskops-{served.protocol}.conf", fill("nginx_site", f"{served.protocol}.conf.j2", removed=forwarded.REMOVED)),
             Text("/etc/nginx/snippets/flaskops-compress.conf", fill("nginx_site", "compress.conf.j2", types=COMPRESSED)),
+            *_many_names(site),
             *_trusted_proxies(app.trusted_networks, trusted),
             *([CONNECTIONS] if as_debian else FOR_NGINX_ORG),
             *([Gone(WELCOME)] if host["nginx"]["welcome"] else []),
@@ -55,6 +58,12 @@ def on_host(app: App, served: Served, host: dict[str, Any]) -> OnHost:
         services=[service, LOG_ROTATION],
         packages=["nginx", "logrotate"],
     )
+
+
+def _many_names(site: Site) -> list[Text]:
+    """What nginx needs for names that do not fit its own table of names."""
+    fits = sum(map(len, site.names)) <= USUAL_NAMES and all(len(name) <= USUAL_NAME for name in site.names)
+    return [] if fits else [Text("/etc/nginx/conf.d/flaskops-names.conf", fill("nginx_site", "names.conf.j2"))]
 
 
 def _trusted_variable(networks: list[str]) -> str:

@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from typing import Any, Callable
 
 from ansible_collections.flaskops.hosting.plugins.module_utils.mysql_sql import PRIVILEGES, problems_of
+from ansible_collections.flaskops.hosting.plugins.plugin_utils.host_names import is_host_name
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.schema import SchemaError, read_schema
-
-HOST_NAME = re.compile(r"^(?:\*\.)?[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?$")
 
 
 @dataclass(frozen=True)
@@ -156,7 +155,11 @@ RULES = {
     "flask_app_mount": Rule(matches(MOUNT), "a URL path with a leading slash and no trailing one", "/shop"),
     "flask_app_health_path": Rule(matches(r"/[^\s#]*"), "a URL path with a leading slash, below the mount", "/healthz"),
     "flask_app_listen": Rule(are_listen_addresses, "ports, or IP addresses and ports, each once", '["80"]'),
-    "flask_app_server_names": Rule(lambda value: all(HOST_NAME.match(str(name)) for name in value), "host names", "[shop.example.com]"),
+    "flask_app_server_names": Rule(
+        lambda value: all(is_host_name(str(name)) for name in value),
+        "host names of at most 253 characters, with at most 63 between two dots",
+        "[shop.example.com]",
+    ),
     "flask_app_trusted_proxies": Rule(
         are_proxies, "IP addresses and networks without bits of a host, none of them all addresses", '["10.0.0.0/16", "2001:db8::7"]'
     ),

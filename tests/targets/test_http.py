@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -43,6 +44,11 @@ def place_of(name: str) -> Place:
     return Place(ADDRESS, port, f"{name}.example", settings.get("mount", ""), label)
 
 
+def more_names(name: str) -> list[str]:
+    """A long name and one in another script that the app has too."""
+    return [f"{name}.{'x' * 63}.{'y' * 63}.{'z' * 63}.example", f"{name}.ペン.example"]
+
+
 @pytest.fixture(scope="module")
 def host(new_target: NewTarget, tmp_path_factory: pytest.TempPathFactory) -> Target:
     """A host with an app of each kind of server and protocol behind each front."""
@@ -54,7 +60,7 @@ def host(new_target: NewTarget, tmp_path_factory: pytest.TempPathFactory) -> Tar
     target = new_target(ADDRESS)
     common = {"static": {"/static": "static"}, "timeout": TIMEOUT}
     apps = [
-        app(name, source, server_names=[place_of(name).host], listen=[str(place_of(name).port)], group=name, **common, **settings)
+        app(name, source, server_names=[place_of(name).host, *more_names(name)], listen=[str(place_of(name).port)], group=name, **common, **settings)
         for name, settings in SETTINGS.items()
     ]
     target.converge(apps, playbook="site")
@@ -84,3 +90,12 @@ def test_a_mount_without_its_slash_is_completed(places: dict[str, Place], name: 
     assert reply.status == 308
     assert reply.headers["location"].removeprefix(f"http://{outside.host}").removeprefix(":8080") == "/shop/?a=%20b"
     assert send(outside, {"send": "GET /shopping"}).status == 404
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_names_of_any_length_and_script_are_the_apps(places: dict[str, Place], name: str) -> None:
+    """A browser sends the second one in punycode."""
+    long, other = more_names(name)
+    for asked in (long, long.upper(), other.encode("idna").decode()):
+        reply = send(places[name], {"send": "GET /echo", "headers": {"Host": asked}})
+        assert (reply.status, json.loads(reply.body)["HTTP_HOST"].lower()) == (200, asked.lower())
