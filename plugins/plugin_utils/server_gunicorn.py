@@ -21,6 +21,8 @@ def served(app: App) -> Served:
     """What Gunicorn needs of a release."""
     values = app.values
     command = f"{RELEASE_PATH}/.venv/bin/gunicorn --config {RELEASE_PATH}/gunicorn.conf.py {entry(app.module)}"
+    # a sync worker answers nobody else meanwhile, and is replaced after a timeout
+    websocket = app.websocket == "auto" and values["nginx_gunicorn_worker_class"] != "sync"
     lines = [f"Environment=SCRIPT_NAME={app.mounts[0].prefix}"]
     return Served(
         settings=[
@@ -32,6 +34,7 @@ def served(app: App) -> Served:
                     "nginx_gunicorn",
                     "gunicorn.conf.py.j2",
                     app=app,
+                    websocket=websocket,
                     graceful_timeout=GRACEFUL_TIMEOUT,
                     has_entry=needs_entry(app.module),
                     options=_options(values),
@@ -43,8 +46,7 @@ def served(app: App) -> Served:
         requirements=[_requirement(values["nginx_gunicorn_requirement"], values["nginx_gunicorn_worker_class"])],
         minimum={"gunicorn": OLDEST},
         port=own_port(values["nginx_gunicorn_listen"]),
-        # a sync worker answers nobody else meanwhile, and is replaced after a timeout
-        websocket=app.websocket == "auto" and values["nginx_gunicorn_worker_class"] != "sync",
+        websocket=websocket,
     )
 
 
