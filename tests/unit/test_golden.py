@@ -28,7 +28,7 @@ CASES: dict[str, list[tuple[str, dict[str, Any]]]] = {
             {
                 "module": "shop.web:app.server", "mount": "/shop",
                 "server_names": ["shop.example", "www.shop.example"], "listen": ["80", "192.0.2.10:8080"],
-                "static": {"/static": "static", "/media/": "files/media"}, "max_body": 200, "timeout": 90, "memory_max": 512,
+                "static": {"/static": "static", "/media/": "files/media"}, "max_body": 200, "timeout": 90, "memory_max": 512, "compress": False,
                 "trusted_proxies": ["10.0.0.0/16", "2001:db8::7"],
                 "health_path": "/healthz?deep=1", "nginx_gunicorn_worker_class": "gevent", "nginx_gunicorn_listen": "127.0.0.1:8080",
                 "nginx_site_snippet": "gzip on;\nexpires 1h;",
@@ -39,7 +39,7 @@ CASES: dict[str, list[tuple[str, dict[str, Any]]]] = {
         (
             "nginx_uwsgi",
             {
-                "static": {"/static": "static"}, "memory_max": 64, "uwsgi_app_mounts": {"/your/path": "main:app"}, "uwsgi_app_protocol": "http",
+                "static": {"/static": "static"}, "static_max_age": 31536000, "memory_max": 64, "uwsgi_app_mounts": {"/your/path": "main:app"}, "uwsgi_app_protocol": "http",
                 "uwsgi_app_manager": "supervisord", "uwsgi_app_processes": 1, "uwsgi_app_listen": "127.0.0.1:1024",
             },
         )
@@ -53,7 +53,7 @@ CASES: dict[str, list[tuple[str, dict[str, Any]]]] = {
             {
                 "module": "shop.web:create_app('production', debug=False)", "mount": "/app", "user": "wsgi", "group": "wsgi",
                 "server_names": ["*.b.example", "b.example", "a.example"],
-                "static": {"/static": "static"}, "listen": ["8081"], "memory_max": 256, "max_body": 0, "apache_site_name": "wsgi",
+                "static": {"/static": "static"}, "listen": ["8081"], "memory_max": 256, "max_body": 0, "compress": False, "apache_site_name": "wsgi",
                 "apache_site_snippet": "SetOutputFilter DEFLATE",
             },
         )
@@ -62,7 +62,7 @@ CASES: dict[str, list[tuple[str, dict[str, Any]]]] = {
         (
             "apache_uwsgi_mysql",
             {
-                "mount": "/flask", "static": {"/static": "static"}, "uwsgi_app_listen": "127.0.0.1:8930", "health_path": "/healthz",
+                "mount": "/flask", "static": {"/static": "static"}, "static_max_age": 3600, "uwsgi_app_listen": "127.0.0.1:8930", "health_path": "/healthz",
                 "apache_site_php": {"/": "page", "/pages": "more"}, "apache_site_php_environment_files": ["/etc/flaskops/databases/webapp/php.env"],
                 "apache_site_snippet": "SetOutputFilter DEFLATE",
             },
