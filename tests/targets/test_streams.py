@@ -28,6 +28,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "wsgi": {"topology": "apache_mod_wsgi", "module": "main:plain"},
     "never": {"topology": "nginx_gunicorn", "websocket": "never", **GTHREAD},
 }
+STREAMING = [name for name in SETTINGS if name != "never"]
 WITH_WEBSOCKETS = ["threads", "green", "apache-threads", "apache-green"]
 
 
@@ -43,7 +44,14 @@ def mount_of(name: str) -> str:
 
 def settings_of(name: str, source: Path) -> dict[str, Any]:
     """The app's variables."""
-    common = {"server_names": [f"{name}.example"], "listen": [str(port_of(name))], "group": name, "max_body": 0, "requirements": "requirements.txt"}
+    common = {
+        "server_names": [f"{name}.example"],
+        "listen": [str(port_of(name))],
+        "group": name,
+        "max_body": 0,
+        "trusted_proxies": ["127.0.0.1"],
+        "requirements": "requirements.txt",
+    }
     return app(name, source, **common, **SETTINGS[name])
 
 
@@ -101,7 +109,7 @@ def asked(name: str, method: str, path: str, body: Any = None, length: int = 0) 
     return connection.getresponse()
 
 
-@pytest.mark.parametrize("name", SETTINGS)
+@pytest.mark.parametrize("name", STREAMING)
 def test_a_large_upload_is_not_kept(host: Target, name: str) -> None:
     """The app reads it as it comes: it is in no file of the server's, unless that is uWSGI, and not in its memory."""
     piece = bytes(MEBIBYTE)
@@ -112,7 +120,7 @@ def test_a_large_upload_is_not_kept(host: Target, name: str) -> None:
     assert shown["memory"] < 150 * MEBIBYTE
 
 
-@pytest.mark.parametrize("name", SETTINGS)
+@pytest.mark.parametrize("name", STREAMING)
 def test_a_large_download_is_not_kept(host: Target, name: str) -> None:
     """The client gets it with its length, and the server's memory stays small."""
     answer = asked(name, "GET", f"/download?mebibytes={LARGE}")
@@ -130,6 +138,17 @@ def test_flask_sees_the_visitor_without_help(host: Target, name: str) -> None:
     client = host.run("ip route show default | cut -d' ' -f3")
     shown = json.loads(asked(name, "GET", "/who").read())
     assert shown == {"remote_addr": client, "is_secure": False, "host": f"{name}.example", "url_root": f"http://{name}.example{mount_of(name)}/"}
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_flask_sees_the_visitor_of_a_trusted_balancer(host: Target, name: str) -> None:
+    """One that ends TLS, as the host itself is here."""
+    headers = {"Host": f"{name}.example", "X-Forwarded-For": "203.0.113.7", "X-Forwarded-Proto": "https", "X-Forwarded-Port": "443"}
+    url = f"http://127.0.0.1:{port_of(name)}{mount_of(name)}/who"
+    script = f"import urllib.request as r; print(r.urlopen(r.Request({url!r}, headers={headers!r}), timeout=10).read().decode())"
+    shown = json.loads(host.run("python3 -", stdin=script))
+    root = f"https://{name}.example{mount_of(name)}/"
+    assert shown == {"remote_addr": "203.0.113.7", "is_secure": True, "host": f"{name}.example", "url_root": root}
 
 
 def test_a_switch_tells_websockets_to_come_again(host: Target, tmp_path: Path) -> None:

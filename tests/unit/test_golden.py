@@ -39,7 +39,8 @@ CASES: dict[str, list[tuple[str, dict[str, Any]]]] = {
         (
             "nginx_uwsgi",
             {
-                "static": {"/static": "static"}, "static_max_age": 31536000, "memory_max": 64, "uwsgi_app_mounts": {"/your/path": "main:app"}, "uwsgi_app_protocol": "http",
+                "static": {"/static": "static"}, "static_max_age": 31536000, "memory_max": 64,
+                "uwsgi_app_mounts": {"/your/path": "main:app"}, "uwsgi_app_protocol": "http",
                 "uwsgi_app_manager": "supervisord", "uwsgi_app_processes": 1, "uwsgi_app_listen": "127.0.0.1:1024",
             },
         )
@@ -62,7 +63,8 @@ CASES: dict[str, list[tuple[str, dict[str, Any]]]] = {
         (
             "apache_uwsgi_mysql",
             {
-                "mount": "/flask", "static": {"/static": "static"}, "static_max_age": 3600, "uwsgi_app_listen": "127.0.0.1:8930", "health_path": "/healthz",
+                "mount": "/flask", "static": {"/static": "static"}, "static_max_age": 3600,
+                "uwsgi_app_listen": "127.0.0.1:8930", "health_path": "/healthz",
                 "apache_site_php": {"/": "page", "/pages": "more"}, "apache_site_php_environment_files": ["/etc/flaskops/databases/webapp/php.env"],
                 "apache_site_snippet": "SetOutputFilter DEFLATE",
             },
