@@ -1,4 +1,4 @@
-"""Each way to become root that the distribution has: what differs is what is left of the user's environment, such as PATH, umask and language."""
+"""Several ways to become root: what differs is what is left of the user's environment, such as PATH, umask and language."""
 
 from __future__ import annotations
 
@@ -20,10 +20,6 @@ WAYS: dict[str, tuple[str, dict[str, Any]]] = {
         {"ansible_become_exe": "sudo-rs"},
     ),
     "su": ("", {"ansible_become_method": "ansible.builtin.su", "ansible_become_password": PASSWORD}),
-    "run0": (
-        "echo 'polkit.addRule((action, subject) => subject.user == \"ubuntu\" ? polkit.Result.YES : null);' >/etc/polkit-1/rules.d/10-ubuntu.rules",
-        {"ansible_become_method": "community.general.run0", "ansible_pipelining": False, "ansible_ssh_extra_args": "-tt"},
-    ),
     "doas": (
         "echo 'permit nopass ubuntu as root' >/etc/doas.conf && chmod 400 /etc/doas.conf",
         {"ansible_become_method": "community.general.doas"},
@@ -34,7 +30,7 @@ WAYS: dict[str, tuple[str, dict[str, Any]]] = {
 @pytest.fixture(scope="module")
 def host(target: Target) -> Target:
     """A host with all of them, whose user has an umask that closes files to others, another language, and a PATH without root's programs."""
-    target.run("apt-get update -qq && apt-get install -qq -y --no-install-recommends opendoas polkitd sudo-rs rust-coreutils locales >/dev/null 2>&1")
+    target.run("apt-get update -qq && apt-get install -qq -y --no-install-recommends opendoas sudo-rs rust-coreutils locales >/dev/null 2>&1")
     target.run(f'printf \'%s\\n\' "root:{PASSWORD}" "ubuntu:{PASSWORD}" | chpasswd')
     target.run("sed -i 's/^UMASK.*/UMASK 077/' /etc/login.defs && echo 'session optional pam_umask.so umask=077' >>/etc/pam.d/common-session")
     target.run("echo 'de_DE.UTF-8 UTF-8' >/etc/locale.gen && locale-gen >/dev/null 2>&1 && echo LANG=de_DE.UTF-8 >/etc/default/locale")
