@@ -19,7 +19,7 @@ PROMISE = {"status", "told", "answer", "text", "pieces", "then"}
 
 def test_the_page_is_what_the_table_is(tmp_path: Path) -> None:
     page = tmp_path / "http.md"
-    subprocess.run([sys.executable, ROOT / "dev/docs.d/http.py", page], check=True)
+    subprocess.run([sys.executable, ROOT / "dev/docs.d/http_page.py", page], check=True)
     assert (ROOT / "docs/http.md").read_text(encoding="utf-8") == page.read_text(encoding="utf-8"), "run: make docs"
 
 

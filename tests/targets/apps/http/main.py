@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -58,7 +59,7 @@ def ranged(environ: dict[str, Any], argument: str) -> Any:
 def zeros(environ: dict[str, Any], argument: str) -> Any:
     """So many MiB, with their length."""
     size = int(argument) << 20
-    return "200 OK", {"Content-Type": "application/octet-stream", "Content-Length": str(size)}, (PIECE for _ in range(size // len(PIECE)))
+    return "200 OK", {"Content-Type": "application/octet-stream", "Content-Length": str(size)}, itertools.repeat(PIECE, size // len(PIECE))
 
 
 def pieces(environ: dict[str, Any], argument: str) -> Any:
