@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree import hide_credentials
-from ansible_collections.flaskops.hosting.plugins.plugin_utils import plan
+from ansible_collections.flaskops.hosting.plugins.plugin_utils import plan, tls
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.app import App
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.app_action import APP, AppAction, problems_of_source, rejection
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.conflicts import conflicts
@@ -73,6 +73,7 @@ class ActionModule(AppAction):
         if host.get("failed"):
             return host
         host["check_mode"] = self._task.check_mode
+        app = tls.with_certificate(app, host)
         problems = list(conflicts(app, host))
         if problems:
             return rejection(problems)

@@ -60,7 +60,8 @@ _value:
   sample: ["host  app   URL                 health  live release  …", "web1  shop  http://192.0.2.10/  200 OK  3f786850e387-89e6c98d  …"]
 """
 
-HEADINGS = ["host", "app", "URL", "health", "live release", "since", "version", "by", "processes"]
+HEADINGS = ["host", "app", "URL", "health", "certificate", "live release", "since", "version", "by", "processes"]
+CERTIFICATE = HEADINGS.index("certificate")  # a column that is shown if an app has one
 COMMIT = re.compile("[0-9a-f]{40}")
 
 
@@ -74,6 +75,8 @@ def status_table(hosts: Iterable[str], hostvars: Mapping[str, Mapping[str, Any]]
         apps = hostvars[host]["__host"]["apps"]
         shown = [_row(host, app, facts) for app, facts in apps.items() if name in ("", app)]
         rows += shown or [[host, f"has no app {name}".rstrip()]]
+    if not any(len(row) == len(HEADINGS) and row[CERTIFICATE] for row in rows[1:]):
+        rows = [row[:CERTIFICATE] + row[CERTIFICATE + 1 :] for row in rows]
     return table(rows)
 
 
@@ -84,8 +87,21 @@ def _row(host: str, app: str, facts: Mapping[str, Any]) -> list[str]:
     since = re.sub(r":\d\dZ$", "Z", facts["live_since"])
     # no single space far right, because Ansible's YAML output breaks a line there
     processes = ",".join(f"{process}={state}" for process, state in facts.get("processes", {}).items())
-    shown = [health, facts["live"], since, version[:12] if COMMIT.fullmatch(version) else version, live.get("by", ""), processes]
+    shown = [
+        health,
+        _certificate(facts.get("certificate", {})),
+        facts["live"],
+        since,
+        version[:12] if COMMIT.fullmatch(version) else version,
+        live.get("by", ""),
+        processes,
+    ]
     return [host, app, facts["url"], *map(short, shown)]
+
+
+def _certificate(told: Mapping[str, Any]) -> str:
+    days = f"{told['days']} days" if "days" in told else "missing" if told else ""
+    return f"{days}, error" if told.get("error") and days != "missing" else days
 
 
 class FilterModule:

@@ -161,7 +161,8 @@ class Switch:
         """Ask for the app through the front, as its users do."""
         if self.front:
             with self.steps.take(f"asked for it at {self.front['address']}"):
-                wait_for_health(self.release, self.front["address"], self.front["host"], "http", self.front["proof"])
+                protocol = self.front.get("protocol", "http")
+                wait_for_health(self.release, self.front["address"], self.front["host"], protocol, self.front["proof"])
 
     def stop_old(self) -> None:
         """Stop the instances that served before, once they have answered what they were asked."""
@@ -212,7 +213,7 @@ def waiting_connections(instance: Instance) -> int:
 def wait_for_health(release: Release, address: str, host: str, protocol: str = "http", proof: str = "") -> None:
     """Ask for the health path until it answers 2xx, with the ``proof`` that no other site did.
 
-    ``address`` is ``unix:/path`` or ``host:port``, ``protocol`` ``http`` or ``uwsgi``.
+    ``address`` is ``unix:/path`` or ``host:port``, ``protocol`` as ``ask`` has it.
 
     Raises ``ReleaseError`` with the last answer, at once if the instance is dead.
     """

@@ -1,12 +1,13 @@
 # Copyright: flaskops contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Ask a server for a URL path, over HTTP or over uWSGI's own protocol."""
+"""Ask a server for a URL path, over HTTP, HTTPS or uWSGI's own protocol."""
 
 from __future__ import annotations
 
 import http.client
 import io
 import socket
+import ssl
 import struct
 import time
 
@@ -17,11 +18,11 @@ HEAD_AT_MOST = 128 * 1024  # bytes of an answer's status line and headers
 def ask(address: str, host: str, path: str, timeout: float, protocol: str = "http", proof: str = "") -> str:
     """Send one GET and return the status line's code and reason, or what went wrong.
 
-    ``address`` is ``unix:/path`` or ``host:port``, ``timeout`` is in seconds, ``protocol`` is ``http`` or ``uwsgi``. ``proof`` is what the answer
-    must say in ``APP_HEADER``, empty for any answer.
+    ``address`` is ``unix:/path`` or ``host:port``, ``timeout`` is in seconds, ``protocol`` is ``http``, ``https`` or ``uwsgi``. ``proof`` is what the
+    answer must say in ``APP_HEADER``, empty for any answer. With ``https``, the server may have any certificate: it is the host itself.
     """
     try:
-        with _connect(address, timeout) as connection:
+        with _secured(_connect(address, timeout), host, protocol) as connection:
             if protocol == "uwsgi":
                 connection.sendall(_uwsgi_request(host, path))
             else:
@@ -76,6 +77,20 @@ def _connect(address: str, timeout: float) -> socket.socket:
         connection.close()
         raise
     return connection
+
+
+def _secured(connection: socket.socket, host: str, protocol: str) -> socket.socket:
+    """The connection, with TLS for ``https``. Raises ``OSError``."""
+    if protocol != "https":
+        return connection
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    try:
+        return context.wrap_socket(connection, server_hostname=host)
+    except OSError:
+        connection.close()
+        raise
 
 
 def _uwsgi_request(host: str, path: str) -> bytes:

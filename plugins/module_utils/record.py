@@ -77,13 +77,24 @@ class Listen:
 
 
 @dataclass(frozen=True)
+class Https:
+    """What apps of a site share for HTTPS: where it comes from, such as ``acme``, whether HTTP redirects there, and how long browsers keep to it."""
+
+    mode: str = ""
+    redirect: bool = False
+    hsts: int = 0
+
+
+@dataclass(frozen=True)
 class Site:
-    """A site of a front: the name of its files, the host names that it answers to, and on what it listens."""
+    """A site of a front: the name of its files, the host names that it answers to, on what it listens, and the directory of its certificate."""
 
     front: str = ""
     name: str = ""
     names: list[str] = field(default_factory=list)
     listens: list[Listen] = field(default_factory=list)
+    https: Https = field(default_factory=Https)
+    certificate: str = ""
 
 
 @dataclass(frozen=True)
@@ -114,16 +125,21 @@ class Record:
     made_root: bool = False
     format: int = FORMAT
 
-    def question(self) -> dict[str, str]:
-        """How the host itself asks for the app through its front: ``address``, ``host``, and the ``proof`` of an answer; empty if it has none."""
-        listens = [(site, one) for site in self.sites for one in site.listens if one.kind == "http"]
+    def question(self, secure: bool = False) -> dict[str, str]:
+        """How the host itself asks for the app through its front: ``address``, ``host``, the ``proof`` of an answer, and for HTTPS the ``protocol``.
+
+        Empty if it has no front.
+        """
+        kind = "https" if secure else "http"
+        listens = [(site, one) for site in self.sites for one in site.listens if one.kind == kind]
         if not listens:
             return {}
         site, listen = listens[0]
         local = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(listen.address, listen.address)
         # nobody answers a name that no site has, so for a wildcard stands one of the names that it matches
         names = sorted(site.names, key=lambda name: "*" in name) or ["localhost"]
-        return {"address": f"{local}:{listen.port}", "host": names[0].replace("*", "localhost"), "proof": self.root}
+        question = {"address": f"{local}:{listen.port}", "host": names[0].replace("*", "localhost"), "proof": self.root}
+        return {**question, "protocol": kind} if secure else question
 
     def own_listen(self) -> str:
         """The app's own TCP address; empty if it has none, or if what is noted is none."""

@@ -38,6 +38,9 @@ options:
       content:
         description: The text of the file, instead of O(files[].src). Without either, the file is empty.
         type: str
+      file:
+        description: A text file on the controller, instead of O(files[].src), as it is. Ansible Vault may have encrypted it.
+        type: path
       state:
         description: V(present) writes the file or the link. V(absent) removes the path; if it is a directory, with all that is in it.
         type: str
@@ -56,7 +59,7 @@ options:
         type: str
         default: "0644"
       secret:
-        description: Whether the content is kept out of diffs.
+        description: Whether the content is kept out of diffs and logs.
         type: bool
         default: false
       link:
@@ -116,6 +119,10 @@ options:
         type: list
         elements: str
         default: []
+  payload:
+    description: Internal. What the controller sends and nobody may see.
+    type: str
+    default: ""
 notes:
   - It needs root on the host, and systemd if O(services) are given.
 attributes:
@@ -171,7 +178,9 @@ services:
   sample: {nginx.service: reloaded}
 """
 
+import base64
 import contextlib
+import json
 import os
 import re
 import shlex
@@ -194,6 +203,7 @@ FILE_OPTIONS: dict[str, Any] = {
     "dest": {"type": "path"},
     "src": {"type": "str"},
     "content": {"type": "str"},
+    "file": {"type": "path"},
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     "owner": {"type": "str", "default": "root"},
     "group": {"type": "str", "default": "root"},
@@ -477,10 +487,11 @@ def main() -> None:
                 "required": True,
                 "options": FILE_OPTIONS,
                 "required_one_of": [("dest", "link")],
-                "mutually_exclusive": [("dest", "link"), ("src", "content", "replace")],
+                "mutually_exclusive": [("dest", "link"), ("src", "content", "file", "replace")],
                 "required_together": [("link", "to"), ("replace", "by")],
             },
             "services": {"type": "list", "elements": "dict", "default": [], "options": SERVICE_OPTIONS},
+            "payload": {"type": "str", "default": "", "no_log": True},
         },
         supports_check_mode=True,
     )
@@ -489,7 +500,9 @@ def main() -> None:
     warnings: list[str] = []
     rejected = ""
     try:
-        transaction = Transaction([Change.from_entry(entry) for entry in module.params["files"]], JOURNAL)
+        secrets = json.loads(base64.b64decode(module.params.get("payload") or "") or "{}")
+        entries = [{**entry, "content": secrets.get(entry.get("dest"), entry.get("content"))} for entry in module.params["files"]]
+        transaction = Transaction([Change.from_entry(entry) for entry in entries], JOURNAL)
         with contextlib.nullcontext() if module.check_mode else transaction.lock():
             converge(module.params, transaction, module.check_mode, result, warnings)
     except TransactionError as error:

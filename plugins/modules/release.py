@@ -235,6 +235,11 @@ options:
             sends it if the question comes from the host itself and has the C(User-Agent) C(flaskops-health). Empty if any answer will do.
         type: str
         default: ""
+      protocol:
+        description: What the web server speaks there. With V(https), O(front.host) is also the name that the TLS handshake asks for.
+        type: str
+        choices: [http, https]
+        default: http
   record:
     description:
       - What other apps on the host must know of this one, such as its sites and its processes, as RV(flaskops.hosting.survey#module:record) has it.
@@ -431,7 +436,12 @@ ARGUMENTS: dict[str, Any] = {
     "commands": {"type": "list", "elements": "str", "default": []},
     "front": {
         "type": "dict",
-        "options": {"address": {"type": "str", "required": True}, "host": {"type": "str", "required": True}, "proof": {"type": "str", "default": ""}},
+        "options": {
+            "address": {"type": "str", "required": True},
+            "host": {"type": "str", "required": True},
+            "protocol": {"type": "str", "choices": ["http", "https"], "default": "http"},
+            "proof": {"type": "str", "default": ""},
+        },
     },
     "record": {"type": "dict"},
     "keep": {"type": "int", "default": 5},

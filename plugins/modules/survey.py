@@ -124,6 +124,19 @@ packages_missing:
   type: list
   elements: str
   sample: [nginx]
+versions:
+  description: The versions of those of O(packages) that are installed.
+  returned: always
+  type: dict
+  sample: {nginx: 1.26.3-3+deb13u1}
+certificates:
+  description:
+    - The certificates that this collection asks a CA for, by name. C(names) are those that it is to have, C(covered) those of them that it has,
+      C(owners) the apps that it is for. C(next) is when it will be renewed, or tried again, and C(error) what went wrong last.
+    - If it is there, also C(issuer), C(expires), and C(days) until then.
+  returned: always
+  type: dict
+  sample: {flaskops-shop.example.com: {names: [shop.example.com], covered: [shop.example.com], owners: [shop], days: 89, error: ""}}
 package_lists:
   description: Whether the package manager knows any package that could be installed.
   returned: always
@@ -155,10 +168,11 @@ firewall:
   sample: {installed: true, enabled: true, incoming: DROP, ports: [22, 80]}
 apache:
   description:
-    - The modules that Apache has enabled, and the ports that its C(ports.conf) listens on. If it is not installed, those of its package.
+    - The modules that Apache has enabled, and the ports that its C(ports.conf) listens on, always and with a module for TLS. If it is not
+      installed, those of its package.
   returned: always
   type: dict
-  sample: {modules: [proxy, wsgi], sites: [000-default.conf], ports: [80]}
+  sample: {modules: [proxy, wsgi], sites: [000-default.conf], ports: [80], tls_ports: [443]}
 nginx:
   description:
     - Whether its C(nginx.conf) reads the directory C(sites-enabled), as that of Debian's and Ubuntu's package does and that of nginx.org's does not.
@@ -322,6 +336,13 @@ apps:
       returned: with O(status)
       type: str
       sample: 0fcd19b3a1d2-89e6c98d
+    certificate:
+      description: >-
+        Of the certificate of the app's site, C(days) that are left, C(expires), C(issuer), C(next) and C(error), as in RV(certificates). Empty
+        without HTTPS, or if a load balancer has it.
+      returned: with O(status)
+      type: dict
+      sample: {days: 89, expires: "2027-02-19T08:00:00Z", issuer: Let's Encrypt, next: "2027-01-20T08:00:00Z", error: ""}
     maintenance:
       description: Whether visitors get the maintenance page.
       returned: with O(status)
@@ -350,13 +371,13 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.flaskops.hosting.plugins.module_utils import activation
+from ansible_collections.flaskops.hosting.plugins.module_utils import activation, certificates
 from ansible_collections.flaskops.hosting.plugins.module_utils.account import is_ours
 from ansible_collections.flaskops.hosting.plugins.module_utils.command import run, settle
 from ansible_collections.flaskops.hosting.plugins.module_utils.database_use import databases_of, noted_databases
 from ansible_collections.flaskops.hosting.plugins.module_utils.health import ask
 from ansible_collections.flaskops.hosting.plugins.module_utils.instance_systemd import UNITS
-from ansible_collections.flaskops.hosting.plugins.module_utils.ownership import all_paths, read_owners
+from ansible_collections.flaskops.hosting.plugins.module_utils.ownership import Owned, all_paths, read_owners
 from ansible_collections.flaskops.hosting.plugins.module_utils.record import Record
 from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree import Release, ReleaseError, Tree
 
@@ -368,6 +389,7 @@ NGINX_WELCOME = (  # nginx.org's conf.d/default.conf, without what stands for no
     "server listen 80 server_name localhost location / root /usr/share/nginx/html index index.html index.htm "
     "error_page 500 502 503 504 /50x.html location = /50x.html root /usr/share/nginx/html"
 )
+PORTS_OF_PACKAGE = "Listen 80\n<IfModule ssl_module>\nListen 443\n</IfModule>\n"
 MOST_NAMES = 10  # of what is in a directory
 SSH_SERVERS = ("sshd", "sshd-listener", "dropbear", "tinysshd")
 NO_LOGIN = ("/usr/sbin/nologin", "/sbin/nologin", "/bin/false")
@@ -381,13 +403,12 @@ def distribution() -> dict[str, str]:
     return {"name": name.capitalize(), "major_version": version.split(".")[0]}
 
 
-def missing_packages(packages: list[str]) -> list[str]:
-    """Those of the packages that dpkg has not installed."""
+def installed_packages(packages: list[str]) -> dict[str, str]:
+    """The versions of those of the packages that dpkg has installed."""
     if not packages:
-        return []
-    shown = run("dpkg-query", "--show", "--showformat=${Package} ${db:Status-Status}\n", *packages)
-    installed = {line.split()[0] for line in shown.stdout.splitlines() if line.endswith(" installed")}
-    return sorted(set(packages) - installed)
+        return {}
+    shown = run("dpkg-query", "--show", "--showformat=${Package} ${Version} ${db:Status-Status}\n", *packages)
+    return dict(line.split()[:2] for line in shown.stdout.splitlines() if line.endswith(" installed"))
 
 
 def account(user: str, group: str) -> dict[str, bool]:
@@ -503,12 +524,30 @@ def firewall() -> dict[str, Any]:
 def apache() -> dict[str, Any]:
     """What Apache has enabled, from its files."""
     ports = Path("/etc/apache2/ports.conf")
-    text = ports.read_text(encoding="utf-8", errors="replace") if ports.exists() else "Listen 80"
+    text = ports.read_text(encoding="utf-8", errors="replace") if ports.exists() else PORTS_OF_PACKAGE
     plain = re.sub(r"<IfModule.*?</IfModule>", "", text, flags=re.DOTALL)  # of modules for TLS
     return {
         "modules": sorted(path.stem for path in Path("/etc/apache2/mods-enabled").glob("*.load")),
         "sites": sorted(path.name for path in Path("/etc/apache2/sites-enabled").glob("*.conf")),
-        "ports": [int(port) for port in re.findall(r"^\s*Listen\s+(\d+)\s*$", plain, re.MULTILINE)],
+        "ports": _listened(plain),
+        "tls_ports": [port for port in _listened(text) if port not in _listened(plain)],
+    }
+
+
+def _listened(text: str) -> list[int]:
+    return [int(port) for port in re.findall(r"^\s*Listen\s+(\d+)\s*$", text, re.MULTILINE)]
+
+
+def certificates_of(owners: dict[str, Owned]) -> dict[str, dict[str, Any]]:
+    """The certificates that this collection asks a CA for, with the names that they are to have and have, and whose they are."""
+    return {
+        wanted.name: {
+            "names": wanted.names,
+            "covered": wanted.covered(),
+            "owners": sorted(owner for owner, owned in owners.items() if str(wanted.note) in owned.paths),
+            **certificates.told(wanted),
+        }
+        for wanted in certificates.read_all()
     }
 
 
@@ -554,8 +593,22 @@ def tell_app(record: Record, status: bool, log_lines: int = LOG_LINES) -> dict[s
     """What is noted of an app, how to send its health check, which release is live, and its status if requested."""
     tree = Tree(record.app, Path(record.root))
     live = tree.live() if record.root else None
-    shown = {**record.to_json(), "front": record.question(), "live": live.name if live else "", "databases": databases_of(record)}
+    shown = {**record.to_json(), "front": question_of(record), "live": live.name if live else "", "databases": databases_of(record)}
     return {**shown, **more_of(record, tree, log_lines)} if status else shown
+
+
+def certificate_of(record: Record) -> dict[str, Any]:
+    """What is told of the certificate of an app's site; empty if it has none to have."""
+    directory = next((Path(site.certificate) for site in record.sites if site.certificate), None)
+    if directory is None:
+        return {}
+    noted = next((one for one in certificates.read_all() if one.file.parent == directory), None)
+    return certificates.told(noted) if noted else certificates.told_of_file(directory / "fullchain.pem")
+
+
+def question_of(record: Record) -> dict[str, str]:
+    """How to ask for an app through its front: by HTTPS if its site has its certificate."""
+    return record.question(secure=any(certificates.is_on(Path(site.certificate), site.names) for site in record.sites if site.certificate))
 
 
 def more_of(record: Record, tree: Tree, log_lines: int) -> dict[str, Any]:
@@ -566,6 +619,7 @@ def more_of(record: Record, tree: Tree, log_lines: int) -> dict[str, Any]:
         "maintenance": bool(record.root) and tree.maintenance.exists(),
         "releases": [_describe(release) for release in tree.kept_releases()] if record.root else [],
         "previous": previous(tree) if record.root else "",
+        "certificate": certificate_of(record),
     }
     if live and live.is_complete():
         web = activation.web_of(live)
@@ -586,9 +640,9 @@ def previous(tree: Tree) -> str:
 
 def ask_for_health(record: Record, live: Release, socket: str) -> str:
     """What the health path answers through the web server, else at the app's own port, else at its ``socket``."""
-    question, facts = record.question(), live.facts()
+    question, facts = question_of(record), live.facts()
     address = question.get("address") or record.own_listen() or socket
-    protocol = "http" if address != socket else facts.web.protocol
+    protocol = question.get("protocol", "http") if address != socket else facts.web.protocol
     path = record.mount.rstrip("/") + facts.health_path
     return ask(address, question.get("host", "localhost"), path, HEALTH_TIMEOUT, protocol, question.get("proof", ""))
 
@@ -630,12 +684,14 @@ def main() -> None:
         supports_check_mode=True,
     )
     settle()
-    records, listening = Record.read_all(), sockets()
+    records, listening, owners = Record.read_all(), sockets(), read_owners()
+    versions = installed_packages(module.params["packages"])
     module.exit_json(
         changed=False,
         distribution=distribution(),
         processors=len(os.sched_getaffinity(0)),
-        packages_missing=missing_packages(module.params["packages"]),
+        packages_missing=sorted(set(module.params["packages"]) - versions.keys()),
+        versions=versions,
         package_lists=bool(glob.glob("/var/lib/apt/lists/*_Packages*")),
         account=account(module.params["user"], module.params["group"]),
         sockets=listening,
@@ -646,7 +702,8 @@ def main() -> None:
         python=pythons(module.params["python"]),
         root=look_at_root(module.params["root"], records),
         files_missing=[name for name in module.params["environment_files"] if not os.path.isfile(name)],
-        owned_paths=sorted(all_paths(read_owners().values())),
+        owned_paths=sorted(all_paths(owners.values())),
+        certificates=certificates_of(owners),
         apps=apps(records, *(module.params[name] for name in ("status", "app", "log_lines"))),
         databases=noted_databases(),
     )

@@ -6,13 +6,13 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from ipaddress import ip_address, ip_network
 from typing import Any
 from urllib.parse import unquote
 
-from ansible_collections.flaskops.hosting.plugins.module_utils.record import Listen, Site
+from ansible_collections.flaskops.hosting.plugins.module_utils.record import Https, Listen, Site
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.host_names import ascii_name
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.topologies import Topology
 
@@ -27,6 +27,7 @@ COMPRESSED = [
 ]  # fmt: skip
 # Seconds by which a server gives up a request later than its front: so the visitor's answer is the front's, the same from each server.
 LATER = 2
+ACME, FILES, BALANCER = "acme", "files", "balancer"  # where HTTPS comes from
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,20 @@ class Edit:
 
 
 @dataclass(frozen=True)
+class Copy:
+    """A file of the controller's that a host gets."""
+
+    dest: str
+    file: str
+    mode: str
+    secret: bool = False
+
+    def entry(self) -> dict[str, Any]:
+        """As an entry of the modules' options."""
+        return {"dest": self.dest, "file": self.file, "mode": self.mode, "secret": self.secret}
+
+
+@dataclass(frozen=True)
 class Service:
     """A systemd unit that reads what a host gets, as the option ``services`` of ``config_files`` has it."""
 
@@ -97,7 +112,7 @@ class Service:
 class OnHost:
     """What a front, a server or a port puts on a host beside the releases."""
 
-    files: list[Text | Link | Gone | Edit] = field(default_factory=list)
+    files: list[Text | Link | Gone | Edit | Copy] = field(default_factory=list)
     services: list[Service] = field(default_factory=list)
     packages: list[str] = field(default_factory=list)
 
@@ -156,11 +171,22 @@ class Mount:
 
 
 @dataclass(frozen=True)
+class Certificate:
+    """The certificate of a site on a host: its ``name`` for certbot, its ``directory``, whether it is there, and has all of the site's names."""
+
+    name: str
+    directory: str
+    is_there: bool
+    is_complete: bool
+
+
+@dataclass(frozen=True)
 class App:
-    """An app's checked settings in its topology."""
+    """An app's checked settings in its topology; and its site's certificate, once its host was looked at."""
 
     values: dict[str, Any]
     topology: Topology
+    certificate: Certificate | None = None
 
     def __getattr__(self, name: str) -> Any:
         """A variable of the app by its name without ``flask_app_``."""
@@ -214,6 +240,17 @@ class App:
         """The addresses on which the front listens for this app."""
         return [Listen.parse(str(one)) for one in self.listen]
 
+    @property
+    def sends_hsts(self) -> bool:
+        """Whether browsers are told to come by HTTPS only."""
+        return bool(self.tls and self.tls_hsts)
+
+    @cached_property
+    def https_listens(self) -> list[Listen]:
+        """The addresses on which the front listens for this app by HTTPS."""
+        mine = self.https_listen if self.tls in (ACME, FILES) and self.topology.front else []
+        return [replace(Listen.parse(str(one)), kind="https") for one in mine]
+
     @cached_property
     def server_names(self) -> list[str]:
         """The host names as browsers send them, each once."""
@@ -226,7 +263,10 @@ class App:
         if front is None:
             return None
         name = self.values.get(f"{front.role}_name") or site_name(self.listens, self.server_names)
-        return Site(front=front.name, name=name, names=sorted(self.server_names, key=lambda one: ("*" in one, one)), listens=self.listens)
+        names = sorted(self.server_names, key=lambda one: ("*" in one, one))
+        https = Https(mode=self.tls, redirect=self.tls_redirect, hsts=self.tls_hsts) if self.tls else Https()
+        directory = self.certificate.directory if self.certificate else ""
+        return Site(front.name, name, names, [*self.listens, *self.https_listens], https, directory)
 
     @property
     def front_site(self) -> Site:
@@ -264,7 +304,7 @@ class App:
     @property
     def asked_from(self) -> str:
         """The address that a deploy's own health check comes from."""
-        return local_address(self.listens[0])
+        return local_address(self.https_listens[0] if self.certificate and self.certificate.is_there else self.listens[0])
 
 
 def site_name(listens: list[Listen], names: list[str]) -> str:

@@ -5,10 +5,16 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterator
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.flaskops.hosting.plugins.plugin_utils.host_action import HostAction
+from ansible.errors import AnsibleError
+
+from ansible_collections.flaskops.hosting.plugins.plugin_utils import certificate_files, tls
+from ansible_collections.flaskops.hosting.plugins.plugin_utils.app import ACME, FILES
+from ansible_collections.flaskops.hosting.plugins.plugin_utils.host_action import HostAction, controller_file
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.printable import printable
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.requirements import read_requirements
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.settings import Settings, problems_of_module, problems_of_static
@@ -34,10 +40,30 @@ class AppAction(HostAction):
             name, given = (self.value(key, own, variables) for key in ("flask_app_name", "flask_app_topology"))
             topology = topology_of(f"the app {name}" if name else "an app", given, role_topology, variables.get("group_names", []))
         found = self.settings(topology.roles if topology else [APP], own, variables)
-        problems = found.problems
+        problems = found.problems or list(self._problems_of_tls(found.values, topology, variables))
         if topology and not problems and not is_repository(found.values["flask_app_source"]):  # that is fetched later
             problems = problems_of_source(found.values)
         return found.values, topology, problems
+
+    def _problems_of_tls(self, values: dict[str, Any], topology: Topology | None, variables: dict[str, Any]) -> Iterator[str]:
+        if topology is None:
+            return
+        problems = list(tls.problems_of_tls(values, topology.front is not None))
+        yield from problems
+        if problems:
+            return
+        try:
+            if values["flask_app_tls"] == FILES:
+                certificate, key = (controller_file(self, values[f"flask_app_tls_{name}"]) for name in ("certificate", "key"))
+                yield from certificate_files.problems_of_pair(certificate, key, values["flask_app_server_names"], datetime.now(timezone.utc))
+            if values["flask_app_acme_ca_file"]:
+                yield from certificate_files.problems_of_ca_file(controller_file(self, values["flask_app_acme_ca_file"]))
+            if values["flask_app_acme_eab"]:
+                yield from certificate_files.problems_of_eab(controller_file(self, values["flask_app_acme_eab"]))
+        except AnsibleError as error:  # no such file, or one that cannot be decrypted
+            yield f"flask_app_tls: {error}"
+        if values["flask_app_tls"] == ACME:
+            yield from tls.problems_of_other_hosts(values["flask_app_server_names"], variables)
 
     def value(self, name: str, own: dict[str, Any], variables: dict[str, Any]) -> str:
         """A variable that must be known before the others can be checked; empty if it is not given."""

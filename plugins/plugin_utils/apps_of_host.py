@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.app import App
-from ansible_collections.flaskops.hosting.plugins.plugin_utils.conflicts import is_same_port, with_others
+from ansible_collections.flaskops.hosting.plugins.plugin_utils.conflicts import is_same_port, of_https, with_others
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.plan import record, served
 
 EXAMPLE = "    flask_apps:\n      - flask_app_name: shop\n        flask_app_source: /home/me/shop"
@@ -43,6 +43,7 @@ def _between(app: App, other: App) -> Iterator[str]:
         yield f"flask_app_name: {app.name!r} is another app's of this host too; each needs a name of its own"
         return
     yield from with_others(app, [record(other, "")])
+    yield from of_https(app, None, [record(other, "")])
     yield from _of_fronts(app, other)
     yield from _of_ports(app, other)
 
@@ -50,7 +51,7 @@ def _between(app: App, other: App) -> Iterator[str]:
 def _of_fronts(app: App, other: App) -> Iterator[str]:
     mine, theirs = app.topology.front, other.topology.front
     if mine and theirs and mine != theirs:
-        for port in sorted({one.port for one in app.listens} & {one.port for one in other.listens}):
+        for port in sorted({one.port for one in app.front_site.listens} & {one.port for one in other.front_site.listens}):
             yield (
                 f"flask_app_listen: port {port} is the app {other.name}'s, which is behind {theirs.title}; "
                 "give this app another port, or the other one's topology"
@@ -60,9 +61,9 @@ def _of_fronts(app: App, other: App) -> Iterator[str]:
 def _of_ports(app: App, other: App) -> Iterator[str]:
     """A port that is the front's for one of them, and the other one's own."""
     own, others_own = served(app).port, served(other).port
-    for listen in other.listens if other.site else []:
+    for listen in other.site.listens if other.site else []:
         if is_same_port(own, {"port": listen.port, "address": listen.address}):
             yield f"{app.topology.server.role}_listen: port {listen.port} is the app {other.name}'s; give this app another port"
-    for listen in app.listens if app.site else []:
+    for listen in app.site.listens if app.site else []:
         if is_same_port(others_own, {"port": listen.port, "address": listen.address}):
             yield f"flask_app_listen: port {listen.port} is the app {other.name}'s; give this app another port"

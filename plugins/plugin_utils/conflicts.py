@@ -11,6 +11,7 @@ from typing import Any
 from ansible_collections.flaskops.hosting.plugins.module_utils.record import Listen, Record, Site
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.app import App
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.plan import served
+from ansible_collections.flaskops.hosting.plugins.plugin_utils.tls import conflicts_of_tls
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.topologies import FRONTS, MOD_WSGI, TOPOLOGIES, UWSGI
 
 DISTRIBUTIONS = {"Ubuntu": ["22", "24", "26"], "Debian": ["12", "13"]}  # and their major versions, on which the roles are tested
@@ -34,6 +35,7 @@ def conflicts(app: App, host: dict[str, Any]) -> Iterator[str]:
     for missing in [] if host["check_mode"] else host["files_missing"]:  # in a dry run, a database has none yet
         yield f"flask_app_environment_files: got {missing!r}, and there is no such file on this host"
     yield from with_others(app, others)
+    yield from of_https(app, own, others)
     for socket in host["sockets"]:
         yield from _with_socket(app, socket, own, others)
 
@@ -43,6 +45,12 @@ def with_others(app: App, others: list[Record]) -> Iterator[str]:
     for other in others:
         yield from _of_development(app, other)
         yield from _with_app(app, other)
+
+
+def of_https(app: App, own: Record | None, others: list[Record]) -> Iterator[str]:
+    """A sentence for each app of the same site that has other settings for HTTPS."""
+    if app.site:
+        yield from conflicts_of_tls(app, own, [(other, site) for other in others for site in other.sites if _is_same_site(app.site, site)])
 
 
 def _of_distribution(host: dict[str, Any]) -> Iterator[str]:
@@ -142,7 +150,8 @@ def _with_site(app: App, site: Site, other: Record, noted: Site) -> Iterator[str
 
 
 def _is_same_site(site: Site, noted: Site) -> bool:
-    return (sorted(map(str, site.listens)), sorted(site.names)) == (sorted(map(str, noted.listens)), sorted(noted.names))
+    mine, theirs = (sorted(str(listen) for listen in one.listens if listen.kind == "http") for one in (site, noted))
+    return (site.front, mine, sorted(site.names)) == (noted.front, theirs, sorted(noted.names))
 
 
 def _other_name(app: App, site: Site, other: Record, noted: Site) -> str:
@@ -158,6 +167,7 @@ def _with_socket(app: App, socket: dict[str, Any], own: Record | None, others: l
     is_our_front = socket["process"] in [FRONTS[front].process for front in _fronts_that_give_way(app, socket["port"], own, others)]
     is_our_port = own is not None and is_same_port(own.own_listen(), socket)
     wanted = [("flask_app_listen", str(one), is_our_front) for one in app.listens if app.site]
+    wanted += [("flask_app_https_listen", str(one), is_our_front) for one in app.https_listens]
     wanted.append((f"{app.topology.server.role}_listen", served(app).port, is_our_port))
     for variable, listen, is_ours in wanted:
         if listen and not is_ours and is_same_port(listen, socket):

@@ -10,7 +10,7 @@ from typing import Any
 
 from ansible_collections.flaskops.hosting.plugins.module_utils.record import Listen, Site
 from ansible_collections.flaskops.hosting.plugins.module_utils.sandbox import sandbox
-from ansible_collections.flaskops.hosting.plugins.plugin_utils import forwarded
+from ansible_collections.flaskops.hosting.plugins.plugin_utils import forwarded, tls
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.app import COMPRESSED, App, Gone, Link, Mount, OnHost, Served, Service, Text
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.server_mod_wsgi import daemon_options, wsgi_callable
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.templates import fill
@@ -32,6 +32,8 @@ MODULES = {
     "deflate": ["deflate.load", "deflate.conf"],
     "rewrite": ["rewrite.load"],
     "remoteip": ["remoteip.load"],
+    "ssl": ["ssl.load", "ssl.conf", "socache_shmcb.load"],
+    "http2": ["http2.load", "http2.conf"],
 }
 ALWAYS = ["headers", "filter", "deflate"]  # of those above
 PORTS, DEFAULT_SITE = "/etc/apache2/ports.conf", "000-default.conf"
@@ -130,14 +132,18 @@ def on_host(app: App, served: Served, host: dict[str, Any]) -> OnHost:
     # sites without names take any, so Apache must read them last
     link = f"/etc/apache2/sites-enabled/{'0-' if site.names else ''}{site.name}.conf"
     php_files, php_services = _php(view) if view.php else ([], [])
+    https = tls.on_host(app, SERVICE, link)
     return OnHost(
         files=[
             Text(
                 f"{apps}/{view.file_name}",
                 fill("apache_site", "app.conf.j2", app=app, view=view, compressed=COMPRESSED, snippet=app.values["apache_site_snippet"]),
             ),
-            Text(f"/etc/apache2/sites-available/{site.name}.conf", fill("apache_site", "site.conf.j2", site=site, apps=apps, **_names(site))),
-            Link(link, f"../sites-available/{site.name}.conf"),
+            *(
+                Text(f"/etc/apache2/sites-available/{site.name}{ending}.conf", _site_file(site, apps, halves))
+                for ending, halves in tls.site_halves(app, "apache_site", host).items()
+            ),
+            Link(link, f"../sites-available/{tls.site_file(app)}"),
             Gone(f"/etc/apache2/sites-enabled/{DEFAULT_SITE}"),
             # after security.conf, which would take precedence
             Text("/etc/apache2/conf-enabled/zz-flaskops.conf", fill("apache_site", "server.conf.j2")),
@@ -150,11 +156,16 @@ def on_host(app: App, served: Served, host: dict[str, Any]) -> OnHost:
             *_listens(site, host),
             *_modules(_needed_modules(view), host),
             *php_files,
+            *https.files,
         ],
         # PHP first, so that it is there when Apache asks it
-        services=[*php_services, SERVICE, LOG_ROTATION],
-        packages=["apache2", "logrotate", *(["php-cgi", "php-mysql"] if view.php else [])],
+        services=[*php_services, tls.reading_certificates(SERVICE, app), LOG_ROTATION, *https.services],
+        packages=["apache2", "logrotate", *(["php-cgi", "php-mysql"] if view.php else []), *tls.packages(app)],
     )
+
+
+def _site_file(site: Site, apps: str, halves: list[tls.Half]) -> str:
+    return fill("apache_site", "site.conf.j2", site=site, apps=apps, halves=halves, **_names(site))
 
 
 def _request_file() -> str:
@@ -182,7 +193,7 @@ def _listens(site: Site, host: dict[str, Any]) -> list[Text]:
         *(
             Text(f"/etc/apache2/conf-enabled/flaskops-port-{_words(one)}.conf", fill("apache_site", "listen.conf.j2", listen=one))
             for one in site.listens
-            if ports_are_ours or one.port not in host["apache"]["ports"]
+            if ports_are_ours or one.port not in host["apache"]["tls_ports" if one.kind == "https" else "ports"]
         ),
     ]
 
@@ -201,6 +212,7 @@ def _needed_modules(view: ApacheApp) -> list[str]:
                 *(["rewrite"] if view.app.static else []),
                 *(["remoteip"] if view.app.trusted_proxies else []),
                 *(["proxy", "proxy_fcgi"] if view.php else []),
+                *(["ssl", "http2"] if view.app.https_listens else []),
             ]
         )
     )

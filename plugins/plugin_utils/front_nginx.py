@@ -10,7 +10,7 @@ from typing import Any
 
 from ansible_collections.flaskops.hosting.plugins.module_utils.account import FRONT_ACCOUNT
 from ansible_collections.flaskops.hosting.plugins.module_utils.record import Site
-from ansible_collections.flaskops.hosting.plugins.plugin_utils import forwarded
+from ansible_collections.flaskops.hosting.plugins.plugin_utils import forwarded, tls
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.app import COMPRESSED, App, Edit, Gone, Link, OnHost, Served, Service, Text
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.templates import fill
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.units import LOG_ROTATION, drop_in
@@ -39,13 +39,19 @@ def on_host(app: App, served: Served, host: dict[str, Any]) -> OnHost:
     snippet, as_debian = app.values["nginx_site_snippet"], host["nginx"]["sites_enabled"]
     # nginx.org's may have sites of others in conf.d, so it runs without one of ours too
     service = SERVICE if as_debian else replace(SERVICE, needs="")
+    link = f"/etc/nginx/sites-enabled/{site.name}.conf"
+    https = tls.on_host(app, service, link)
     return OnHost(
         files=[
             Text(f"{apps}/{app.name}.conf", fill("nginx_site", "app.conf.j2", app=app, served=served, trusted=trusted, snippet=snippet)),
-            Text(f"/etc/nginx/sites-available/{site.name}.conf", fill("nginx_site", "site.conf.j2", site=site, apps=apps)),
-            Link(f"/etc/nginx/sites-enabled/{site.name}.conf", f"../sites-available/{site.name}.conf"),
+            *(
+                Text(f"/etc/nginx/sites-available/{site.name}{ending}.conf", fill("nginx_site", "site.conf.j2", site=site, apps=apps, halves=halves))
+                for ending, halves in tls.site_halves(app, "nginx_site", host).items()
+            ),
+            Link(link, f"../sites-available/{tls.site_file(app)}"),
             Gone("/etc/nginx/sites-enabled/default"),
-            *refusals(site, "nginx_site", "/etc/nginx/conf.d"),
+            *refusals(site, "nginx_site", "/etc/nginx/conf.d", rejects=tls.nginx_version(host) >= (1, 19, 4)),
+            *_tls_settings(app, host),
             Text("/etc/nginx/conf.d/flaskops.conf", fill("nginx_site", "requests.conf.j2")),
             Text(f"/etc/nginx/snippets/flaskops-{served.protocol}.conf", fill("nginx_site", f"{served.protocol}.conf.j2", removed=forwarded.REMOVED)),
             Text("/etc/nginx/snippets/flaskops-compress.conf", fill("nginx_site", "compress.conf.j2", types=COMPRESSED)),
@@ -54,9 +60,10 @@ def on_host(app: App, served: Served, host: dict[str, Any]) -> OnHost:
             *([CONNECTIONS] if as_debian else FOR_NGINX_ORG),
             *([Gone(WELCOME)] if host["nginx"]["welcome"] else []),
             drop_in(SERVICE.name, NoNewPrivileges="yes", PrivateDevices="yes", DevicePolicy="closed", LimitNOFILE=OPEN_FILES),
+            *https.files,
         ],
-        services=[service, LOG_ROTATION],
-        packages=["nginx", "logrotate"],
+        services=[tls.reading_certificates(service, app), LOG_ROTATION, *https.services],
+        packages=["nginx", "logrotate", *tls.packages(app)],
     )
 
 
@@ -64,6 +71,13 @@ def _many_names(site: Site) -> list[Text]:
     """What nginx needs for names that do not fit its own table of names."""
     fits = sum(map(len, site.names)) <= USUAL_NAMES and all(len(name) <= USUAL_NAME for name in site.names)
     return [] if fits else [Text("/etc/nginx/conf.d/flaskops-names.conf", fill("nginx_site", "names.conf.j2"))]
+
+
+def _tls_settings(app: App, host: dict[str, Any]) -> list[Text]:
+    """What all sites with HTTPS have in common. Until that version, the keys of tickets are lost with each reload."""
+    tickets = tls.nginx_version(host) >= (1, 23, 2)
+    text = fill("nginx_site", "tls_settings.conf.j2", ciphers=tls.CIPHERS, tickets=tickets)
+    return [Text("/etc/nginx/snippets/flaskops-tls.conf", text)] if app.https_listens else []
 
 
 def _trusted_variable(networks: list[str]) -> str:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from ansible.plugins.action import ActionBase
@@ -16,3 +17,8 @@ class HostAction(ActionBase):
 
     def _parse_returned_data(self, res: dict[str, Any], *profile: Any) -> Any:
         return super()._parse_returned_data({**res, "stdout": printable_output(res.get("stdout", ""))}, *profile)
+
+
+def controller_file(action: ActionBase, path: str) -> Path:
+    """A file of the controller's, or a decrypted copy of it if Ansible Vault has encrypted it. Raises ``AnsibleError``, also if there is none."""
+    return Path(action._loader.get_real_file(str(Path(path).expanduser())))

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from ipaddress import ip_address
 from typing import Any, Callable
 
@@ -15,8 +16,9 @@ from ansible_collections.flaskops.hosting.plugins.plugin_utils import (
     server_mod_wsgi,
     server_uwsgi,
     server_werkzeug,
+    tls,
 )
-from ansible_collections.flaskops.hosting.plugins.plugin_utils.app import App, OnHost, Served, ports_for_others
+from ansible_collections.flaskops.hosting.plugins.plugin_utils.app import BALANCER, App, OnHost, Served, ports_for_others
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.topologies import APACHE, GUNICORN, MOD_WSGI, NGINX, UWSGI, WERKZEUG
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.units import port_on_host
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.workers import sized
@@ -79,13 +81,14 @@ def record(app: App, url: str) -> Record:
 
 
 def url(app: App, reached_at: str) -> str:
-    """The app's URL. ``reached_at`` is the name or address that the controller reaches the host at."""
+    """The app's URL, once it has HTTPS if it is to. ``reached_at`` is the name or address that the controller reaches the host at."""
     path = f"{app.mounts[0].prefix}/"
     if app.site is None:
         return f"http://{served(app).port}{path}"
     names = sorted(app.server_names, key=lambda name: "*" in name) or [reached_at]
-    port = app.listens[0].port
-    return f"http://{names[0]}{'' if port == 80 else f':{port}'}{path}"
+    scheme, usual = ("https", 443) if app.tls else ("http", 80)
+    port = 443 if app.tls == BALANCER else (app.https_listens or app.listens)[0].port
+    return f"{scheme}://{names[0]}{'' if port == usual else f':{port}'}{path}"
 
 
 def tunnel(app: App, login: str, reached_at: str) -> str:
@@ -101,10 +104,13 @@ def plan_present(app: App, host: dict[str, Any], reached_at: str, login: str) ->
     mine = served(app)
     there = on_host(app, host)
     firewall = plan_firewall(app.name, host, app.open_ports, app.firewall)
+    certificates = _plan_certificates(app, host)
+    front = noted.question(secure=bool(app.certificate and app.certificate.is_there))
     return {
-        "url": noted.url,
-        "hint": tunnel(app, login, reached_at),
-        "front": noted.question(),
+        "url": url(replace(app, values={**app.values, "flask_app_tls": ""}), reached_at) if certificates["wanted"] else noted.url,
+        "hint": tunnel(app, login, reached_at) or tls.told(app, host),
+        "front": front,
+        "certificates": certificates,
         "record": noted.to_json(),
         "files": [file.entry() for file in there.files],
         "services": [service.entry() for service in there.services],
@@ -114,11 +120,23 @@ def plan_present(app: App, host: dict[str, Any], reached_at: str, login: str) ->
             "server_requirements": mine.requirements,
             "server_minimum": mine.minimum,
             "static": [*app.static.values(), *app.values.get("apache_site_php", {}).values()],
-            "health_host": noted.question().get("host", "localhost"),
+            "health_host": front.get("host", "localhost"),
         },
         "firewall_plan": firewall,
         "prepares": bool(host["packages_missing"] or not (host["account"]["group"] and host["account"]["user"])),
-        "finishes": bool(app.after_activation or firewall["close"]),
+        "finishes": bool(app.after_activation or firewall["close"] or certificates["wanted"] or certificates["leaving"]),
+    }
+
+
+def _plan_certificates(app: App, host: dict[str, Any]) -> dict[str, Any]:
+    """The certificate that the host must get for the app once that is live, if it must, and those that go."""
+    certificate = app.certificate
+    name = certificate.name if certificate else ""
+    missing = bool(certificate and not certificate.is_complete)
+    return {
+        "wanted": name if missing else "",
+        "required": app.tls_required,
+        "leaving": tls.leaving(app.name, name, host["certificates"]),
     }
 
 
@@ -129,6 +147,7 @@ def plan_absent(name: str, host: dict[str, Any]) -> dict[str, Any]:
         "hint": "",
         "front": {},
         "firewall_plan": plan_firewall(name, host, set()),
+        "certificates": {"wanted": "", "required": False, "leaving": tls.leaving(name, "", host["certificates"])},
         "account_goes": bool(host["apps"].get(name)) and host["account"]["ours"],
     }
 

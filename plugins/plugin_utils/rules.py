@@ -160,6 +160,14 @@ RULES = {
         "host names of at most 253 characters, with at most 63 between two dots",
         "[shop.example.com]",
     ),
+    "flask_app_tls_hsts": Rule(lambda value: value >= 0, "a whole number of seconds, or 0 for none", "31536000"),
+    "flask_app_https_listen": Rule(are_listen_addresses, "ports, or IP addresses and ports, each once", '["443"]'),
+    "flask_app_acme_directory": Rule(
+        matches(r"letsencrypt|letsencrypt-staging|https://[^\s@/]+/\S*"),
+        "letsencrypt, letsencrypt-staging, or the https URL of an ACME directory",
+        "letsencrypt",
+    ),
+    "flask_app_acme_email": Rule(matches(r"|[^\s@,=]+@[^\s@,=]+"), "one e-mail address, or nothing", "me@example.com"),
     "flask_app_trusted_proxies": Rule(
         are_proxies, "IP addresses and networks without bits of a host, none of them all addresses", '["10.0.0.0/16", "2001:db8::7"]'
     ),

@@ -52,7 +52,8 @@ def test_one_host_as_the_inventory_has_it(ec2: Ec2) -> None:
     assert key["KeyName"] == instance["KeyName"]
     groups = ec2.groups()
     assert [group["GroupName"] for group in instance["SecurityGroups"]] == list(groups) == ["flaskops-nginx_gunicorn"]
-    assert rules(groups["flaskops-nginx_gunicorn"]) == {(22, 22, OFFICE), (80, 80, "0.0.0.0/0"), (80, 80, "::/0")}
+    everyone = {(port, port, source) for port in (80, 443) for source in ("0.0.0.0/0", "::/0")}
+    assert rules(groups["flaskops-nginx_gunicorn"]) == {(22, 22, OFFICE), *everyone}
     shown = f"flaskops-nginx_gunicorn-{instance['InstanceId']}: {instance['PublicIpAddress']}, t3.micro, running"
     assert missing(made.shown_by("Show the instances and the next step"), [shown, "ansible-playbook flaskops.hosting.site -i inventories/aws"]) == []
 

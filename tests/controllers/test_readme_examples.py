@@ -13,8 +13,8 @@ from ansible_collections.flaskops.hosting.tests.targets.harness import ROOT, Tar
 
 CONTROLLER, HOST = "198.18.3.40", "198.18.3.41"
 README = sections_of(ROOT / "README.md")
-# These sections are tested elsewhere: by CI itself, and by tests/aws.
-ELSEWHERE = {"See it work", "On AWS"}
+# These sections are tested elsewhere: by CI itself, by tests/aws, and with a CA by tests/targets/test_tls_acme.py.
+ELSEWHERE = {"See it work", "On AWS", "HTTPS"}
 CODE = """\
 import os
 

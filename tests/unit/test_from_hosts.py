@@ -82,6 +82,7 @@ class Hostile:
             "log": [self.payload],
             "releases": [release, failed],
             "processes": {self.payload: self.payload},
+            "certificate": {"days": 9, **dict.fromkeys(("issuer", "expires", "next", "error"), self.payload)},
         }
         return {**dict.fromkeys(texts, self.payload), **more, **known}
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.flaskops.hosting.plugins.plugin_utils import plan
+from ansible_collections.flaskops.hosting.plugins.plugin_utils import plan, tls
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.app import App
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.conflicts import DISTRIBUTIONS
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.topologies import TOPOLOGIES
@@ -73,6 +73,21 @@ CASES: dict[str, list[tuple[str, dict[str, Any]]]] = {
     "apache_gunicorn-wildcard-trusted": [
         ("apache_gunicorn", {"server_names": ["*.b.example", "*.a.example"], "trusted_proxies": ["10.0.0.0/16", "2001:db8::7"]})
     ],
+    "nginx_gunicorn-acme": [
+        (
+            "nginx_gunicorn",
+            {
+                "server_names": ["shop.example", "www.shop.example"], "tls": "acme", "acme_email": "me@shop.example",
+                "acme_directory": "https://ca.example/dir", "acme_eab": "/home/me/eab.ini", "acme_ca_file": "/home/me/ca.pem",
+            },
+        )
+    ],
+    "apache_mod_wsgi-acme": [("apache_mod_wsgi", {"server_names": ["shop.example"], "tls": "acme", "tls_redirect": False, "tls_hsts": 0})],
+    "nginx_uwsgi-files": [
+        ("nginx_uwsgi", {"tls": "files", "tls_certificate": "/home/me/shop.pem", "tls_key": "/home/me/shop.key", "https_listen": ["8443"]})
+    ],
+    "nginx_gunicorn-balancer": [("nginx_gunicorn", {"tls": "balancer", "trusted_proxies": ["10.0.0.0/16"]})],
+    "apache_gunicorn-balancer": [("apache_gunicorn", {"server_names": ["shop.example"], "tls": "balancer", "trusted_proxies": ["10.0.0.0/16"]})],
     "several-apps": [
         ("nginx_gunicorn", {"name": "shop", "server_names": ["shop.example"]}),
         ("nginx_uwsgi", {"name": "blog", "server_names": ["shop.example"], "mount": "/blog"}),
@@ -83,15 +98,20 @@ CASES: dict[str, list[tuple[str, dict[str, Any]]]] = {
 
 def text_of(app: App, host: dict[str, Any]) -> str:
     """All that an app puts on a host, as one readable text."""
+    app = tls.with_certificate(app, host)
     planned = plan.plan_present(app, host, "192.0.2.10", "ubuntu")
     release = planned["release"]
     parts = [f"######## {app.name}\npackages: {', '.join(plan.packages(app))}\n"]
-    parts += [f"{name}: {planned[name]}\n" for name in ("url", "hint", "front", "record")]
+    parts += [f"{name}: {planned[name]}\n" for name in ("url", "hint", "front", "certificates", "record")]
     parts += [f"service: {service}\n" for service in planned["services"]]
     parts += [f"{name}: {release[name]}\n" for name in ("instances", "server_requirements", "static", "health_host")]
     parts += [f"======== in the release: {entry['dest']}\n{entry['content']}" for entry in release["settings"]]
     for entry in planned["files"]:
-        if "content" in entry:
+        if entry.get("dest") == tls.PROGRAM:
+            parts.append(f"======== {entry['dest']}: plugins/module_utils/certificates.py\n")
+        elif "file" in entry:
+            parts.append(f"======== {entry['dest']} {entry['mode']}: {entry['file']}\n")
+        elif "content" in entry:
             parts.append(f"======== {entry['dest']}\n{entry['content']}")
         elif "replace" in entry:
             parts.append(f"======== in {entry['dest']}: {entry['replace']} is {entry['by']}\n")

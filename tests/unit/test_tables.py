@@ -52,6 +52,14 @@ def app(live: str, **facts: Any) -> dict[str, Any]:
     return {"url": "http://x/", "live": live, "live_since": "2026-11-21T08:00:00Z", "maintenance": False, "releases": [release], **facts}
 
 
+def test_the_status_shows_certificates_if_there_are_any() -> None:
+    told = {"shop": {"days": 89, "error": ""}, "blog": {"days": 9, "error": "the CA says no"}, "new": {"error": "the CA says no"}, "plain": {}}
+    apps = {name: app("one", certificate=one) for name, one in told.items()}
+    heading, *lines = status_table.status_table(["web1"], {"web1": {"__host": {"apps": apps}}}, ["web1"])
+    place = heading.index("certificate")
+    assert [line[place:].split("  ")[0] for line in lines] == ["89 days", "9 days, error", "missing", "-"]
+
+
 def test_the_status_is_a_table() -> None:
     running = {"health": "200 OK", "processes": {"web": "active", "rq": "x"}}
     apps = {"shop": app("one", **running), "blog": app("two", **{**running, "maintenance": True, "health": "x" * 99})}

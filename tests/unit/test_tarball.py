@@ -24,6 +24,7 @@ WITHIN = {
         "getting-started.md",
         "http.md",
         "http.yml",
+        "https.md",
         "topologies",
         "troubleshooting.md",
         "which-topology.md",

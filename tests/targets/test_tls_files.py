@@ -1,0 +1,145 @@
+"""HTTPS with a certificate of one's own, on each front, and when an app moves between them."""
+
+from __future__ import annotations
+
+import http.client
+import ssl
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.flaskops.hosting.tests.targets.authority import Authority, fingerprint, visit
+from ansible_collections.flaskops.hosting.tests.targets.harness import Answer, Target, app, missing, write_source
+
+ADDRESS = "198.18.2.30"
+NAMES = ["shop.example", "www.shop.example"]
+HSTS = "max-age=31536000"
+SOURCE = """
+import json
+
+
+def app(environ, start_response):
+    told = {"scheme": environ["wsgi.url_scheme"], "forwarded": environ.get("HTTP_X_FORWARDED_PROTO", ""), "mount": environ.get("SCRIPT_NAME", "")}
+    start_response("200 OK", [("Content-Type", "application/json")])
+    return [json.dumps(told).encode()]
+"""
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """A CA that all tests here trust."""
+    return Authority(tmp_path_factory.mktemp("authority"))
+
+
+def secured(name: str, pair: tuple[Path, Path], **settings: Any) -> dict[str, Any]:
+    """An app with HTTPS by these files."""
+    source = write_source(pair[0].parent / "source", {"main.py": SOURCE})
+    return app(name, source, tls="files", tls_certificate=str(pair[0]), tls_key=str(pair[1]), **{"server_names": NAMES, **settings})
+
+
+def assert_served(host: Target, authority: Authority, certificate: Path) -> None:
+    """HTTPS, HTTP/2, the redirect and HSTS, and no answer for names that nobody has."""
+    for name in NAMES:
+        found = visit(host, name, "/who", authority.root)
+        assert (found.answer.status, found.answer.headers["Strict-Transport-Security"], found.version) == (200, HSTS, "TLSv1.3")
+        assert found.fingerprint == fingerprint(certificate)
+        assert visit(host, name, alpn="h2").protocol == "h2"
+        answer = host.get("/a%20b/%E3%83%9A?q=%2F&x=1", host=name, method="POST")
+        location = answer.headers["Location"].replace("%e3%83%9a", "%E3%83%9A")  # Apache writes small letters
+        assert (answer.status, location) == (308, f"https://{name}/a%20b/%E3%83%9A?q=%2F&x=1")
+        assert "Strict-Transport-Security" not in answer.headers
+    with pytest.raises(ssl.SSLError):
+        visit(host, "other.example")
+
+
+@pytest.mark.parametrize("topology", ["nginx_gunicorn", "nginx_uwsgi", "apache_uwsgi_mysql", "apache_mod_wsgi"])
+def test_own_files_on_each_front_and_after_each_move(target: Target, authority: Authority, topology: str) -> None:
+    """A second run changes nothing, the app knows that it is asked by HTTPS, and the key is root's alone."""
+    target.topology = topology
+    pair = authority.give(*NAMES)
+    apps = [secured("shop", pair)]
+    play = target.converge(apps)
+    assert "shop answers at https://shop.example/ " in play.output
+    assert_served(target, authority, pair[0])
+    told = visit(target, NAMES[0], "/", authority.root).answer.json()
+    assert (told["scheme"], told["forwarded"]) == ("https", "https")
+    second = target.converge(apps, "-vvv")
+    assert second.recap["changed"] == 0, second.changed
+    key = target.run("ls /etc/flaskops/certificates/*/privkey.pem")
+    assert target.run(f"stat --format '%U %a' {key}") == "root 600"
+    secret = pair[1].read_text().splitlines()[1]
+    assert secret not in play.output + second.output + target.run("journalctl --no-pager --output=cat")
+    assert target.run("ufw status | grep -c '^443/tcp .*ALLOW'") == "2"  # IPv4 and IPv6
+
+
+def test_new_files_are_served(target: Target, authority: Authority) -> None:
+    """Without a new release; a dry run shows that they come, and nothing of the key. The site's second app brings them too."""
+    pair = authority.give(*NAMES)
+    release = target.live("shop")
+    dry = target.dry_run([secured("shop", pair)])
+    assert {path.rpartition("/")[2] for path in dry.diffs} == {"fullchain.pem"}, "of a key, nothing is shown"
+    assert pair[1].read_text().splitlines()[1] not in dry.output
+    target.converge([secured("shop", pair), secured("blog", pair, mount="/blog")])
+    assert_served(target, authority, pair[0])
+    assert visit(target, NAMES[0], "/blog/", authority.root).answer.json()["mount"] == "/blog"
+    assert target.live("shop") == release
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"server_names": ["else.example"]}, ["flask_app_tls_certificate: ", "is for shop.example, www.shop.example; needs else.example"]),
+        ({"apache_site_name": "x", "server_names": [*NAMES, "*.shop.example"]}, ["needs *.shop.example of flask_app_server_names too"]),
+    ],
+)
+def test_files_that_do_not_fit_are_rejected(target: Target, authority: Authority, settings: dict[str, Any], words: list[str]) -> None:
+    play = target.play([secured("shop", authority.give(*NAMES), **settings)])
+    assert play.returncode != 0
+    assert missing(play.output, [*words, "Nothing was changed."]) == []
+
+
+def test_maintenance_and_errors_keep_browsers_on_https(target: Target, authority: Authority) -> None:
+    target.run("echo closed >/srv/shop/maintenance.html")
+    found = visit(target, NAMES[0], "/", authority.root).answer
+    target.run("rm /srv/shop/maintenance.html")
+    assert (found.status, found.headers["Strict-Transport-Security"], found.headers["Retry-After"]) == (503, HSTS, "300")
+
+
+def test_without_https_again_nothing_is_left(target: Target) -> None:
+    """HTTP serves again, port 443 is closed, and no certificate is on the host."""
+    target.converge([app("blog", state="absent"), app("shop", server_names=NAMES)])
+    assert target.get("/", host=NAMES[0]).status == 200
+    assert target.run("ls -d /etc/flaskops/certificates /etc/*/*/flaskops-unknown-443.conf 2>/dev/null || true") == ""
+    assert target.run("ufw status | grep -c '^443/tcp' || true") == "0"
+    assert target.run("ss --listening --tcp --numeric --no-header '( sport = :443 )'") == ""
+
+
+@pytest.mark.parametrize("topology", ["apache_mod_wsgi", "apache_uwsgi_mysql", "nginx_uwsgi"])
+def test_behind_a_load_balancer(target: Target, authority: Authority, topology: str) -> None:
+    """What it was asked by HTTP is redirected; its health check, of which it says nothing, and a visitor who only says so are not."""
+    target.topology = topology
+    address = target.run("ip route show default").split()[2]
+    source = write_source(authority.work / "source", {"main.py": SOURCE})
+    for trusted in ([address], ["192.0.2.1"]):
+        settings = {"server_names": NAMES, "tls": "balancer", "trusted_proxies": trusted}
+        play = target.converge([app("shop", source, **settings)])
+        assert "shop answers at https://shop.example/ " in play.output
+        plain, by_http, by_https = (asked(target, forwarded) for forwarded in ("", "http", "https"))
+        assert (plain.status, "Strict-Transport-Security" in plain.headers) == (200, False)
+        if trusted == [address]:
+            assert (by_http.status, by_http.headers["Location"]) == (308, "https://shop.example/a%20b?q=%2F")
+            assert (by_https.json()["scheme"], by_https.headers["Strict-Transport-Security"]) == ("https", HSTS)
+        else:
+            assert by_http.json()["scheme"] == by_https.json()["scheme"] == "http"
+            assert "Strict-Transport-Security" not in by_https.headers
+
+
+def asked(host: Target, forwarded: str) -> Answer:
+    """What a load balancer gets that says by which scheme it was asked."""
+    connection = http.client.HTTPConnection(host.address, timeout=10)
+    connection.request("GET", "/a%20b?q=%2F", headers={"Host": NAMES[0], **({"X-Forwarded-Proto": forwarded} if forwarded else {})})
+    answer = connection.getresponse()
+    found = Answer(answer.status, dict(answer.getheaders()), answer.read())
+    connection.close()
+    return found
