@@ -77,7 +77,7 @@ def get(wanted: Wanted, check_mode: bool) -> tuple[bool, str, str]:
     """Have a site served with its certificate: whether anything changed, what to tell, and the problem if there is one."""
     if check_mode:
         due = certificates.is_due(wanted)
-        return due, f"would ask {wanted.server} for a certificate for {', '.join(wanted.names)}" if due else "is there", ""
+        return due, "the CA would be asked" if due else "is there", ""
     try:
         changed = certificates.obtain(wanted)
     except (CertificateError, OSError) as error:

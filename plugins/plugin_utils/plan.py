@@ -135,6 +135,7 @@ def _plan_certificates(app: App, host: dict[str, Any]) -> dict[str, Any]:
     missing = bool(certificate and not certificate.is_complete)
     return {
         "wanted": name if missing else "",
+        "question": tls.question(app) if missing else "",
         "required": app.tls_required,
         "leaving": tls.leaving(app.name, name, host["certificates"]),
     }
@@ -147,7 +148,7 @@ def plan_absent(name: str, host: dict[str, Any]) -> dict[str, Any]:
         "hint": "",
         "front": {},
         "firewall_plan": plan_firewall(name, host, set()),
-        "certificates": {"wanted": "", "required": False, "leaving": tls.leaving(name, "", host["certificates"])},
+        "certificates": {"wanted": "", "question": "", "required": False, "leaving": tls.leaving(name, "", host["certificates"])},
         "account_goes": bool(host["apps"].get(name)) and host["account"]["ours"],
     }
 

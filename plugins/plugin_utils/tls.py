@@ -206,7 +206,7 @@ def on_host(app: App, service: Service, link: str) -> OnHost:
     plain = next(one for one in app.listens if one.port == 80 and not _is_loopback(one))
     wanted = {
         "names": sorted(app.server_names),
-        "server": DIRECTORIES.get(app.acme_directory, app.acme_directory),
+        "server": _server(app),
         "email": app.acme_email,
         "eab": f"{note}.eab" if app.acme_eab else "",
         "ca_file": f"{note}.ca.pem" if app.acme_ca_file else "",
@@ -228,6 +228,15 @@ def on_host(app: App, service: Service, link: str) -> OnHost:
         ],
         services=[Service(f"{UNIT}.timer", reads=[unit, timer], on_change="restarted")],
     )
+
+
+def question(app: App) -> str:
+    """What a CA is asked, and which."""
+    return f"{_server(app)} for a certificate for {', '.join(sorted(app.server_names))}"
+
+
+def _server(app: App) -> str:
+    return DIRECTORIES.get(app.acme_directory, app.acme_directory)
 
 
 def packages(app: App) -> list[str]:

@@ -71,6 +71,7 @@ def test_a_dry_run_asks_nobody(target: Target, ca: Pebble) -> None:
     """It says which CA would be asked for which names."""
     play = target.dry_run([secured(ca)])
     assert "shop would answer at https://shop.example/" in said(play)
+    assert f"It would ask {DIRECTORY} for a certificate for {NAME}" in said(play)
     assert "Get the certificate, and switch the site to HTTPS" in play.changed
 
 
