@@ -46,7 +46,7 @@ RENEWED_AT, ALARM_AT = 1 / 3, 1 / 6  # of a certificate's life left
 NIGHT = range(2, 5)  # hours of the host's own time, for a reload that loses requests
 ASK_SECONDS, CERTBOT_SECONDS, SERVED_SECONDS = 15, 180, 15
 NOISE = re.compile(
-    r"^(?:Saving debug log|Ask for help|See the logfile|Requesting a certificate|Renewing an existing|Account registered|Simulating).*$|^[ -]*$"
+    r"^(?:Saving debug log|Ask for help|See the logfile|Requesting a certificate|Renewing an existing|Account registered|Hint: |Some challenges).*$|^[ -]*$"
 )
 
 

@@ -236,7 +236,7 @@ def question(app: App) -> str:
 
 
 def _server(app: App) -> str:
-    return DIRECTORIES.get(app.acme_directory, app.acme_directory)
+    return DIRECTORIES.get(app.acme_directory, str(app.acme_directory))
 
 
 def packages(app: App) -> list[str]:

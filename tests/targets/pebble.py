@@ -11,9 +11,8 @@ from ansible_collections.flaskops.hosting.tests.targets.harness import Target, e
 
 DIRECTORY = "https://localhost:14000/dir"
 REFUSING = "https://localhost:14443/dir"
-NOBODY = "127.0.0.99"  # an address at which nothing listens
-# pebble makes its nonces bad in 5 of 100 answers by itself; a validation comes at once, and each order needs one
-ENVIRONMENT = "PEBBLE_VA_NOSLEEP=1 PEBBLE_AUTHZREUSE=0 PEBBLE_WFE_NONCEREJECT={bad_nonces}"
+# a validation comes at once, and each order needs one; 5 of 100 nonces are bad by themselves
+ENVIRONMENT = "PEBBLE_VA_NOSLEEP=1 PEBBLE_AUTHZREUSE=0"
 # What it answers is in /run/refusing.json: a status, headers, a body, and seconds that it waits before.
 REFUSING_CA = """
 import http.server, json, ssl, time
@@ -61,7 +60,7 @@ class Pebble:
             "listenAddress": "127.0.0.1:14000", "managementListenAddress": "127.0.0.1:15000",
             "certificate": "/run/pebble/ca.pem", "privateKey": "/run/pebble/ca.key",
             "httpPort": 80, "tlsPort": 443, "ocspResponderURL": "", "externalAccountBindingRequired": False,
-            "profiles": {"default": {"description": "of tests", "validityPeriod": 7776000}},
+            "certificateValidityPeriod": 7776000, "profiles": {"default": {"description": "of tests", "validityPeriod": 7776000}},
         }  # fmt: skip
         files = {"ca.pem": certificate.read_text(), "ca.key": key.read_text(), "config.json": json.dumps({"pebble": configuration})}
         for name, text in {**files, "refusing.py": REFUSING_CA}.items():
@@ -70,11 +69,12 @@ class Pebble:
         self.target.run("systemd-run --unit=refusing-ca --quiet python3 /run/pebble/refusing.py")
         self.say(503)
 
-    def start(self, bad_nonces: int = 5) -> None:
-        """Start it; its accounts and orders are in memory, and a new one knows nobody."""
-        environment = " ".join(f"--setenv={one}" for one in ENVIRONMENT.format(bad_nonces=bad_nonces).split())
+    def start(self) -> None:
+        """Start it; its accounts are in memory, so the host must not know any."""
+        self.target.run("rm -rf /etc/letsencrypt/accounts")
+        environment = " ".join(f"--setenv={one}" for one in ENVIRONMENT.split())
         dns = "pebble-challtestsrv -http01 '' -https01 '' -tlsalpn01 '' -doh '' -management 127.0.0.1:8055 -dns01 127.0.0.1:8053"
-        self.target.run(f"systemd-run --unit=pebble-dns --quiet {dns} -defaultIPv4 {NOBODY} -defaultIPv6 ''")
+        self.target.run(f"systemd-run --unit=pebble-dns --quiet {dns} -defaultIPv4 '' -defaultIPv6 ''")
         self.target.run(f"systemd-run --unit=pebble --quiet {environment} pebble -config /run/pebble/config.json -dnsserver 127.0.0.1:8053")
         assert eventually(lambda: self.target.succeeds("curl -ks https://localhost:14000/dir || bash -c '</dev/tcp/127.0.0.1/14000'"), 20)
 

@@ -154,13 +154,13 @@ def test_a_second_run_changes_nothing_and_asks_nobody(target: Target, ca: Pebble
 
 
 def test_a_first_run_gets_a_certificate_at_once(target: Target, ca: Pebble) -> None:
-    """Also if the CA rejects many nonces. The first app's removal had left nothing of HTTPS."""
+    """The first app's removal had left nothing of HTTPS."""
     target.converge([app("shop", state="absent"), app("other", state="absent")])
     left = "ls -d /etc/letsencrypt/*/flaskops* /etc/flaskops/certificates /var/lib/flaskops/certificates /usr/local/lib/flaskops 2>/dev/null || true"
     assert target.run(f"{left}; ls -d /etc/systemd/system/{UNIT}* /var/lib/letsencrypt/flaskops 2>/dev/null || true") == ""
     assert target.run("ss --listening --tcp --numeric --no-header '( sport = :443 )'") == ""
     ca.stop()
-    ca.start(bad_nonces=60)
+    ca.start()
     ca.name(NAME, SECOND)
     play = target.converge([secured(ca, acme_email="me@shop.example")])
     assert "shop answers at https://shop.example/ " in said(play)
