@@ -45,8 +45,9 @@ LONGEST_WAIT = 12 * HOUR  # of the timer, after several tries
 RENEWED_AT, ALARM_AT = 1 / 3, 1 / 6  # of a certificate's life left
 NIGHT = range(2, 5)  # hours of the host's own time, for a reload that loses requests
 ASK_SECONDS, CERTBOT_SECONDS, SERVED_SECONDS = 15, 180, 15
-NOISE = re.compile(
-    r"^(?:Saving debug log|Ask for help|See the logfile|Requesting a certificate|Renewing an existing|Account registered|Hint: |Some challenges).*$|^[ -]*$"
+NOISE = re.compile(  # what certbot says of itself
+    r"^(?:Saving debug log|Ask for help|See the logfile|Requesting a certificate|Renewing an existing|Account registered|Hint: |Some challenges).*$"
+    r"|^[ -]*$"
 )
 
 
@@ -86,9 +87,17 @@ class Wanted:
         found = read_certificate(self.file)
         return [name for name in self.names if name in found.names] if found and found.is_valid() else []
 
+    def given_by(self) -> str:
+        """The CA that gave the certificate, by its URL; empty if certbot does not know."""
+        try:
+            noted = re.search(r"^server = (\S+)$", (RENEWALS / f"{self.name}.conf").read_text(encoding="utf-8"), re.MULTILINE)
+        except (OSError, ValueError):
+            return ""
+        return noted[1] if noted else ""
+
     def is_complete(self) -> bool:
-        """Whether the certificate is there, is valid now, and has all names."""
-        return self.covered() == self.names
+        """Whether the certificate is there, is valid now, has all names, and comes from the right CA."""
+        return self.covered() == self.names and self.given_by() in ("", self.server)
 
 
 @dataclass(frozen=True)

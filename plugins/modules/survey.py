@@ -132,6 +132,7 @@ versions:
 certificates:
   description:
     - The certificates that this collection asks a CA for, by name. C(names) are those that it is to have, C(covered) those of them that it has,
+      C(given_by) the CA that gave it,
       C(owners) the apps that it is for. C(next) is when it will be renewed, or tried again, and C(error) what went wrong last.
     - If it is there, also C(issuer), C(expires), and C(days) until then.
   returned: always
@@ -544,6 +545,7 @@ def certificates_of(owners: dict[str, Owned]) -> dict[str, dict[str, Any]]:
         wanted.name: {
             "names": wanted.names,
             "covered": wanted.covered(),
+            "given_by": wanted.given_by(),
             "owners": sorted(owner for owner, owned in owners.items() if str(wanted.note) in owned.paths),
             **certificates.told(wanted),
         }

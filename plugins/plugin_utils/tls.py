@@ -129,9 +129,10 @@ def with_certificate(app: App, host: dict[str, Any]) -> App:
         return replace(app, certificate=Certificate("", directory, is_there=True, is_complete=True))
     noted = host["certificates"]
     name = lineage(app.server_names, noted)
-    covered = set(noted.get(name, {}).get("covered", []))
-    certificate = Certificate(name, f"{CERTBOT}/{name}", bool(covered), set(app.server_names) <= covered)
-    return replace(app, certificate=certificate)
+    found = noted.get(name, {"covered": [], "given_by": ""})
+    covered = set(found["covered"]) & set(app.server_names)
+    is_complete = covered == set(app.server_names) and found["given_by"] in ("", _server(app))
+    return replace(app, certificate=Certificate(name, f"{CERTBOT}/{name}", bool(covered), is_complete))
 
 
 def lineage(names: list[str], noted: dict[str, Any]) -> str:

@@ -6,13 +6,15 @@ import json
 from typing import Any
 
 import pytest
+import yaml
 
+from ansible_collections.flaskops.hosting.tests.documents import sections_of
 from ansible_collections.flaskops.hosting.tests.targets.authority import Authority, Visitors, visit
-from ansible_collections.flaskops.hosting.tests.targets.harness import Play, Target, app, missing
+from ansible_collections.flaskops.hosting.tests.targets.harness import ROOT, Play, Target, app, missing
 from ansible_collections.flaskops.hosting.tests.targets.pebble import DIRECTORY, REFUSING, Pebble
 
 ADDRESS = "198.18.2.31"
-NAME, SECOND, NOWHERE = "shop.example", "www.shop.example", "nowhere.example"
+NAME, SECOND, NOWHERE = "shop.example.com", "www.shop.example.com", "nowhere.example"
 CERTIFICATE = f"flaskops-{NAME}"
 LIVE = f"/etc/letsencrypt/live/{CERTIFICATE}/fullchain.pem"
 PROGRAM = "/usr/local/lib/flaskops/certificates.py"
@@ -70,7 +72,7 @@ REFUSALS = [
 def test_a_dry_run_asks_nobody(target: Target, ca: Pebble) -> None:
     """It says which CA would be asked for which names."""
     play = target.dry_run([secured(ca)])
-    assert "shop would answer at https://shop.example/" in said(play)
+    assert "shop would answer at https://shop.example.com/" in said(play)
     assert f"It would ask {DIRECTORY} for a certificate for {NAME}" in said(play)
     assert "Get the certificate, and switch the site to HTTPS" in play.changed
 
@@ -85,7 +87,7 @@ def test_a_ca_that_does_not_answer_leaves_the_app_on_http(
     forget_tries(target)
     play = target.play([secured(ca, **{"acme_directory": REFUSING, **settings}), app("other", listen="8080")])
     assert play.returncode != 0
-    assert missing(said(play), ["shop answers at http://shop.example/ ", "other answers at ", *words]) == []
+    assert missing(said(play), ["shop answers at http://shop.example.com/ ", "other answers at ", *words]) == []
     assert said(play).index("other answers at ") < said(play).index("Fail without a certificate that is required")
     assert_plain(target)
     assert target.get("/", 8080).status == 200
@@ -150,11 +152,11 @@ def test_a_second_run_changes_nothing_and_asks_nobody(target: Target, ca: Pebble
     assert shown(target) == serial
     found = visit(target, NAME).answer
     assert (found.status, found.headers["Strict-Transport-Security"]) == (200, "max-age=31536000")
-    assert "shop answers at https://shop.example/ " in said(play)
+    assert "shop answers at https://shop.example.com/ " in said(play)
 
 
 def test_a_first_run_gets_a_certificate_at_once(target: Target, ca: Pebble) -> None:
-    """The first app's removal had left nothing of HTTPS."""
+    """With the README's own words, and this CA. The first app's removal had left nothing of HTTPS."""
     target.converge([app("shop", state="absent"), app("other", state="absent")])
     left = "ls -d /etc/letsencrypt/*/flaskops* /etc/flaskops/certificates /var/lib/flaskops/certificates /usr/local/lib/flaskops 2>/dev/null || true"
     assert target.run(f"{left}; ls -d /etc/systemd/system/{UNIT}* /var/lib/letsencrypt/flaskops 2>/dev/null || true") == ""
@@ -162,29 +164,34 @@ def test_a_first_run_gets_a_certificate_at_once(target: Target, ca: Pebble) -> N
     ca.stop()
     ca.start()
     ca.name(NAME, SECOND)
-    play = target.converge([secured(ca, acme_email="me@shop.example")])
-    assert "shop answers at https://shop.example/ " in said(play)
+    [block] = [block for block in sections_of(ROOT / "README.md")["HTTPS"] if block.language == "yaml"]
+    [example] = yaml.safe_load(block.text)["nginx_gunicorn"]["vars"]["flask_apps"]
+    assert (example["flask_app_tls"], example["flask_app_server_names"]) == ("acme", [NAME])
+    of_test = {"flask_app_source", "flask_app_requirements", "flask_app_acme_directory", "flask_app_acme_ca_file", "flask_app_acme_email"}
+    given = secured(ca, acme_email="me@example.com")
+    play = target.converge([{**example, **{name: value for name, value in given.items() if name in of_test}}])
+    assert "shop answers at https://shop.example.com/ " in said(play)
     assert shown(target) == on_disk(target)
-    again = target.converge([secured(ca, acme_email="me@shop.example")])
+    again = target.converge([secured(ca, acme_email="me@example.com")])
     assert again.recap["changed"] == 0, again.changed
 
 
 def test_a_name_that_comes_is_in_the_next_certificate(target: Target, ca: Pebble) -> None:
     """One that the CA does not find keeps the others on HTTPS, and nobody of them is lost."""
     before = shown(target)
-    play = target.play([secured(ca, acme_email="me@shop.example", server_names=[NAME, NOWHERE])])
+    play = target.play([secured(ca, acme_email="me@example.com", server_names=[NAME, NOWHERE])])
     assert play.returncode != 0
     assert shown(target) == before
     assert_plain(target, NOWHERE)
     forget_tries(target)
-    target.converge([secured(ca, acme_email="me@shop.example", server_names=[NAME, SECOND])])
+    target.converge([secured(ca, acme_email="me@example.com", server_names=[NAME, SECOND])])
     assert shown(target) == shown(target, SECOND) == on_disk(target) != before
     assert target.get("/", host=SECOND).status == 308
 
 
 def test_apps_of_a_site_share_its_certificate(target: Target, ca: Pebble) -> None:
     """It goes with the last one."""
-    names: dict[str, Any] = {"server_names": [NAME, SECOND], "acme_email": "me@shop.example"}
+    names: dict[str, Any] = {"server_names": [NAME, SECOND], "acme_email": "me@example.com"}
     before = shown(target)
     target.converge([secured(ca, **names), secured(ca, "blog", mount="/blog", **names)])
     assert visit(target, SECOND, "/blog/").answer.json()["mount"] == "/blog"
@@ -230,7 +237,7 @@ def told(target: Target) -> Any:
 
 def test_an_app_that_moves_to_apache_keeps_its_certificate(target: Target, ca: Pebble) -> None:
     """Also where Apache itself runs it; the redirect and the CA's questions are Apache's then."""
-    names: dict[str, Any] = {"server_names": [NAME, SECOND], "acme_email": "me@shop.example"}
+    names: dict[str, Any] = {"server_names": [NAME, SECOND], "acme_email": "me@example.com"}
     before = on_disk(target)
     for topology in ("apache_mod_wsgi", "apache_uwsgi_mysql"):
         target.topology = topology

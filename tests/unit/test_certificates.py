@@ -213,6 +213,14 @@ def test_a_certificate_that_ends_soon_alarms(wanted: Wanted, tmp_path: Path, mon
         assert "Detail: no such name" in capsys.readouterr().err
 
 
+def test_a_certificate_of_another_ca_is_due(wanted: Wanted, tmp_path: Path) -> None:
+    give(wanted, tmp_path)
+    certificates.RENEWALS.mkdir()
+    for server, due in (("https://staging.example/dir", True), (wanted.server, False)):
+        (certificates.RENEWALS / "one.conf").write_text(f"[renewalparams]\naccount = x\nserver = {server}\n")
+        assert certificates.is_due(wanted) == due
+
+
 def test_what_is_no_certificate_is_none(tmp_path: Path, wanted: Wanted) -> None:
     file = tmp_path / "fullchain.pem"
     assert certificates.read_certificate(file) is None

@@ -19,6 +19,7 @@ from ansible_collections.flaskops.hosting.tests.unit.hosts import a_host, app_of
 
 NAMES = ["shop.example", "www.shop.example"]
 ACME = {"tls": "acme", "server_names": NAMES}
+GIVEN_BY = "https://acme-v02.api.letsencrypt.org/directory"
 NOW = datetime.now(timezone.utc)
 
 
@@ -120,7 +121,7 @@ def hosts_app(topology: str = "nginx_gunicorn", host: dict[str, Any] | None = No
 
 def noted(name: str, names: list[str], covered: list[str], *owners: str) -> dict[str, Any]:
     """A certificate as a survey shows it."""
-    return {name: {"names": names, "covered": covered, "owners": list(owners)}}
+    return {name: {"names": names, "covered": covered, "owners": list(owners), "given_by": GIVEN_BY}}
 
 
 @pytest.mark.parametrize(("covered", "site", "front"), [([], ".conf", "80"), (NAMES[:1], ".conf", "443"), (NAMES, ".https.conf", "443")])
@@ -144,6 +145,14 @@ def test_a_certificate_keeps_its_name_when_names_come_and_go() -> None:
     certificates = noted("flaskops-shop.example", NAMES, NAMES, "shop")
     assert tls.lineage(["a.example", "www.shop.example"], certificates) == "flaskops-shop.example"
     assert tls.lineage(["b.example", "a.example"], certificates) == "flaskops-a.example"
+
+
+def test_another_ca_gives_another_certificate() -> None:
+    """Such as after staging; until then the one that is there is served, and nobody is redirected to it."""
+    host = a_host(certificates=noted("flaskops-shop.example", NAMES, NAMES, "shop"))
+    certificate = hosts_app(host=host, acme_directory="letsencrypt-staging").certificate
+    assert certificate is not None
+    assert (certificate.is_there, certificate.is_complete) == (True, False)
 
 
 def test_a_certificate_goes_with_its_last_app() -> None:
