@@ -53,7 +53,7 @@ def assert_served(host: Target, authority: Authority, certificate: Path) -> None
         visit(host, "other.example")
 
 
-@pytest.mark.parametrize("topology", ["nginx_gunicorn", "nginx_uwsgi", "apache_uwsgi_mysql", "apache_mod_wsgi"])
+@pytest.mark.parametrize("topology", ["nginx_uwsgi", "apache_mod_wsgi"])
 def test_own_files_on_each_front_and_after_each_move(target: Target, authority: Authority, topology: str) -> None:
     """A second run changes nothing, the app knows that it is asked by HTTPS, and the key is root's alone."""
     target.topology = topology
@@ -115,7 +115,7 @@ def test_without_https_again_nothing_is_left(target: Target) -> None:
     assert target.run("ss --listening --tcp --numeric --no-header '( sport = :443 )'") == ""
 
 
-@pytest.mark.parametrize("topology", ["apache_mod_wsgi", "apache_uwsgi_mysql", "nginx_uwsgi"])
+@pytest.mark.parametrize("topology", ["apache_uwsgi_mysql", "nginx_gunicorn"])
 def test_behind_a_load_balancer(target: Target, authority: Authority, topology: str) -> None:
     """What it was asked by HTTP is redirected; its health check, of which it says nothing, and a visitor who only says so are not."""
     target.topology = topology
