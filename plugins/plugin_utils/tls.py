@@ -175,7 +175,8 @@ def site_halves(app: App, role: str, host: dict[str, Any]) -> dict[str, list[Hal
     common = {"app": app, "directory": certificate.directory, "http2_by_listen": http2_by_listen}
     common |= {"challenges": CHALLENGES if app.tls == ACME else "", "port": "" if port == 443 else f":{port}", "ciphers": CIPHERS}
     secure = Half(app.https_listens, _lines(role, "tls.conf.j2", **common), options=" ssl http2" if http2_by_listen else " ssl")
-    first = [Half(plain, _lines(role, "plain.conf.j2", redirects=False, **common)), *([secure] if certificate.is_there else [])]
+    lacks_names = certificate.is_there and not certificate.is_complete
+    first = [Half(plain, _lines(role, "plain.conf.j2", redirects=False, **common)), *([secure] if lacks_names else [])]
     complete = [Half(plain, _lines(role, "plain.conf.j2", redirects=redirects, **common), serves=not redirects), secure]
     return {"": complete} if app.tls == FILES else {"": first, ENDING: complete}
 
