@@ -63,31 +63,21 @@ def assert_plain(target: Target, name: str = NAME) -> None:
     assert (answer.status, answer.headers.get("Strict-Transport-Security")) == (200, None)
 
 
-REFUSALS = [
-    ({"acme_directory": "https://127.0.0.1:14999/dir"}, {}, ["does not answer: ", "Connection refused"]),
-    ({}, {"status": 503, "body": "try later", "Retry_After": "7200"}, ["503 Service Unavailable: try later", "It wants to be asked again after "]),
-]
-
-
 def test_a_dry_run_asks_nobody(target: Target, ca: Pebble) -> None:
     """It says which CA would be asked for which names."""
-    play = target.dry_run([secured(ca)])
+    play = target.converge([secured(ca)], "--check", "--diff")
     assert "shop would answer at https://shop.example.com/" in said(play)
     assert f"It would ask {DIRECTORY} for a certificate for {NAME}" in said(play)
     assert "Get the certificate, and switch the site to HTTPS" in play.changed
+    assert not target.succeeds("ls /etc/flaskops /etc/letsencrypt")
 
 
-@pytest.mark.parametrize(("settings", "says", "words"), REFUSALS, ids=["down", "503"])
-def test_a_ca_that_does_not_answer_leaves_the_app_on_http(
-    target: Target, ca: Pebble, settings: dict[str, Any], says: dict[str, Any], words: list[str]
-) -> None:
-    """The app is live, its other app too, and the run fails at its end with what the CA said."""
-    if says:
-        ca.say(**says)
-    forget_tries(target)
-    play = target.play([secured(ca, **{"acme_directory": REFUSING, **settings}), app("other", listen="8080")])
+def test_a_ca_that_does_not_answer_leaves_the_app_on_http(target: Target, ca: Pebble) -> None:
+    """The app is live, the host's other app too, and the run fails at its end with what went wrong."""
+    play = target.play([secured(ca, acme_directory="https://127.0.0.1:14999/dir"), app("other", listen="8080")])
     assert play.returncode != 0
-    assert missing(said(play), ["shop answers at http://shop.example.com/ ", "other answers at ", *words]) == []
+    words = ["shop answers at http://shop.example.com/ ", "other answers at ", "does not answer: ", "Connection refused"]
+    assert missing(said(play), words) == []
     assert said(play).index("other answers at ") < said(play).index("Fail without a certificate that is required")
     assert_plain(target)
     assert target.get("/", 8080).status == 200
@@ -95,9 +85,10 @@ def test_a_ca_that_does_not_answer_leaves_the_app_on_http(
 
 def test_the_host_asks_again_no_earlier_than_the_ca_wants(target: Target, ca: Pebble) -> None:
     """Neither by a run nor by its timer; a run for which HTTPS is not required warns, and ends well."""
-    ca.say(503, Retry_After="7200")
+    ca.say(503, "try later", Retry_After="7200")
     forget_tries(target)
-    target.play([secured(ca, acme_directory=REFUSING)])
+    play = target.play([secured(ca, acme_directory=REFUSING)])
+    assert missing(said(play), ["503 Service Unavailable: try later", "It wants to be asked again after "]) == []
     ca.say(200, "must not be asked")
     play = target.converge([secured(ca, acme_directory=REFUSING, tls_required=False)])
     assert missing(said(play), ["is asked again at ", "503 Service Unavailable"]) == []
@@ -114,16 +105,6 @@ def test_one_name_that_leads_elsewhere_keeps_all_of_them_on_http(target: Target,
     assert missing(said(play), [NOWHERE, "The Certificate Authority reported these problems", "Detail: "]) == []
     assert_plain(target)
     assert_plain(target, NOWHERE)
-
-
-def test_never_more_than_three_tries_an_hour(target: Target, ca: Pebble) -> None:
-    """Each costs one of the failed authorizations that a CA allows."""
-    forget_tries(target)
-    for _run in range(3):
-        play = target.play([secured(ca, server_names=[NAME, NOWHERE])])
-        assert "The Certificate Authority reported these problems" in said(play), play.output
-    play = target.play([secured(ca, server_names=[NAME, NOWHERE])])
-    assert "is asked again at " in said(play)
 
 
 def test_the_host_switches_to_https_by_itself(target: Target, ca: Pebble) -> None:
