@@ -15,6 +15,7 @@ from ansible.errors import AnsibleError
 from ansible_collections.flaskops.hosting.plugins.plugin_utils import certificate_files, tls
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.app import ACME, FILES
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.host_action import HostAction, controller_file
+from ansible_collections.flaskops.hosting.plugins.plugin_utils.host_names import ascii_name
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.printable import printable
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.requirements import read_requirements
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.settings import Settings, problems_of_module, problems_of_static
@@ -52,10 +53,11 @@ class AppAction(HostAction):
         yield from problems
         if problems:
             return
+        names = [ascii_name(str(name)) for name in values["flask_app_server_names"]]
         try:
             if values["flask_app_tls"] == FILES:
                 certificate, key = (controller_file(self, values[f"flask_app_tls_{name}"]) for name in ("certificate", "key"))
-                yield from certificate_files.problems_of_pair(certificate, key, values["flask_app_server_names"], datetime.now(timezone.utc))
+                yield from certificate_files.problems_of_pair(certificate, key, names, datetime.now(timezone.utc))
             if values["flask_app_acme_ca_file"]:
                 yield from certificate_files.problems_of_ca_file(controller_file(self, values["flask_app_acme_ca_file"]))
             if values["flask_app_acme_eab"]:
@@ -63,7 +65,7 @@ class AppAction(HostAction):
         except AnsibleError as error:  # no such file, or one that cannot be decrypted
             yield f"flask_app_tls: {error}"
         if values["flask_app_tls"] == ACME:
-            yield from tls.problems_of_other_hosts(values["flask_app_server_names"], variables)
+            yield from tls.problems_of_other_hosts(names, variables)
 
     def value(self, name: str, own: dict[str, Any], variables: dict[str, Any]) -> str:
         """A variable that must be known before the others can be checked; empty if it is not given."""

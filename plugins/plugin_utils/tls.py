@@ -26,6 +26,7 @@ from ansible_collections.flaskops.hosting.plugins.plugin_utils.app import (
     local_address,
     site_name,
 )
+from ansible_collections.flaskops.hosting.plugins.plugin_utils.host_names import ascii_name, is_host_name
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.templates import fill
 
 DIRECTORIES = {
@@ -111,7 +112,8 @@ def problems_of_other_hosts(names: list[str], variables: Mapping[str, Any]) -> I
         there = variables["hostvars"][host] if host != variables.get("inventory_hostname") else {}
         for app in there.get("flask_apps", [{}]) if there else []:
             own = {name: app.get(name, there.get(name)) for name in ("flask_app_tls", "flask_app_server_names", "flask_app_state")}
-            both = sorted(set(names) & set(own["flask_app_server_names"] or []))
+            theirs = [ascii_name(str(name)) for name in own["flask_app_server_names"] or [] if is_host_name(str(name))]
+            both = sorted({*names} & {*theirs})
             if both and own["flask_app_tls"] == ACME and own["flask_app_state"] != "absent":
                 yield (
                     f"flask_app_server_names: got {', '.join(both)}, which {host} has too; with flask_app_tls: acme a CA asks any host of a name, so "
