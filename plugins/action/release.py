@@ -30,6 +30,7 @@ LONGEST_BY = 100  # characters
 PRIVATE_OPTIONS = ("environment", "secrets", "settings")
 UNDER_WAY = {
     "staged": "staging the release (code, virtual environment, pre-flight)",
+    "workers_ending": "telling the workers to end",
     "live": "making the release live (start, health, switch, last requests of the old one)",
     "rolled_back": "going back (start, health, switch, last requests of the newer one)",
     "run": "running the app's commands",

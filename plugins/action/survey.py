@@ -6,8 +6,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from ansible_collections.flaskops.hosting.plugins.filter.hosts_with_app import hosts_with_app
 from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree import hide_credentials
-from ansible_collections.flaskops.hosting.plugins.plugin_utils import plan, tls
+from ansible_collections.flaskops.hosting.plugins.plugin_utils import plan, processes, tls
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.app import App
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.app_action import APP, AppAction, problems_of_source, rejection
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.conflicts import conflicts
@@ -68,7 +69,10 @@ class ActionModule(AppAction):
         return {**host, "settings": values, "before": record, **plan.plan_absent(name, host)}
 
     def _survey_present(self, app: App, topology: Topology, options: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
+        app = processes.on_this_host(app, lambda: _is_first(app.name, topology, variables))
         options = {**options, **_looked_for(app.values), "packages": [*options.get("packages", []), *plan.packages(app)]}
+        if app.jobs:
+            options["schedules"] = processes.schedules(app)
         host = self._look(options, variables)
         if host.get("failed"):
             return host
@@ -89,6 +93,14 @@ class ActionModule(AppAction):
 
     def _look(self, options: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
         return printable(self._execute_module("flaskops.hosting.survey", module_args=options, task_vars=variables))
+
+
+def _is_first(name: str, topology: Topology, variables: dict[str, Any]) -> bool:
+    """Whether this is the first host of the inventory with the app, whichever hosts this run is for."""
+    host = variables["inventory_hostname"]
+    group = variables.get("groups", {}).get(topology.name, [])
+    listed = group if host in group else variables.get("ansible_play_hosts_all", [host])
+    return hosts_with_app((one for one in listed), variables["hostvars"], name)[:1] in ([host], [])
 
 
 def _looked_for(values: dict[str, Any]) -> dict[str, Any]:

@@ -7,10 +7,11 @@ from __future__ import annotations
 import contextlib
 import os
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.flaskops.hosting.plugins.module_utils import preflight, strategy_blue_green, strategy_in_place
+from ansible_collections.flaskops.hosting.plugins.module_utils import jobs, preflight, strategy_blue_green, strategy_in_place
 from ansible_collections.flaskops.hosting.plugins.module_utils.command import remove_tree, run
 from ansible_collections.flaskops.hosting.plugins.module_utils.health import ask
 from ansible_collections.flaskops.hosting.plugins.module_utils.in_use import in_use
@@ -18,7 +19,16 @@ from ansible_collections.flaskops.hosting.plugins.module_utils.instance import I
 from ansible_collections.flaskops.hosting.plugins.module_utils.instance_apache import ApacheInstance
 from ansible_collections.flaskops.hosting.plugins.module_utils.instance_supervisord import SupervisordInstance
 from ansible_collections.flaskops.hosting.plugins.module_utils.instance_systemd import SystemdInstance
+from ansible_collections.flaskops.hosting.plugins.module_utils.instance_worker import (
+    WorkerInstance,
+    clean,
+    end_now,
+    has_unit,
+    let_run,
+    start_and_settle,
+)
 from ansible_collections.flaskops.hosting.plugins.module_utils.record import InstanceFacts, Record
+from ansible_collections.flaskops.hosting.plugins.module_utils.release_commands import check
 from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree import (
     FAILED_MARK,
     Release,
@@ -27,8 +37,14 @@ from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree impo
     hide_secrets,
 )
 from ansible_collections.flaskops.hosting.plugins.module_utils.steps import Steps
+from ansible_collections.flaskops.hosting.plugins.module_utils.worker_return import stay_ended, tell_to_end_for_now
 
-MANAGERS: dict[str, type[Any]] = {"systemd": SystemdInstance, "supervisord": SupervisordInstance, "apache": ApacheInstance}
+MANAGERS: dict[str, type[Any]] = {
+    "systemd": SystemdInstance,
+    "supervisord": SupervisordInstance,
+    "apache": ApacheInstance,
+    "worker": WorkerInstance,
+}
 STRATEGIES = {"blue_green": strategy_blue_green.switch, "in_place": strategy_in_place.switch}
 DRAIN_TIMEOUT = 60  # seconds till an instance that gets no new connections has taken those that wait for it
 
@@ -43,6 +59,16 @@ def web_of(release: Release) -> Instance:
     return _instance(release, release.facts().web)
 
 
+def workers_of(release: Release) -> list[WorkerInstance]:
+    """The workers that a release runs."""
+    return workers_among(instances_of(release))
+
+
+def workers_among(instances: Iterable[Any]) -> list[WorkerInstance]:
+    """Those of some processes that are workers."""
+    return [one for one in instances if isinstance(one, WorkerInstance)]
+
+
 def _instance(release: Release, facts: InstanceFacts) -> Instance:
     instance: Instance = MANAGERS.get(facts.manager, SystemdInstance)(release, facts)
     return instance
@@ -53,16 +79,18 @@ def strategy_of(release: Release) -> str:
     return "in_place" if release.facts().web.manager == "apache" else "blue_green"
 
 
-def is_live(release: Release) -> bool:
-    """Tell whether this release is the one that serves, now and after a boot."""
+def is_live(release: Release, record: Record | None = None) -> bool:
+    """Tell whether this release is the one that serves, now and after a boot, and its jobs are those on the host."""
     live = release.tree.live()
     if live is None or live.name != release.name or other_instances(release):
         return False
-    return all(one.is_up() for one in instances_of(release))
+    return all(one.is_up() for one in instances_of(release)) and jobs.are_of(release, release.tree, jobs.on_host(release.tree, record, release))
 
 
-def activate(release: Release, front: dict[str, Any] | None) -> list[str]:
+def activate(release: Release, front: dict[str, Any] | None, record: Record | None = None) -> list[str]:
     """Make this release the live one, and return the steps. ``front`` says how to ask for it through the front; ``None`` skips that.
+
+    ``record`` is what the host has noted of the app.
 
     Raises ``ReleaseError``; the release that was live before is live again then, and this one is marked failed.
     """
@@ -70,21 +98,26 @@ def activate(release: Release, front: dict[str, Any] | None) -> list[str]:
     was_live = before is not None and before.name == release.name  # then it only has to be started again
     others = other_instances(release)
     steps = Steps()
+    there = jobs.on_host(release.tree, record, release, before)
     try:
-        STRATEGIES[strategy_of(release)](Switch(release, None if was_live else before, front, steps))
+        STRATEGIES[strategy_of(release)](Switch(release, None if was_live else before, front, steps, there))
     except (ReleaseError, OSError) as error:
-        reason, log = str(error), instance_log(release)
+        reason, log = str(error), getattr(error, "log", "") or instance_log(release)
         if not was_live:
             try:
-                _go_back(release, before)
+                _go_back(release, before, there)
             except (ReleaseError, OSError) as other:  # as after a move, when the front of before is gone
                 reason += f". Nor does the release before start again: {other}"
             # when it serves no more, so that no power cut leaves it live and failed; a full disk has no room for the mark
             with contextlib.suppress(OSError):
                 release.mark_failed(reason, log)
         raise ReleaseError(reason, log) from None
+    finally:
+        let_run(release, False)
+        stay_ended(release.tree)
     for instance in other_instances(release):
         instance.stop()
+    clean(_workers_left(release.tree))
     for manager in {type(instance) for instance in others} - managers_of(release):
         manager.forget(release.tree)
     return steps.taken
@@ -95,6 +128,7 @@ def stop_stray(release: Release) -> None:
 
     Its directory would be taken from under its processes, and starting what runs already changes nothing.
     """
+    end_now([one for one in workers_of(release) if has_unit(one)])
     for instance in active_instances(release.tree):
         if instance.release == release:
             instance.stop()
@@ -102,6 +136,7 @@ def stop_stray(release: Release) -> None:
 
 def stop_all(tree: Tree, instances: list[Instance]) -> None:
     """Stop all instances of an app, and clean up after what managed them."""
+    end_now(workers_among(instances))
     for instance in instances:
         instance.stop()
     for manager in {type(instance) for instance in instances}:
@@ -134,16 +169,30 @@ def suits_front(release: Release) -> bool:
 class Switch:
     """The steps that a strategy puts into an order."""
 
-    def __init__(self, release: Release, before: Release | None, front: dict[str, Any] | None, steps: Steps) -> None:
+    def __init__(self, release: Release, before: Release | None, front: dict[str, Any] | None, steps: Steps, jobs_there: Iterable[str] = ()) -> None:
         self.release = release
         self.before = before
         self.front = front
         self.steps = steps
+        self.jobs_there = set(jobs_there)
 
     def start_new(self) -> None:
         """Start the new release's instances and wait until they are healthy on their own sockets."""
         with self.steps.take("started the new release, which is healthy"):
             start_instances(self.release)
+
+    def change_workers(self) -> None:
+        """Tell the old workers to end, so that none of them gets a message of the new release; then start the new ones, and see that they run."""
+        old, new = workers_among(other_instances(self.release)), workers_of(self.release)
+        if old:
+            with self.steps.take("told the old workers to end"):
+                tell_to_end_for_now(self.release.tree, old)
+        if new:
+            with self.steps.take("started the new workers, which run"):
+                let_run(self.release, True)
+                start_and_settle(new)
+                for command in dict.fromkeys(one.facts.check for one in new if one.facts.check):
+                    check(self.release, command)
 
     def prove(self) -> None:
         """Ask a release that has no socket of its own for its health, if staging could not."""
@@ -164,8 +213,14 @@ class Switch:
                 protocol = self.front.get("protocol", "http")
                 wait_for_health(self.release, self.front["address"], self.front["host"], protocol, self.front["proof"])
 
+    def change_jobs(self) -> None:
+        """Have the next run of each job be the new release's."""
+        if self.jobs_there or self.release.facts().jobs:
+            with self.steps.take("changed the jobs"):
+                jobs.change_to(self.release, self.release.tree, self.jobs_there)
+
     def stop_old(self) -> None:
-        """Stop the instances that served before, once they have answered what they were asked."""
+        """Stop the instances that served before, once they have answered what they were asked; their workers are told to end."""
         if self.before is not None:
             with self.steps.take(f"had {self.before.name} end what it was asked, and stop"):
                 for instance in instances_of(self.before):
@@ -174,13 +229,13 @@ class Switch:
 
 
 def start_instances(release: Release) -> None:
-    """Start a release's instances and wait until each answers its health path on its own socket, if it has one.
+    """Start a release's web server and wait until it answers its health path on its own socket, if it has one.
 
-    Raises ``ReleaseError`` if one does not start or does not answer in its health timeout.
+    Raises ``ReleaseError`` if it does not start or does not answer in its health timeout.
     """
-    for instance in instances_of(release):
-        instance.start()
-        wait_for_own_health(instance)
+    web = web_of(release)
+    web.start()
+    wait_for_own_health(web)
 
 
 def wait_for_own_health(instance: Instance) -> None:
@@ -248,7 +303,7 @@ def active_instances(tree: Tree) -> list[Instance]:
     noted = [instance for release in tree.complete_releases() for instance in instances_of(release)]
     active: list[Instance] = []
     for manager in MANAGERS.values():
-        active += manager.active([instance for instance in noted if isinstance(instance, manager)])
+        active += manager.active([instance for instance in noted if type(instance) is manager])
     return active
 
 
@@ -263,6 +318,13 @@ def stray_instances(tree: Tree, record: Record | None) -> list[Instance]:
     return found
 
 
+def all_instances(tree: Tree, record: Record | None) -> list[Instance]:
+    """Every instance of this app on the host, also one that only completes what it does."""
+    found = [*active_instances(tree), *stray_instances(tree, record)]
+    ending: list[Any] = [one for one in _workers_left(tree) if one.name not in {other.name for other in found}]
+    return [*found, *ending]
+
+
 def restart(release: Release, front: dict[str, Any] | None) -> list[str]:
     """Replace the processes of the live release, and return the steps. Nothing is touched if the app would not start again.
 
@@ -272,9 +334,11 @@ def restart(release: Release, front: dict[str, Any] | None) -> list[str]:
     with steps.take(f"pre-flight, {facts.module} answered {facts.health_path}"):
         preflight.ask_app(release, facts)
     with steps.take("replaced its processes"):
-        for instance in instances_of(release):
-            instance.restart()
-            wait_for_own_health(instance)
+        web = web_of(release)
+        web.restart()
+        wait_for_own_health(web)
+        for worker in workers_of(release):
+            worker.restart()
     Switch(release, None, front, steps).verify()
     return steps.taken
 
@@ -304,7 +368,8 @@ def prune(tree: Tree, keep: int, before: Release | None = None) -> list[str]:
     failed = sorted(tree.releases.glob(f"*/{FAILED_MARK}"), key=lambda mark: mark.stat().st_mtime)
     live = tree.live()
     held = {one.name for one in releases[-keep:]} | {mark.parent.name for mark in failed[-keep:]}
-    held |= {one.release.name for one in active_instances(tree)} | {one.name for one in (live, before) if one}
+    held |= {one.release.name for one in active_instances(tree)} | {one.release.name for one in _workers_left(tree)}
+    held |= {one.name for one in (live, before) if one}
     if all(path.name in held for path in tree.releases.iterdir()):
         return []
     releases_in_use, venvs_in_use = in_use(tree)
@@ -318,11 +383,23 @@ def prune(tree: Tree, keep: int, before: Release | None = None) -> list[str]:
     return removed
 
 
-def _go_back(release: Release, before: Release | None) -> None:
+def _workers_left(tree: Tree) -> list[WorkerInstance]:
+    """The workers of releases that are not live and that have a unit on the host: they complete what they do, or have just ended."""
+    live = tree.live()
+    return [one for release in tree.complete_releases() if release != live for one in workers_of(release) if has_unit(one)]
+
+
+def _go_back(release: Release, before: Release | None, jobs_there: set[str]) -> None:
     if before is None:
         release.tree.current.unlink(missing_ok=True)
     elif release.tree.live() != before:
         release.tree.point_current_to(before)
+    # the workers first, because nothing else gets the messages meanwhile
+    for worker in workers_of(release):
+        worker.stop()
+    for worker in workers_of(before) if before else []:
+        worker.start()
+    jobs.change_to(before, release.tree, {*jobs_there, *jobs.on_host(release.tree, None, release)})
     for instance in instances_of(release):
         instance.stop()
     for manager in managers_of(release) - (managers_of(before) if before else set()):

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import filecmp
 import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -17,12 +18,13 @@ from ansible_collections.flaskops.hosting.plugins.module_utils.workers import re
 UNITS = Path("/etc/systemd/system")
 WANTS = UNITS / "multi-user.target.wants"
 CONTROL_GROUPS = ("/sys/fs/cgroup", "/sys/fs/cgroup/systemd", "/sys/fs/cgroup/unified")  # version 2, version 1, and both at once
-ALIVE = ("active", "activating", "deactivating", "failed", "reloading")
 
 
 @dataclass(frozen=True)
 class SystemdInstance:
     """The unit ``<app>@<release>.service``; its file is one of the release's. It is there only while it is to run."""
+
+    ALIVE = frozenset({"active", "activating", "deactivating", "failed", "reloading"})
 
     release: Release
     facts: InstanceFacts
@@ -38,15 +40,21 @@ class SystemdInstance:
         known = {one.name: one for one in instances}
         if not known:
             return []
-        shown = run("systemctl", "show", "--property=Id,ActiveState", *known).stdout
-        states = [dict(line.split("=", 1) for line in unit.splitlines() if "=" in line) for unit in shown.split("\n\n")]
-        alive = {state.get("Id", "") for state in states if state.get("ActiveState") in ALIVE}
+        alive = {name for name, state in show_units(known, "ActiveState").items() if state.get("ActiveState") in cls.ALIVE}
         return [one for name, one in known.items() if name in alive or (WANTS / name).is_symlink()]
 
     def start(self) -> None:
         """Install, enable and start the unit. Raises ``ReleaseError`` if it does not start."""
-        shutil.copyfile(self.release.path / self.facts.file, UNITS / self.name)
-        (UNITS / self.name).chmod(0o644)
+        self._install()
+        if run("systemctl", "start", self.name).returncode:
+            raise ReleaseError(f"{self.name} does not start ({unit_properties(self.name, 'Result').get('Result', 'unknown')})")
+
+    def _install(self) -> None:
+        """Have the unit on the host, as its release has it, so that it runs after each boot."""
+        own, there = self.release.path / self.facts.file, UNITS / self.name
+        if not (there.exists() and filecmp.cmp(own, there, shallow=False)):  # a newer file of the same content would need a reload
+            shutil.copyfile(own, there)
+            there.chmod(0o644)
         WANTS.mkdir(exist_ok=True)
         if not (WANTS / self.name).is_symlink():
             (WANTS / self.name).symlink_to(UNITS / self.name)  # what `systemctl enable` does, without its reload
@@ -54,8 +62,6 @@ class SystemdInstance:
         if unit_properties(self.name, "NeedDaemonReload").get("NeedDaemonReload") == "yes":
             run("systemctl", "daemon-reload")
         run("systemctl", "reset-failed", self.name)
-        if run("systemctl", "start", self.name).returncode:
-            raise ReleaseError(f"{self.name} does not start ({unit_properties(self.name, 'Result').get('Result', 'unknown')})")
 
     def is_up(self) -> bool:
         """Return whether it runs, and would after a boot."""
@@ -100,3 +106,13 @@ class SystemdInstance:
     def follow(self) -> str:
         """The journal of the app's releases, the next ones included."""
         return f"journalctl --follow --unit='{self.release.tree.app}@*'"
+
+
+def show_units(names: Iterable[str], *properties: str) -> dict[str, dict[str, str]]:
+    """What systemd says of units, by their names."""
+    listed = list(names)
+    if not listed:
+        return {}
+    shown = run("systemctl", "show", f"--property={','.join(['Id', *properties])}", *listed).stdout
+    units = [dict(line.split("=", 1) for line in unit.splitlines() if "=" in line) for unit in shown.split("\n\n")]
+    return {unit.get("Id", ""): unit for unit in units}

@@ -121,6 +121,7 @@ class Record:
     mounts: list[str] = field(default_factory=list)
     sites: list[Site] = field(default_factory=list)
     instances: list[NotedInstance] = field(default_factory=list)
+    jobs: list[str] = field(default_factory=list)
     firewall_ports: list[int] = field(default_factory=list)
     made_root: bool = False
     format: int = FORMAT
@@ -210,7 +211,8 @@ class InstanceFacts:
     """A process that a release runs, as it was staged.
 
     ``manager`` is what runs it, by the release's ``file``; ``socket`` is its unix socket below the release, empty for none; ``protocol`` is what
-    it speaks there; ``log`` is the file that its errors go to, if its manager keeps none.
+    it speaks there; ``log`` is the file that its errors go to, if its manager keeps none. A worker must run for ``settle`` seconds before its
+    release goes live, and the command ``check`` must end well.
     """
 
     name: str = "web"
@@ -219,6 +221,8 @@ class InstanceFacts:
     socket: str = "run/app.sock"
     protocol: str = "http"
     log: str = ""
+    settle: float = 0.0
+    check: str = ""
 
 
 @dataclass(frozen=True)
@@ -240,6 +244,7 @@ class ReleaseFacts:
     health_host: str = "localhost"
     health_timeout: float = 30.0
     instances: list[InstanceFacts] = field(default_factory=list)
+    jobs: list[str] = field(default_factory=list)
     shared: list[str] = field(default_factory=list)
     files: dict[str, str] = field(default_factory=dict)
     settings: dict[str, str] = field(default_factory=dict)

@@ -11,6 +11,7 @@ from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree impo
 from ansible_collections.flaskops.hosting.plugins.module_utils.told import COMMAND
 from ansible_collections.flaskops.hosting.plugins.module_utils.transient_unit import VENV_FIRST, as_app, ended, run_in_unit
 
+CHECK_TIMEOUT = 60  # seconds
 COMMAND_TIMEOUT = 900  # seconds for each command: a migration of a large table takes its time
 
 
@@ -34,9 +35,17 @@ def run_commands(release: Release, commands: list[str], lines: int = LOG_LINES) 
     return hide_secrets(tail(written, lines), release.secrets())
 
 
-def _run(release: Release, command: str) -> tuple[int | None, str]:
+def check(release: Release, command: str) -> None:
+    """Run a command that says whether a release's workers can do their work. Raises ``ReleaseError`` if it says no."""
+    code, output = _run(release, command, CHECK_TIMEOUT)
+    if code != 0:
+        how = f"took longer than {CHECK_TIMEOUT} s" if code is None else f"ended with {ended(code)}"
+        raise ReleaseError(*(hide_secrets(text, release.secrets()) for text in (f"the check {command!r} of a worker {how}", tail(output))))
+
+
+def _run(release: Release, command: str, timeout: int = COMMAND_TIMEOUT) -> tuple[int | None, str]:
     venv = f"{release.path}/.venv"
     lines = [*as_app(release, release.facts().user, COMMAND), f"Environment=VIRTUAL_ENV={venv}"]
     words = [f"{venv}/bin", *shlex.split(command)]
     unit = f"flaskops-{release.tree.app}-command"
-    return run_in_unit(unit, words, lines, COMMAND_TIMEOUT, secrets=release.secrets().values(), script=VENV_FIRST)
+    return run_in_unit(unit, words, lines, timeout, secrets=release.secrets().values(), script=VENV_FIRST)

@@ -82,7 +82,7 @@ class Plan:
             "venv": venv,
             "environment": self.environment,
             "settings": self.payload["settings"],
-            **{name: self.options[name] for name in ("module", "build_commands", "user", "group", "mount", "static", "shared", "instances")},
+            **{name: self.options[name] for name in ("module", "build_commands", "user", "group", "mount", "static", "shared", "instances", "jobs")},
         }
         digest = hmac.new(key, json.dumps(configuration, sort_keys=True).encode(), hashlib.sha256).hexdigest()
         return f"{self.payload['build'][:12]}-{digest[:8]}"
@@ -179,7 +179,7 @@ def facts_of(plan: Plan, venv: str) -> ReleaseFacts:
     """What is noted with a release: what activation needs, and what a diff shows. Secrets are there as keyed hashes."""
     key = host_key(create=False)
     fingerprints = {name: hmac.new(key, value.encode(), "sha256").hexdigest()[:8] for name, value in plan.environment.items()}
-    names = ("app", "module", "user", "mount", "health_path", "health_host", "health_timeout", "shared", "memory_max", "server_requirements")
+    names = ("app", "module", "user", "mount", "health_path", "health_host", "health_timeout", "shared", "memory_max", "server_requirements", "jobs")
     return ReleaseFacts(
         **{name: plan.options[name] for name in names},
         instances=plan.instances,
@@ -198,12 +198,17 @@ def facts_of(plan: Plan, venv: str) -> ReleaseFacts:
 def describe(facts: ReleaseFacts) -> list[str]:
     """A release as lines of text, made for a diff: what differs is a line that differs."""
     lines = [f"{name}: {getattr(facts, name)}\n" for name in ("release", "build", "version", "module", "mount", "venv")]
-    lines += [f"instance: {one.name}, {one.manager}, {one.protocol} at {one.socket or 'no socket of its own'}\n" for one in facts.instances]
+    lines += [f"instance: {one.name}, {_runs(one)}\n" for one in facts.instances]
+    lines += [f"job: {one}\n" for one in facts.jobs]
     lines += [f"requirement: {hide_credentials(line)}\n" for line in facts.requirements.splitlines() + facts.server_requirements]
     for title, entries in (("variable", facts.environment), ("setting", facts.settings), ("file", facts.files)):
         lines += [f"{title}: {name} ({fingerprint})\n" for name, fingerprint in sorted(entries.items())]
     # the names of files are any bytes, and Ansible rejects an answer that is no text
     return [line.encode(errors="surrogateescape").decode(errors="backslashreplace") for line in lines]
+
+
+def _runs(one: InstanceFacts) -> str:
+    return one.manager if one.manager == "worker" else f"{one.manager}, {one.protocol} at {one.socket or 'no socket of its own'}"
 
 
 def claim_root(plan: Plan) -> None:

@@ -8,8 +8,10 @@ from typing import Any
 
 
 def switch(steps: Any) -> None:
-    """Start the new instance, flip ``current`` when it is healthy, stop the old one. Raises ``ReleaseError``."""
+    """Start the new instance, flip ``current`` when it is healthy and its workers run, stop the old one. Raises ``ReleaseError``."""
     steps.start_new()
+    steps.change_workers()
     steps.flip()
     steps.verify()
+    steps.change_jobs()
     steps.stop_old()

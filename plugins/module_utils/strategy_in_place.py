@@ -8,8 +8,10 @@ from typing import Any
 
 
 def switch(steps: Any) -> None:
-    """Flip ``current``, have the processes replaced. Raises ``ReleaseError``."""
+    """Flip ``current`` when its workers run, have the processes replaced. Raises ``ReleaseError``."""
     steps.prove()
+    steps.change_workers()
     steps.flip()
     steps.start_new()
     steps.verify()
+    steps.change_jobs()

@@ -5,7 +5,8 @@
 from __future__ import annotations
 
 PREFIX = "FLASKOPS_"  # of these variables; no other variable of an app begins with it
-WEB, BUILD, PREFLIGHT, COMMAND = "web", "build", "preflight", "command"  # the phases: an app's scheduler, say, must start in one of them only
+# the phases: an app's scheduler, say, must start in one of them only
+WEB, WORKER, JOB, BUILD, PREFLIGHT, COMMAND = "web", "worker", "job", "build", "preflight", "command"
 
 
 def told(app: str, release: str, path: str, phase: str) -> dict[str, str]:

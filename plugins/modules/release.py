@@ -16,6 +16,8 @@ description:
     of the host. So the same input gives no second release, and the name reveals no secret.
   - O(state=staged) puts a release on the host and accepts it only if its app imports and answers its health path
     in the release's own virtual environment, as the app's account, in the sandbox of its unit, with the release's environment.
+  - O(state=workers_ending) tells the workers of the live release to end, so that with several hosts none of them gets a message of a release that
+    is live on another one. If no release goes live in 15 minutes, they are started again.
   - O(state=live) starts the release's instance, waits until it is healthy, flips the symlink C(current), and stops the
     instance that served before. If anything fails, the release that was live keeps serving.
   - O(state=rolled_back) does the same for a release that was live before and is still on the host.
@@ -29,7 +31,7 @@ options:
   state:
     description: What is to be done.
     type: str
-    choices: [staged, live, rolled_back, restarted, run, absent]
+    choices: [staged, workers_ending, live, rolled_back, restarted, run, absent]
     required: true
   app:
     description: Name of the app, such as V(shop). Its instances are named C(<app>@<release>).
@@ -161,9 +163,9 @@ options:
         type: str
         default: web
       manager:
-        description: What runs it. With V(apache) it is mod_wsgi's daemon processes.
+        description: What runs it. With V(apache) it is mod_wsgi's daemon processes. With V(worker), systemd runs it, and it answers no visitors.
         type: str
-        choices: [systemd, supervisord, apache]
+        choices: [systemd, supervisord, apache, worker]
         default: systemd
       file:
         description:
@@ -184,6 +186,19 @@ options:
         description: The file that its errors go to, with O(instances[].manager=apache).
         type: str
         default: ""
+      settle:
+        description: With O(instances[].manager=worker), how many seconds it must run before the release goes live.
+        type: float
+        default: 0.0
+      check:
+        description: With O(instances[].manager=worker), a command of the app that must end well before the release goes live.
+        type: str
+        default: ""
+  jobs:
+    description: Names of the jobs that the release runs. O(settings) has C(job-<name>.service) and C(job-<name>.timer) for each.
+    type: list
+    elements: str
+    default: []
   memory_max:
     description: How many MiB of data a process of the app may have in the pre-flight, as its server lets it have later. V(0) for no limit.
     type: int
@@ -381,15 +396,16 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.flaskops.hosting.plugins.module_utils import activation, staging
+from ansible_collections.flaskops.hosting.plugins.module_utils import activation, jobs, staging
 from ansible_collections.flaskops.hosting.plugins.module_utils.account import end_processes
 from ansible_collections.flaskops.hosting.plugins.module_utils.command import LOG_LINES, has_files, remove_tree, settle
-from ansible_collections.flaskops.hosting.plugins.module_utils.record import REMOVED, Record, read_json
+from ansible_collections.flaskops.hosting.plugins.module_utils.record import REMOVED, NotedInstance, Record, read_json
 from ansible_collections.flaskops.hosting.plugins.module_utils.release_commands import run_commands
 from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree import Release, ReleaseError, Tree
+from ansible_collections.flaskops.hosting.plugins.module_utils.worker_return import tell_to_end_for_now
 
 ARGUMENTS: dict[str, Any] = {
-    "state": {"type": "str", "choices": ["staged", "live", "rolled_back", "restarted", "run", "absent"], "required": True},
+    "state": {"type": "str", "choices": ["staged", "workers_ending", "live", "rolled_back", "restarted", "run", "absent"], "required": True},
     "app": {"type": "str", "required": True},
     "root": {"type": "path", "required": True},
     "source": {"type": "str"},
@@ -421,13 +437,16 @@ ARGUMENTS: dict[str, Any] = {
         "default": [{}],
         "options": {
             "name": {"type": "str", "default": "web"},
-            "manager": {"type": "str", "choices": ["systemd", "supervisord", "apache"], "default": "systemd"},
+            "manager": {"type": "str", "choices": ["systemd", "supervisord", "apache", "worker"], "default": "systemd"},
             "file": {"type": "str", "default": "app.service"},
             "socket": {"type": "str", "default": "run/app.sock"},
             "protocol": {"type": "str", "choices": ["http", "uwsgi"], "default": "http"},
             "log": {"type": "str", "default": ""},
+            "settle": {"type": "float", "default": 0.0},
+            "check": {"type": "str", "default": ""},
         },
     },
+    "jobs": {"type": "list", "elements": "str", "default": []},
     "memory_max": {"type": "int", "default": 0},
     "health_path": {"type": "str", "default": "/"},
     "health_host": {"type": "str", "default": "localhost"},
@@ -485,7 +504,7 @@ def make_live(options: dict[str, Any], tree: Tree, check_mode: bool) -> dict[str
     noted = Record.read(tree.app, tree.record.parent)
     record = wanted_record(options["record"], noted, release)
     recorded = record is None or read_json(tree.record) == record.to_json()
-    live = activation.is_live(release)
+    live = activation.is_live(release, noted)
     result: dict[str, Any] = {"release": release.name, "previous": previous, "removed": [], "changed": not (live and recorded)}
     if not live:
         result["diff"] = {"before": f"{tree.current} -> {previous or 'nothing'}\n", "after": f"{tree.current} -> {release.name}\n"}
@@ -505,7 +524,8 @@ def make_live(options: dict[str, Any], tree: Tree, check_mode: bool) -> dict[str
         if serving is not None:  # first of all: the front has changed already, and must be found again if the release fails
             tree.note(serving)
         if not live:
-            result["steps"] = activation.activate(release, options["front"])
+            result["steps"] = activation.activate(release, options["front"], noted)
+            record = wanted_record(options["record"], noted, release)
             if record is not None:
                 tree.note(record)
             activation.stop_all(tree, strays)
@@ -522,8 +542,10 @@ def wanted_record(given: dict[str, Any] | None, noted: Record | None, release: R
         return None
     # in Apache, no process has a name of its own
     units = {one.facts.name: one.name for one in activation.instances_of(release) if one.facts.manager != "apache"}
-    instances = [replace(one, unit=units.get(one.name, "")) for one in record.instances]
-    return replace(record, root=str(release.tree.root), instances=instances, made_root=bool(noted and noted.made_root))
+    web = [replace(one, unit=units.get(one.name, "")) for one in record.instances if one.manager != "worker"]
+    workers = [NotedInstance(one.facts.name, "worker", one.name) for one in activation.workers_of(release)]
+    there = {*release.facts().jobs, *jobs.on_host(release.tree, noted)}  # one that is no more the release's may still be running
+    return replace(record, root=str(release.tree.root), instances=[*web, *workers], jobs=sorted(there), made_root=bool(noted and noted.made_root))
 
 
 def refuse_unfit(release: Release) -> None:
@@ -564,19 +586,21 @@ def remove(options: dict[str, Any], tree: Tree, check_mode: bool) -> dict[str, A
         return {"kept": [], "changed": False, "diff": {"before": "", "after": ""}}
     tree = Tree(tree.app, Path(record.root))
     data = tree.shared.is_dir() and has_files(tree.shared) and not options["remove_data"]
-    instances = [*activation.active_instances(tree), *activation.stray_instances(tree, record)]
+    instances = activation.all_instances(tree, record)
+    timers = jobs.on_host(tree, record, tree.live())
     paths = [path for path in tree.own_paths() if os.path.lexists(path) and not (data and path == tree.shared)]
     # the record says whose the data is, so that it can be removed later by the app's name alone
     left = Record(tree.app, record.root, record.user, record.group, REMOVED, made_root=record.made_root) if data else None
     gone = [tree.record] if left is None else []
     if record.made_root and tree.root.is_dir() and {path.name for path in tree.root.iterdir()} <= {path.name for path in paths}:
         gone.insert(0, tree.root)
-    found = [*[instance.name for instance in instances], *map(str, [*paths, *gone])]
+    found = [*[instance.name for instance in instances], *(jobs.unit_of(tree, one) for one in sorted(timers)), *map(str, [*paths, *gone])]
     stays = left is not None and not found and read_json(tree.record) == left.to_json()
     result = {"kept": [str(tree.shared)] if data else [], "changed": not stays, "diff": {"before": "".join(f"{one}\n" for one in found), "after": ""}}
     if check_mode or stays:
         return result
     with tree.lock():
+        jobs.remove_now(tree, timers)
         activation.stop_all(tree, instances)
         end_processes(record.user)
         for path in paths:
@@ -593,7 +617,26 @@ def remove(options: dict[str, Any], tree: Tree, check_mode: bool) -> dict[str, A
     return result
 
 
-ACTS = {"staged": stage, "live": make_live, "rolled_back": make_live, "restarted": restart, "run": run_in_release, "absent": remove}
+def end_workers(options: dict[str, Any], tree: Tree, check_mode: bool) -> dict[str, Any]:
+    """Tell the workers of the live release to end, for a release that comes, and return the module's result. Raises ``ReleaseError``."""
+    live = tree.live()
+    workers = activation.workers_of(live) if live else []
+    result = {"release": live.name if live else "", "changed": bool(workers)}
+    if workers and not check_mode:
+        with tree.lock():
+            tell_to_end_for_now(tree, workers)
+    return result
+
+
+ACTS = {
+    "staged": stage,
+    "workers_ending": end_workers,
+    "live": make_live,
+    "rolled_back": make_live,
+    "restarted": restart,
+    "run": run_in_release,
+    "absent": remove,
+}
 
 
 def main() -> None:

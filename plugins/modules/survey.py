@@ -55,6 +55,11 @@ options:
     description: How many lines of an app's log O(status) shows.
     type: int
     default: 5
+  schedules:
+    description: Internal. Times at which jobs are to run, for systemd to judge. The controller takes them from C(flask_app_jobs).
+    type: list
+    elements: str
+    default: []
   user:
     description: Internal. An account to look for. The controller takes it from C(flask_app_user).
     type: str
@@ -283,6 +288,11 @@ addresses:
   type: list
   elements: str
   sample: ["127.0.0.1"]
+calendars:
+  description: What is wrong with times at which jobs are to run, by these, as this host's systemd reads them.
+  returned: always
+  type: dict
+  sample: {"*-02-30": that time never comes}
 databases:
   description: The databases that M(flaskops.hosting.mysql_database) has noted on the host.
   returned: always
@@ -577,6 +587,18 @@ def pythons(given: str) -> dict[str, str]:
     return {"given": "" if asked.returncode else asked.stdout.strip(), "distribution": distribution}
 
 
+def calendars(schedules: list[str]) -> dict[str, str]:
+    """What is wrong with times at which jobs are to run, as this host's systemd reads them; nothing for those that are right."""
+    wrong = {}
+    for schedule in schedules:
+        shown = run("systemd-analyze", "calendar", "--", schedule)
+        if shown.returncode:
+            wrong[schedule] = "systemd does not understand it"
+        elif re.search(r"^\s*Next elapse: never$", shown.stdout, re.MULTILINE):
+            wrong[schedule] = "that time never comes"
+    return wrong
+
+
 def look_at_root(root: str, records: dict[str, Record]) -> dict[str, Any]:
     """Whether a directory exists; and, if no app has noted it as its own, some names of what is in it."""
     path = Path(root)
@@ -677,6 +699,7 @@ def main() -> None:
             "status": {"type": "bool", "default": False},
             "app": {"type": "str", "default": ""},
             "log_lines": {"type": "int", "default": LOG_LINES},
+            "schedules": {"type": "list", "elements": "str", "default": []},
             "user": {"type": "str", "default": ""},
             "group": {"type": "str", "default": ""},
             "python": {"type": "str", "default": ""},
@@ -702,6 +725,7 @@ def main() -> None:
         apache=apache(),
         nginx=nginx(),
         python=pythons(module.params["python"]),
+        calendars=calendars(module.params["schedules"]),
         root=look_at_root(module.params["root"], records),
         files_missing=[name for name in module.params["environment_files"] if not os.path.isfile(name)],
         owned_paths=sorted(all_paths(owners.values())),

@@ -11,6 +11,7 @@ from typing import Any
 from ansible_collections.flaskops.hosting.plugins.module_utils.record import Listen, Record, Site
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.app import App
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.plan import served
+from ansible_collections.flaskops.hosting.plugins.plugin_utils.processes import problems_of_schedules
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.tls import conflicts_of_tls
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.topologies import FRONTS, MOD_WSGI, TOPOLOGIES, UWSGI
 
@@ -32,6 +33,7 @@ def conflicts(app: App, host: dict[str, Any]) -> Iterator[str]:
     yield from _of_root(app, host, own)
     yield from _of_development_server(app, own)
     yield from _of_python(app, host)
+    yield from problems_of_schedules(app, host["calendars"])
     for missing in [] if host["check_mode"] else host["files_missing"]:  # in a dry run, a database has none yet
         yield f"flask_app_environment_files: got {missing!r}, and there is no such file on this host"
     yield from with_others(app, others)

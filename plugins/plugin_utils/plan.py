@@ -12,6 +12,7 @@ from ansible_collections.flaskops.hosting.plugins.module_utils.record import Not
 from ansible_collections.flaskops.hosting.plugins.plugin_utils import (
     front_apache,
     front_nginx,
+    processes,
     server_gunicorn,
     server_mod_wsgi,
     server_uwsgi,
@@ -115,8 +116,9 @@ def plan_present(app: App, host: dict[str, Any], reached_at: str, login: str) ->
         "files": [file.entry() for file in there.files],
         "services": [service.entry() for service in there.services],
         "release": {
-            "settings": [text.entry() for text in mine.settings],
-            "instances": [mine.instance],
+            "settings": [text.entry() for text in [*mine.settings, *processes.units(app)]],
+            "instances": [mine.instance, *processes.instances(app)],
+            "jobs": sorted(app.jobs),
             "server_requirements": mine.requirements,
             "server_minimum": mine.minimum,
             "static": [*app.static.values(), *app.values.get("apache_site_php", {}).values()],

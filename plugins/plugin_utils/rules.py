@@ -132,6 +132,7 @@ INSTANCE_LISTEN = Rule(is_instance_address, "unix:run/app.sock, or an IP address
 DIRECTORIES = Rule(are_names_to_directories, "URL paths and directories of the source", "{/static: static}")
 COMMANDS = Rule(are_commands, "commands, each a program and its arguments, with every quote closed; no shell reads them", "[flask db upgrade]")
 PROCESSES = Rule(lambda value: value >= 0, "a whole number of at least 1, or 0 for as many as suit the host", "4")
+MEMORY = Rule(lambda value: value == 0 or value >= 16, "a whole number of MiB, at least 16, or 0 for no limit", "512")
 AT_LEAST_1 = Rule(lambda value: value >= 1, "a whole number of at least 1", "4")
 RULES = {
     "flask_app_name": Rule(matches(r"[A-Za-z][A-Za-z0-9_-]{0,31}"), "1 to 32 letters, digits, - and _, a letter first", "shop"),
@@ -187,7 +188,7 @@ RULES = {
     "flask_app_before_activation": COMMANDS,
     "flask_app_after_activation": COMMANDS,
     "flask_app_health_timeout": AT_LEAST_1,
-    "flask_app_memory_max": Rule(lambda value: value == 0 or value >= 16, "a whole number of MiB, at least 16, or 0 for no limit", "512"),
+    "flask_app_memory_max": MEMORY,
     "flask_app_keep_releases": AT_LEAST_1,
     "nginx_gunicorn_listen": INSTANCE_LISTEN,
     "nginx_gunicorn_workers": PROCESSES,

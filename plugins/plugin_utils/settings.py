@@ -16,6 +16,7 @@ from ansible.errors import AnsibleError
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 from ansible_collections.flaskops.hosting.plugins.module_utils.told import PREFIX
+from ansible_collections.flaskops.hosting.plugins.plugin_utils import processes
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.entry import first_name
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.rules import RULES
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.server_options import FURTHER, problems_of_options
@@ -74,6 +75,7 @@ class Settings:
         self._problems_of_environment()
         self._problems_of_overlaps()
         self._problems_of_health()
+        self.problems += processes.problems_of(self.values)
         self.problems += [problem for name in FURTHER for problem in problems_of_options(name, self.values.get(name) or {})]
 
     def _problems_of_names(self, own: dict[str, Any]) -> None:

@@ -174,7 +174,7 @@ def test_an_instance_whose_release_was_removed_by_hand_is_stopped(tree: Tree, st
 
 def live(tree: Tree, monkeypatch: pytest.MonkeyPatch, **record: Any) -> dict[str, Any]:
     """Make release one live."""
-    monkeypatch.setattr(activation, "is_live", lambda _release: False)
+    monkeypatch.setattr(activation, "is_live", lambda *_given: False)
     monkeypatch.setattr(activation, "activate", lambda *_more: [])
     options = {"state": "live", "release": "one", "front": None, "keep": 5, "by": "ada@laptop", "record": record or None}
     return release.make_live(options, tree, False)

@@ -34,6 +34,7 @@ def plan(tmp_path: Path, **changes: Any) -> staging.Plan:
         "static": [],
         "shared": [],
         "instances": [{"name": "web", "manager": "systemd", "socket": "run/app.sock", "protocol": "http"}],
+        "jobs": [],
         "python": sys.executable,
         "server_requirements": ["gunicorn==27.0.1"],
         "health_path": "/",

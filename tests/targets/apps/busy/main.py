@@ -1,0 +1,60 @@
+"""An app with a worker: it takes messages, which are files, and notes what it does with each."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+VERSION = "one"
+SHARED = Path(__file__).parent / "shared"
+
+
+def app(environ, start_response):
+    """Say which version answers."""
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [VERSION.encode()]
+
+
+def note(*words):
+    """Write a line of what was done, at once."""
+    with (SHARED / "notes").open("a") as notes:
+        notes.write(" ".join([os.environ["FLASKOPS_PHASE"], VERSION, *words]) + "\n")
+
+
+def work():
+    """Take messages until told to end; each says how many seconds it takes."""
+    if (SHARED / "away").exists():
+        sys.exit("the queue is away")
+    ends = []
+    signal.signal(signal.SIGTERM, lambda *_: ends.append(1))
+    note("starts", os.environ["FLASKOPS_PROCESS"])
+    while not ends:
+        for message in sorted((SHARED / "queue").glob("*")):
+            taken = SHARED / f"taken-{message.name}"
+            try:
+                message.rename(taken)
+            except FileNotFoundError:  # another worker has taken it
+                continue
+            end = time.monotonic() + float(taken.read_text())
+            while time.monotonic() < end:
+                time.sleep(0.05)
+            taken.unlink()
+            note("did", message.name)
+            if ends:
+                break
+        time.sleep(0.05)
+    note("ends")
+
+
+def job():
+    """Take as long as a file says."""
+    note("begins")
+    time.sleep(float((SHARED / "takes").read_text()) if (SHARED / "takes").exists() else 0)
+    note("is-done")
+
+
+if __name__ == "__main__":
+    {"work": work, "job": job, "words": lambda: note(repr(sys.argv[2:]))}[sys.argv[1]]()

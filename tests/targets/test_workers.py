@@ -1,0 +1,189 @@
+"""What an app runs beside its web server, on a host: workers and jobs, through releases, failures, boots and its removal."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.flaskops.hosting.tests.targets.harness import APPS, ROOT, Target, app, eventually, missing, write_source
+
+ADDRESS = "198.18.2.185"
+BUSY = (APPS / "busy/main.py").read_text()
+WORKER = {"command": "python main.py work", "count": 2, "settle": 1, "stop_timeout": 30}
+
+
+def busy(source: Path, **settings: Any) -> list[dict[str, Any]]:
+    """The app with its worker."""
+    return [app("busy", source, **{"workers": {"loop": WORKER}, "shared": ["shared"], **settings})]
+
+
+def release(source: Path, version: str) -> Path:
+    """Make the source that of another version."""
+    return write_source(source, {"main.py": BUSY.replace('"one"', f'"{version}"')})
+
+
+def units(host: Target, pattern: str = "busy.*") -> list[str]:
+    """The units of the app's processes that run or are to run, each with its state."""
+    listed = host.run(f"systemctl list-units --all --plain --no-legend '{pattern}' | awk '$3 != \"inactive\" {{print $1, $3}}'")
+    return listed.splitlines()
+
+
+def notes(host: Target) -> list[str]:
+    """What the workers and jobs have noted since the last call."""
+    return host.run("cat /srv/busy/shared/shared/notes; : >/srv/busy/shared/shared/notes").splitlines()
+
+
+def send(host: Target, name: str, seconds: float) -> None:
+    """Give the workers a message that takes so many seconds."""
+    host.run(f"echo {seconds} >/srv/busy/shared/shared/{name} && mv /srv/busy/shared/shared/{name} /srv/busy/shared/shared/queue/")
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The app's code, which the tests change."""
+    return release(tmp_path_factory.mktemp("busy"), "one")
+
+
+@pytest.fixture(scope="module")
+def host(target: Target, source: Path) -> Target:
+    """A host with version one."""
+    target.converge(busy(source))
+    target.run("install -d -o busy -g busy /srv/busy/shared/shared/queue")
+    return target
+
+
+def test_workers_run_in_the_sandbox_and_a_second_run_does_nothing(host: Target, source: Path) -> None:
+    live = host.live("busy")
+    assert units(host) == [f"busy.loop-{number}@{live}.service active" for number in (1, 2)]
+    assert sorted(notes(host)) == [f"worker one starts busy.loop-{number}" for number in (1, 2)]
+    assert host.exposure(f"busy.loop-1@{live}.service") <= 1.5
+    second = host.converge(busy(source), "-vvv")
+    assert (second.recap["changed"], second.output.count("SSH: EXEC")) == (0, 4)
+
+
+def test_a_release_tells_the_old_workers_to_end_and_waits_for_none(host: Target, source: Path) -> None:
+    """One that is busy completes what it does, as the old release, with its limits; meanwhile the new ones work, and a second run does nothing."""
+    old = host.live("busy")
+    notes(host)
+    send(host, "long", 25)
+    assert eventually(lambda: host.succeeds("test -e /srv/busy/shared/shared/taken-long"))
+    play = host.converge(busy(release(source, "two")))
+    new = host.live("busy")
+    send(host, "short", 0)
+    assert eventually(lambda: "worker two did short" in host.run("cat /srv/busy/shared/shared/notes"))
+    states = units(host)
+    assert [one for one in states if "deactivating" in one] == [one for one in states if old in one], "one of the old ones is busy"
+    assert sorted(one for one in states if new in one) == [f"busy.loop-{number}@{new}.service active" for number in (1, 2)]
+    noted = notes(host)
+    assert noted.index("worker one ends") < min(noted.index(f"worker two starts busy.loop-{number}") for number in (1, 2)), play.output
+    host.run("systemctl daemon-reload")
+    assert host.converge(busy(source)).recap["changed"] == 0
+    assert eventually(lambda: "worker one did long" in host.run("cat /srv/busy/shared/shared/notes"), 30), "a reload of systemd took its time away"
+    assert host.get("/").text == "two"
+
+
+BAD: dict[str, tuple[dict[str, Any], list[str]]] = {
+    "no such program": ({"command": "no-such-program --now"}, ["the worker loop-1 ended with code 127", "no-such-program: not found"]),
+    "ends after a while": (
+        {"command": "sh -c 'echo my last words; sleep 1; exit 3'", "settle": 3},
+        ["the worker loop-1 ended with code 3, and must run for 3 s without that", "my last words"],
+    ),
+    "check fails": ({"check": "sh -c 'echo the queue is away; exit 4'"}, ["the check", "of a worker ended with code 4", "the queue is away"]),
+}
+
+
+@pytest.mark.parametrize("fault", BAD)
+def test_a_worker_that_cannot_run_fails_the_release(host: Target, source: Path, fault: str) -> None:
+    """Before the switch: the old web server and the old workers go on, and the reason is told and kept."""
+    changes, words = BAD[fault]
+    live, before = host.live("busy"), units(host)
+    notes(host)
+    play = host.play(busy(release(source, fault), workers={"loop": {**WORKER, **changes}}))
+    assert play.returncode == 2 and missing(play.output, [*words, f"Release {live} keeps serving."]) == [], play.output
+    assert (host.live("busy"), host.get("/").text) == (live, "two")
+    send(host, "next", 0)
+    assert eventually(lambda: "worker two did next" in host.run("cat /srv/busy/shared/shared/notes"))
+    assert eventually(lambda: units(host) == [one for one in before if live in one]), units(host)
+    shown = host.converge(None, playbook="status", variables={"flask_app_name": "busy"})
+    assert words[0] in " ".join(shown.output.split())
+    assert not host.succeeds("ls /run/systemd/transient | grep busy"), "nothing starts them again, because they run"
+
+
+def test_a_rollback_changes_the_workers_too(host: Target) -> None:
+    new = host.live("busy")
+    notes(host)
+    host.converge(None, playbook="rollback", variables={"flask_app_name": "busy"})
+    live = host.live("busy")
+    assert live != new
+    assert eventually(lambda: units(host) == [f"busy.loop-{number}@{live}.service active" for number in (1, 2)]), (live, new, units(host))
+    noted = notes(host)
+    assert noted[:2] == ["worker two ends"] * 2
+    assert sorted(noted[2:]) == [f"worker one starts busy.loop-{number}" for number in (1, 2)]
+
+
+SLOW = {"loop": {**WORKER, "settle": 6}}  # long enough to cut it off
+
+
+def workers_of(host: Target, release: str) -> list[str]:
+    """The units of a release's workers with their states."""
+    return [f"busy.loop-{number}@{release}.service active" for number in (1, 2)]
+
+
+def begin_switch(host: Target, source: Path) -> subprocess.Popen[str]:
+    """Begin a run, and return it when the new workers have been started, which settle now."""
+    live = host.live("busy")
+    process = host.start(busy(source, workers=SLOW))
+    assert eventually(lambda: any(one.endswith(" active") and live not in one for one in units(host)), 60)
+    return process
+
+
+def test_power_is_cut_while_the_new_workers_settle(host: Target, source: Path) -> None:
+    """The live release's workers run after the boot, and no others, though both have a unit; the next run converges."""
+    live = host.live("busy")
+    process = begin_switch(host, release(source, "cut"))
+    subprocess.run([ROOT / "dev/docker", "kill", f"flaskops-{host.name}"], check=True, capture_output=True)
+    process.communicate()
+    host.reboot()
+    assert eventually(lambda: [one for one in units(host) if one.endswith(" active")] == workers_of(host, live), 15), units(host)
+    host.converge(busy(source, workers=SLOW))
+    assert eventually(lambda: units(host) == workers_of(host, host.live("busy"))), units(host)
+    assert (host.live("busy") != live, host.get("/").text) == (True, "cut")
+
+
+def test_who_switches_is_killed_on_the_host(host: Target, source: Path) -> None:
+    """In a quarter of an hour systemd starts the old workers again; the next run converges."""
+    live = host.live("busy")
+    process = begin_switch(host, release(source, "killed"))
+    host.run("kill -9 $(cat /run/flaskops/busy)")
+    process.communicate()
+    assert (host.live("busy"), host.get("/").text) == (live, "cut")
+    left = host.run("systemctl show --property=NextElapseUSecMonotonic --value flaskops-busy-workers.timer")
+    assert left.startswith(("14min", "15min")) or left, left
+    host.run("systemctl start flaskops-busy-workers.service")
+    assert eventually(lambda: set(workers_of(host, live)) <= set(units(host))), units(host)
+    host.converge(busy(source, workers=SLOW))
+    assert eventually(lambda: units(host) == workers_of(host, host.live("busy"))), units(host)
+    assert host.get("/").text == "killed"
+    assert not host.succeeds("ls -A /run/systemd/transient /run/flaskops | grep busy.")
+
+
+def test_a_queue_that_comes_late_after_a_boot_needs_no_help(host: Target) -> None:
+    """systemd itself gives up after five starts in ten seconds."""
+    host.run("touch /srv/busy/shared/shared/away")
+    host.reboot()
+    unit = f"busy.loop-1@{host.live('busy')}.service"
+    assert eventually(lambda: int(host.run(f"systemctl show --property=NRestarts --value {unit}")) > 7, 25)
+    host.run("rm /srv/busy/shared/shared/away")
+    assert eventually(lambda: units(host) == workers_of(host, host.live("busy"))), units(host)
+
+
+def test_fewer_and_renamed_workers_leave_nothing(host: Target, source: Path) -> None:
+    for workers in ({"loop": {**WORKER, "count": 1}}, {"other": {**WORKER, "count": 1}}, {}):
+        host.converge(busy(source, workers=workers))
+        expected = [f"busy.{name}-1@{host.live('busy')}.service active" for name in workers]
+        assert eventually(lambda: units(host) == expected), units(host)  # noqa: B023
+        host.converge(busy(source, workers=workers))
+    assert not host.succeeds("ls /etc/systemd/system /etc/systemd/system/*.wants | grep 'busy\\.'")
