@@ -86,7 +86,9 @@ def _row(host: str, app: str, facts: Mapping[str, Any]) -> list[str]:
     version = live.get("version", "")
     since = re.sub(r":\d\dZ$", "Z", facts["live_since"])
     # no single space far right, because Ansible's YAML output breaks a line there
-    processes = ",".join(f"{process}={state}" for process, state in facts.get("processes", {}).items())
+    states = {**facts.get("processes", {}), **{worker: one["state"] for worker, one in facts.get("workers", {}).items()}}
+    states.update({job: one["result"] or one["state"] for job, one in facts.get("jobs", {}).items()})
+    processes = ",".join(f"{process}={state}" for process, state in states.items())
     shown = [
         health,
         _certificate(facts.get("certificate", {})),

@@ -98,14 +98,19 @@ class SystemdInstance:
 
     def log(self, lines: int = 80, times: bool = False) -> str:
         """The last lines that it wrote."""
-        output = "short-iso" if times else "cat"
-        words = ["--no-hostname", "--no-pager", "--quiet", "--all"]  # else it hides lines with colours
-        return run("journalctl", f"--unit={self.name}", f"--lines={lines}", f"--output={output}", *words).stdout.strip()
+        return journal(self.name, lines, times)
 
     @property
     def follow(self) -> str:
         """The journal of the app's releases, the next ones included."""
         return f"journalctl --follow --unit='{self.release.tree.app}@*'"
+
+
+def journal(unit: str, lines: int, times: bool) -> str:
+    """The last lines that a unit, or those of a pattern, wrote, with their ``times``."""
+    output = "short-iso" if times else "cat"
+    words = ["--no-hostname", "--no-pager", "--quiet", "--all"]  # else it hides lines with colours
+    return run("journalctl", f"--unit={unit}", f"--lines={lines}", f"--output={output}", *words).stdout.strip()
 
 
 def show_units(names: Iterable[str], *properties: str) -> dict[str, dict[str, str]]:

@@ -60,6 +60,10 @@ options:
     type: list
     elements: str
     default: []
+  process:
+    description: Whose log O(status) shows, V(web) or the name of a worker or a job.
+    type: str
+    default: web
   user:
     description: Internal. An account to look for. The controller takes it from C(flask_app_user).
     type: str
@@ -331,6 +335,22 @@ apps:
       returned: with O(status), if a release is live
       type: dict
       sample: {web: active}
+    workers:
+      description: How each of its workers is, how often it was started again by itself, and since when it is so, by its name.
+      returned: with O(status), if a release is live
+      type: dict
+      sample: {rq-1: {state: active, restarts: "0", since: Sat 2026-11-21 08:00:00 UTC}}
+    jobs:
+      description: Whether each of its jobs runs now, when it last began, how that ended, and when it runs next, by its name.
+      returned: with O(status), if a release is live
+      type: dict
+      sample: {cleanup: {state: waits, last: Sat 2026-11-21 00:00:00 UTC, result: success, next: Sun 2026-11-22 00:00:00 UTC}}
+    logged:
+      description: What O(process) can name.
+      returned: with O(status), if a release is live
+      type: list
+      elements: str
+      sample: [web, rq, cleanup]
     log:
       description: The last lines that the app wrote, without its secrets.
       returned: with O(status), if a release is live
@@ -382,7 +402,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.flaskops.hosting.plugins.module_utils import activation, certificates
+from ansible_collections.flaskops.hosting.plugins.module_utils import activation, certificates, process_status
 from ansible_collections.flaskops.hosting.plugins.module_utils.account import is_ours
 from ansible_collections.flaskops.hosting.plugins.module_utils.command import run, settle
 from ansible_collections.flaskops.hosting.plugins.module_utils.database_use import databases_of, noted_databases
@@ -391,6 +411,7 @@ from ansible_collections.flaskops.hosting.plugins.module_utils.instance_systemd 
 from ansible_collections.flaskops.hosting.plugins.module_utils.ownership import Owned, all_paths, read_owners
 from ansible_collections.flaskops.hosting.plugins.module_utils.record import Record
 from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree import Release, ReleaseError, Tree
+from ansible_collections.flaskops.hosting.plugins.module_utils.told import WEB
 
 LISTENING = "0A"  # the state column of /proc/net/tcp
 DISTRIBUTION_PYTHON = "/usr/bin/python3"
@@ -608,17 +629,17 @@ def look_at_root(root: str, records: dict[str, Record]) -> dict[str, Any]:
     return {"exists": True, "foreign": [] if noted else sorted(os.listdir(root))[:MOST_NAMES]}
 
 
-def apps(records: dict[str, Record], status: bool, app: str = "", log_lines: int = LOG_LINES) -> dict[str, dict[str, Any]]:
+def apps(records: dict[str, Record], status: bool, app: str = "", log_lines: int = LOG_LINES, process: str = WEB) -> dict[str, dict[str, Any]]:
     """The apps that this collection put on the host, with the release that is live, and their status if requested, or that of one ``app``."""
-    return {name: tell_app(record, status and app in ("", name), log_lines) for name, record in records.items()}
+    return {name: tell_app(record, status and app in ("", name), log_lines, process) for name, record in records.items()}
 
 
-def tell_app(record: Record, status: bool, log_lines: int = LOG_LINES) -> dict[str, Any]:
+def tell_app(record: Record, status: bool, log_lines: int = LOG_LINES, process: str = WEB) -> dict[str, Any]:
     """What is noted of an app, how to send its health check, which release is live, and its status if requested."""
     tree = Tree(record.app, Path(record.root))
     live = tree.live() if record.root else None
     shown = {**record.to_json(), "front": question_of(record), "live": live.name if live else "", "databases": databases_of(record)}
-    return {**shown, **more_of(record, tree, log_lines)} if status else shown
+    return {**shown, **more_of(record, tree, log_lines, process)} if status else shown
 
 
 def certificate_of(record: Record) -> dict[str, Any]:
@@ -635,7 +656,7 @@ def question_of(record: Record) -> dict[str, str]:
     return record.question(secure=any(certificates.is_on(Path(site.certificate), site.names) for site in record.sites if site.certificate))
 
 
-def more_of(record: Record, tree: Tree, log_lines: int) -> dict[str, Any]:
+def more_of(record: Record, tree: Tree, log_lines: int, process: str = WEB) -> dict[str, Any]:
     """An app's status: what runs, since when, whether it is healthy, and what went wrong."""
     live = tree.live() if record.root else None
     shown: dict[str, Any] = {
@@ -648,9 +669,13 @@ def more_of(record: Record, tree: Tree, log_lines: int) -> dict[str, Any]:
     if live and live.is_complete():
         web = activation.web_of(live)
         shown["health"] = ask_for_health(record, live, f"unix:{activation.socket_of(web)}")
-        shown["processes"] = {one.facts.name: one.state() for one in activation.instances_of(live)}
-        shown["log"] = activation.app_log(tree, log_lines)
-        shown["follow"] = web.follow
+        shown["processes"] = {WEB: web.state()}
+        shown["workers"] = process_status.workers(activation.workers_of(live))
+        shown["jobs"] = process_status.jobs(live)
+        others = process_status.names(live)
+        shown["log"] = process_status.log_of(live, process, log_lines) if process in others else activation.app_log(tree, log_lines)
+        shown["follow"] = process_status.follow(live, process) if process in others else web.follow
+        shown["logged"] = [WEB, *others]
     return shown
 
 
@@ -699,6 +724,7 @@ def main() -> None:
             "status": {"type": "bool", "default": False},
             "app": {"type": "str", "default": ""},
             "log_lines": {"type": "int", "default": LOG_LINES},
+            "process": {"type": "str", "default": WEB},
             "schedules": {"type": "list", "elements": "str", "default": []},
             "user": {"type": "str", "default": ""},
             "group": {"type": "str", "default": ""},
@@ -730,7 +756,7 @@ def main() -> None:
         files_missing=[name for name in module.params["environment_files"] if not os.path.isfile(name)],
         owned_paths=sorted(all_paths(owners.values())),
         certificates=certificates_of(owners),
-        apps=apps(records, *(module.params[name] for name in ("status", "app", "log_lines"))),
+        apps=apps(records, *(module.params[name] for name in ("status", "app", "log_lines", "process"))),
         databases=noted_databases(),
     )
 

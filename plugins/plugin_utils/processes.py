@@ -168,7 +168,7 @@ def _worker_unit(app: App, name: str, worker: dict[str, Any]) -> Text:
         "Restart=always",
         "RestartSec=1",
     ]
-    return _unit(app, worker_file(name), f"worker {name} of {app.name}", WORKER, worker, lines, install=True)
+    return _unit(app, worker_file(name), f"worker {name} of {app.name}, release {RELEASE_NAME}", WORKER, worker, lines, install=True)
 
 
 def _job_unit(app: App, name: str, job: dict[str, Any]) -> Text:

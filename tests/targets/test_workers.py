@@ -187,3 +187,55 @@ def test_fewer_and_renamed_workers_leave_nothing(host: Target, source: Path) -> 
         assert eventually(lambda: units(host) == expected), units(host)  # noqa: B023
         host.converge(busy(source, workers=workers))
     assert not host.succeeds("ls /etc/systemd/system /etc/systemd/system/*.wants | grep 'busy\\.'")
+
+
+JOB = {"command": "python main.py job", "schedule": "*:*:0/2", "timeout": 60}
+
+
+def test_a_job_runs_at_its_times_and_never_twice_through_a_release(host: Target, source: Path) -> None:
+    """The one under way ends as the old release, no second one runs beside it, and the next is the new one's."""
+    host.converge(busy(release(source, "three"), workers={}, jobs={"tidy": JOB}))
+    assert host.exposure("busy.tidy.service") <= 1.5
+    notes(host)
+    assert eventually(lambda: "job three is-done" in host.run("cat /srv/busy/shared/shared/notes"))
+    assert host.converge(busy(source, workers={}, jobs={"tidy": JOB})).recap["changed"] == 0
+    host.run("echo 12 >/srv/busy/shared/shared/takes")
+    assert eventually(lambda: host.run("tail -1 /srv/busy/shared/shared/notes") == "job three begins")
+    live = host.live("busy")
+    host.converge(busy(release(source, "four"), workers={}, jobs={"tidy": JOB}))
+    assert host.live("busy") != live
+    shown = host.converge(None, playbook="status", variables={"flask_app_name": "busy"})
+    assert "tidy runs, last " in shown.output, shown.output
+    host.run("rm /srv/busy/shared/shared/takes")
+    assert eventually(lambda: "job four is-done" in host.run("cat /srv/busy/shared/shared/notes"), 20)
+    noted = [line.split()[1:] for line in notes(host) if line.startswith("job ")]
+    assert [what for _version, what in noted] == ["begins", "is-done"] * (len(noted) // 2) + ["begins"] * (len(noted) % 2), noted
+    versions = [version for version, _what in noted]
+    assert versions == sorted(versions, key=["three", "four"].index), noted
+    shown = host.converge(None, playbook="logs", variables={"flask_app_name": "busy", "process": "tidy"})
+    assert missing(shown.output, ["Finished busy.tidy.service", "--unit='busy.tidy.service'"]) == [], shown.output
+
+
+def test_what_is_wrong_with_a_job_is_told_before_anything_is_touched(host: Target, source: Path) -> None:
+    host.run("touch /run/before")
+    jobs = {"cron": {**JOB, "schedule": "0 3 * * *"}, "never": {**JOB, "schedule": "*-02-30"}}
+    play = host.play(busy(source, jobs=jobs))
+    words = ["schedule of cron is '0 3 * * *': systemd does not understand it", "of never is '*-02-30': that time never comes", "Nothing was changed."]
+    assert play.returncode == 2 and missing(" ".join(play.output.split()), words) == [], play.output
+    assert host.run("find /etc /srv -newer /run/before ! -path '*/shared*'") == ""
+
+
+def test_a_job_that_is_named_no_more_goes_with_its_timer(host: Target, source: Path) -> None:
+    host.converge(busy(source, workers={}, jobs={"other": {**JOB, "schedule": "yearly"}}))
+    assert host.run("ls /etc/systemd/system | grep 'busy\\.'").split() == ["busy.other.service", "busy.other.timer"]
+    assert host.run("ls /var/lib/systemd/timers | grep busy || true") == "stamp-busy.other.timer"
+
+
+def test_removal_leaves_nothing_and_kills_what_does_not_end(host: Target, source: Path) -> None:
+    host.run("echo 300 >/srv/busy/shared/shared/takes")
+    host.converge(busy(source, workers={"loop": {**WORKER, "count": 1}}, jobs={"tidy": JOB}))
+    assert eventually(lambda: "busy.tidy.service activating" in units(host))
+    host.converge([{**busy(source)[0], "flask_app_state": "absent", "flask_app_remove_data": True}])
+    assert units(host) == []
+    assert host.run("find /etc/systemd /run/systemd /run/flaskops /etc/flaskops /var/lib/systemd /srv -name '*busy*'") == "/run/flaskops/busy"
+    assert not host.succeeds("pgrep -f main.py")
