@@ -236,6 +236,41 @@ def test_one_hosts_release_means_its_build_on_all(hosts: Hosts) -> None:
     assert hosts.live() == live and hosts.served() == served
 
 
+LOOP = "sh -c 'trap exit TERM; while :; do sleep 0.2; done'"
+PROCESSES: dict[str, Any] = {
+    "workers": {"each": {"command": LOOP, "settle": 1}, "one": {"command": LOOP, "settle": 1, "hosts": "first"}},
+    "jobs": {"tidy": {"command": "true", "schedule": "yearly"}},
+}
+
+
+def processes(hosts: Hosts) -> list[list[str]]:
+    """What each host runs of the app beside its web server."""
+    listed = "systemctl list-units --plain --no-legend --state=active 'shop.*' | awk -F '[.@ ]' '{print $2}'"
+    return [one.run(listed).split() for one in hosts.targets]
+
+
+def test_the_first_host_of_the_inventory_runs_what_one_is_to_run(hosts: Hosts) -> None:
+    """All old workers are told to end before any host switches. If the first host goes from the inventory, the next one takes over."""
+    hosts.change()
+    assert hosts.deploy(**PROCESSES).returncode == 0
+    assert processes(hosts) == [["each-1", "one-1", "tidy"], ["each-1"], ["each-1"]]
+    hosts.change()
+    play = hosts.deploy("--limit", ",".join(one.name for one in hosts.targets[1:]), **PROCESSES)
+    assert play.returncode == 0, play.output
+    assert processes(hosts) == [["each-1", "one-1", "tidy"], ["each-1"], ["each-1"]], "the first host is still there"
+    told, switched = "Tell the old workers to end, before any host switches", "Make the release live, and ask for it through the front"
+    assert play.shown_by(told).count("changed: ") == 2
+    assert play.output.index(f"{told}]") < play.output.index(f"{switched}]")
+    rest = Hosts(hosts.targets[1:], hosts.all, hosts.source, hosts.version)
+    rest.change()
+    assert rest.deploy(**PROCESSES).returncode == 0
+    assert processes(rest) == [["each-1", "one-1", "tidy"], ["each-1"]]
+    hosts.version = rest.version
+    hosts.change()
+    assert hosts.deploy().returncode == 0
+    assert processes(hosts) == [[], [], []]
+
+
 def test_a_host_that_cannot_be_reached_counts_as_one_that_fails(hosts: Hosts) -> None:
     """From the start: none switches, and no command runs."""
     live = hosts.live()

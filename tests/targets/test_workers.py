@@ -220,7 +220,11 @@ def test_what_is_wrong_with_a_job_is_told_before_anything_is_touched(host: Targe
     host.run("touch /run/before")
     jobs = {"cron": {**JOB, "schedule": "0 3 * * *"}, "never": {**JOB, "schedule": "*-02-30"}}
     play = host.play(busy(source, jobs=jobs))
-    words = ["schedule of cron is '0 3 * * *': systemd does not understand it", "of never is '*-02-30': that time never comes", "Nothing was changed."]
+    words = [
+        "schedule of cron is '0 3 * * *': systemd does not understand it",
+        "of never is '*-02-30': that time never comes",
+        "Nothing was changed.",
+    ]
     assert play.returncode == 2 and missing(" ".join(play.output.split()), words) == [], play.output
     assert host.run("find /etc /srv -newer /run/before ! -path '*/shared*'") == ""
 

@@ -232,9 +232,9 @@ def test_pruning_leaves_what_was_live_before(tmp_path: Path) -> None:
 
 
 def test_pruning_leaves_what_a_process_of_any_kind_uses(tmp_path: Path) -> None:
-    """One works in an old release, another has loaded a library of an old venv."""
+    """One works in an old release, another has loaded a library of an old venv, and a job was told of its release and has gone elsewhere."""
     tree = Tree("shop", tmp_path)
-    for name in ("gone", "worked-in", "loaded-from", "live"):
+    for name in ("gone", "worked-in", "loaded-from", "told-of", "live"):
         release = tree.release(name)
         (tree.venvs / f"venv-{name}").mkdir(parents=True)
         (release.path / "code").mkdir(parents=True)
@@ -245,15 +245,19 @@ def test_pruning_leaves_what_a_process_of_any_kind_uses(tmp_path: Path) -> None:
     waits = "print(flush=True); sys.stdin.read()"
     mapped = f"import mmap, sys; f = open({str(library)!r}, 'rb'); m = mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ); {waits}"
     processes = [
-        subprocess.Popen([sys.executable, "-c", code], cwd=cwd, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        for code, cwd in ((f"import sys; {waits}", tree.release("worked-in").path / "code"), (mapped, tmp_path))
+        subprocess.Popen([sys.executable, "-c", code], cwd=cwd, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        for code, cwd, env in (
+            (f"import sys; {waits}", tree.release("worked-in").path / "code", None),
+            (mapped, tmp_path, None),
+            (f"import sys; {waits}", tmp_path, {"FLASKOPS_RELEASE_PATH": str(tree.release("told-of").path), "MORE": "/1"}),
+        )
     ]
     try:
         for process in processes:
             assert process.stdout and process.stdout.readline()
         tree.current.symlink_to("releases/live")
         assert activation.prune(tree, keep=1) == ["gone", "loaded-from"]
-        assert sorted(path.name for path in tree.venvs.iterdir()) == ["venv-live", "venv-loaded-from", "venv-worked-in"]
+        assert sorted(path.name for path in tree.venvs.iterdir()) == ["venv-live", "venv-loaded-from", "venv-told-of", "venv-worked-in"]
     finally:
         for process in processes:
             process.communicate()

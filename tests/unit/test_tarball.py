@@ -28,6 +28,7 @@ WITHIN = {
         "topologies",
         "troubleshooting.md",
         "which-topology.md",
+        "workers-and-jobs.md",
     },
     "inventories": {"aws", "example"},
     "meta": {"bindep.txt", "execution-environment.yml", "runtime.yml"},
