@@ -29,6 +29,16 @@ def on_host(tree: Tree, record: Record | None, *releases: Release | None) -> set
     return {job for job in named if any((UNITS / unit_of(tree, job, kind)).exists() for kind in KINDS)}
 
 
+def refuse_foreign(release: Release, tree: Tree, ours: set[str]) -> None:
+    """Raise ``ReleaseError`` if a unit of the release's jobs is on the host and is somebody else's; ``ours`` are those that are noted."""
+    for job in release.facts().jobs:
+        foreign = [unit_of(tree, job, kind) for kind in KINDS if job not in ours and (UNITS / unit_of(tree, job, kind)).exists()]
+        if foreign:
+            raise ReleaseError(
+                f"jobs: {UNITS / foreign[0]} is on this host, and is not this app's; give the job {job!r} another name, or remove that unit"
+            )
+
+
 def are_of(release: Release | None, tree: Tree, there: Iterable[str]) -> bool:
     """Tell whether the jobs ``there`` on the host are this release's, or none, and their timers run. One that was removed may still be running."""
     wanted = release.facts().jobs if release else []

@@ -518,6 +518,7 @@ def make_live(options: dict[str, Any], tree: Tree, check_mode: bool) -> dict[str
             f"release: got {release.name!r}, which the web server does not reach in its present configuration; move the app back with "
             "flaskops.hosting.site first"
         )
+    jobs.refuse_foreign(release, tree, jobs.on_host(tree, noted, before))
     with tree.lock():
         strays = activation.stray_instances(tree, noted)
         serving = wanted_record(options["record"], noted, before) if before and not live else record

@@ -147,3 +147,6 @@ def test_jobs_on_a_host_are_those_that_are_noted(tree: Tree, tmp_path: Path, mon
     for name in ("shop.tidy.timer", "shop.old.service", "shop.theirs.timer"):
         (units / name).touch()
     assert jobs.on_host(tree, Record(jobs=["old", "gone"]), tree.release("new"), None) == {"tidy", "old"}
+    jobs.refuse_foreign(tree.release("new"), tree, {"tidy"})
+    with pytest.raises(ReleaseError, match="shop.tidy.timer is on this host, and is not this app's"):
+        jobs.refuse_foreign(tree.release("new"), tree, jobs.on_host(tree, Record(), None))
