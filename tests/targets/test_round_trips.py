@@ -20,10 +20,12 @@ def round_trips(play: Play) -> int:
 
 
 def test_a_run_takes_four_round_trips_and_deploy_three(target: Target, tmp_path: Path) -> None:
-    """One for each phase that has to look at the host; none more for the app's own port, whose units are checked with the web server's."""
+    """One for each phase that has to look at the host; none more for the app's own port, its workers and its jobs."""
     source = tmp_path / "probe"
     shutil.copytree(APPS / "probe", source)
-    apps = [app("shop", source, nginx_gunicorn_listen="127.0.0.1:8080")]
+    workers = {"loop": {"command": "sleep infinity", "settle": 0}}
+    jobs = {"tidy": {"command": "true", "schedule": "yearly"}}
+    apps = [app("shop", source, nginx_gunicorn_listen="127.0.0.1:8080", workers=workers, jobs=jobs)]
     target.converge(apps)
     second = target.converge(apps, "-vvv")
     assert (round_trips(second), second.recap["changed"]) == (len(PHASES), 0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -70,8 +72,11 @@ def test_a_release_tells_the_old_workers_to_end_and_waits_for_none(host: Target,
     notes(host)
     send(host, "long", 25)
     assert eventually(lambda: host.succeeds("test -e /srv/busy/shared/shared/taken-long"))
-    play = host.converge(busy(release(source, "two")))
+    play = host.converge(busy(release(source, "two")), "-vvv")
     new = host.live("busy")
+    took = dict(re.findall(r"(told the old workers to end|started the new workers, which run): ([\d.]+) s", play.output))
+    print(took)
+    assert sum(map(float, took.values())) < WORKER["settle"] + 2, "a release takes hardly longer than they settle"
     send(host, "short", 0)
     assert eventually(lambda: "worker two did short" in host.run("cat /srv/busy/shared/shared/notes"))
     states = units(host)
@@ -250,7 +255,12 @@ def test_what_is_wrong_with_a_job_is_told_before_anything_is_touched(host: Targe
 
 
 def test_a_job_that_is_named_no_more_goes_with_its_timer(host: Target, source: Path) -> None:
-    host.converge(busy(source, workers={}, jobs={"other": {**JOB, "schedule": "yearly"}}))
+    words = ["w@%h", "$HOME", "${PATH}", "$$", "a b", "it's", '"', "\\n", "猫", ";", "", "-"]
+    other = {"command": shlex.join(["python", "main.py", "words", *words]), "schedule": "yearly"}
+    host.converge(busy(source, workers={}, jobs={"other": other}))
+    notes(host)
+    host.run("systemctl start busy.other")
+    assert notes(host)[-1].partition("[")[2] == repr(words)[1:], "each word arrives as it is"
     assert host.run("ls /etc/systemd/system | grep 'busy\\.'").split() == ["busy.other.service", "busy.other.timer"]
     assert host.run("ls /var/lib/systemd/timers | grep busy || true") == "stamp-busy.other.timer"
 
@@ -262,4 +272,4 @@ def test_removal_leaves_nothing_and_kills_what_does_not_end(host: Target, source
     host.converge([{**busy(source)[0], "flask_app_state": "absent", "flask_app_remove_data": True}])
     assert units(host) == []
     assert host.run("find /etc/systemd /run/systemd /run/flaskops /etc/flaskops /var/lib/systemd /srv -name '*busy*'") == "/run/flaskops/busy"
-    assert not host.succeeds("pgrep -f main.py")
+    assert not host.succeeds("pgrep -f '[m]ain.py'")

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
-import subprocess
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -113,23 +110,10 @@ def test_a_worker_has_the_apps_memory_unless_it_has_its_own() -> None:
     assert "MemoryMax=128M\nLimitDATA=128M\n" in found["worker-big.service"]
 
 
-@pytest.mark.parametrize(
-    "command",
-    ["celery worker -n w@%h", "sh -c 'echo \"$HOME\" %n $$ \\\\ ${PATH}'", "echo 'a b' \"it's\" '' 猫 ; &"],
-)
-def test_each_word_of_a_command_arrives_as_it_is(tmp_path: Path, command: str) -> None:
-    """As systemd itself reads them: it names the words of an `ExecStart=` that it cannot read."""
-    line = processes.exec_words(shlex.split(command))
-    unit = tmp_path / "words.service"
-    unit.write_text(f"[Service]\nExecStart=/bin/true {line}\n")
-    shown = (
-        subprocess.run(["systemd-analyze", "verify", unit], capture_output=True, text=True, check=False)
-        if Path("/usr/bin/systemd-analyze").exists()
-        else None
-    )
-    assert shown is None or "words.service" not in shown.stderr, shown
-    assert "%%h" in line or "%h" not in command
-    assert "$" not in line.replace("$$", "")
+def test_each_word_of_a_command_is_quoted_for_systemd() -> None:
+    """What systemd makes of it, a test on a host tells."""
+    line = processes.exec_words(["celery", "-n", "w@%h", "$HOME", "it's", 'a "b"', "\\n", ""])
+    assert line == """celery -n "w@%%h" "$$HOME" "it's" "a \\"b\\"" "\\\\n" \"\""""
 
 
 def test_a_timer_runs_at_the_jobs_times() -> None:
