@@ -90,7 +90,7 @@ def stream(source: Path, form: int) -> list[dict[str, Any]]:
     """The app whose messages have this form."""
     write_source(source, {"main.py": STREAM.format(form=form), "requirements.txt": "rq==3.0.0\ncelery[redis]==5.7.0\n"})
     workers = {
-        "rq": {"command": "rq worker", "count": 2, "settle": 2, "stop_timeout": 120},
+        "rq": {"command": "rq worker", "count": 3, "settle": 2, "stop_timeout": 120},
         "celery": {"command": "celery -A main:tasks worker --concurrency 2", "settle": 2, "stop_timeout": 120},
     }
     urls = {"RQ_REDIS_URL": f"{REDIS}/2", "BROKER_URL": f"{REDIS}/3"}
@@ -116,7 +116,7 @@ def test_no_message_is_lost_or_misread_by_a_release(host: Target, tmp_path: Path
             sent.append(number)
 
     def keep_sending() -> None:
-        while not over.wait(0.4):
+        while not over.wait(0.7):
             send()
 
     sender = threading.Thread(target=keep_sending)
