@@ -68,7 +68,7 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return done
 
 
-FRONT = {"address": "127.0.0.1:80", "host": "localhost"}
+FRONT = {"address": "127.0.0.1:80", "host": "localhost", "proof": ""}
 
 
 def test_old_workers_are_told_to_end_before_new_ones_start_and_before_the_switch(tree: Tree, steps: list[str]) -> None:
