@@ -45,6 +45,7 @@ unit:
 
 lint:
 	@dev/venv
+	@dev/browser
 	@PATH=$(CURDIR)/.venv/bin:$$PATH pytest tests/test_lint.py tests/test_sanity.py tests/test_galaxy.py tests/test_docs.py
 
 build:

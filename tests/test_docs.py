@@ -76,6 +76,14 @@ def test_every_link_leads_somewhere(site: Path) -> None:
     assert broken_links(site) == []
 
 
+def test_every_example_has_a_button_that_copies_it(site: Path) -> None:
+    for page in (site / "index.html", site / "docs/getting-started.html"):
+        command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=5000", "--dump-dom", page.as_uri()]
+        shown = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+        examples = page.read_text(encoding="utf-8").count('<div class="highlight">')
+        assert examples and shown.count('class="copybtn') == examples
+
+
 @pytest.mark.parametrize("topology", TOPOLOGIES)
 def test_a_topology_has_a_page_with_a_diagram(site: Path, topology: str) -> None:
     page = site / f"docs/topologies/{topology}.html"

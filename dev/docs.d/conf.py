@@ -21,7 +21,7 @@ project = "flaskops.hosting"
 author = "flaskops contributors"
 version = release = GALAXY["version"]
 html_title = f"{project} {version}"
-extensions = ["myst_parser", "sphinx_antsibull_ext"]
+extensions = ["myst_parser", "sphinx_antsibull_ext", "sphinx_copybutton"]
 root_doc = "index"
 # These lists are left out, because the first page has a list of its own.
 exclude_patterns = ["reference/index.rst", "reference/environment_variables.rst"]
