@@ -22,7 +22,6 @@ def an_app(name: str, topology: str = "nginx_gunicorn", **variables: Any) -> App
 @pytest.mark.parametrize("apps", [[], [SHOP], [SHOP, {}]])
 def test_a_list_of_dictionaries_is_right(apps: Any) -> None:
     assert problem_of_list(apps) == ""
-    assert FilterModule().filters() == {"wrong_apps": problem_of_list}
 
 
 @pytest.mark.parametrize(
@@ -43,6 +42,13 @@ def test_anything_else_is_rejected(apps: Any, given: str) -> None:
         f"flask_apps: got {given}, needs a list of apps, each a dictionary. For example:\n"
         "    flask_apps:\n      - flask_app_name: shop\n        flask_app_source: /home/me/shop"
     )
+
+
+def test_the_first_host_with_wrong_apps_is_named() -> None:
+    wrong_apps = FilterModule().filters()["wrong_apps"]
+    hostvars = {"db1": {}, "web1": {"flask_apps": [SHOP]}, "web2": {"flask_apps": None}, "web3": {"flask_apps": "shop"}}
+    assert wrong_apps(["db1", "web1"], hostvars) == ""
+    assert wrong_apps(["db1", "web1", "web2", "web3"], hostvars).startswith("web2: flask_apps: got nothing, needs a list of apps")
 
 
 def test_apps_that_share_nothing_do_not_clash() -> None:
