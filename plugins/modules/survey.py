@@ -421,6 +421,7 @@ NGINX_WELCOME = (  # nginx.org's conf.d/default.conf, without what stands for no
     "server listen 80 server_name localhost location / root /usr/share/nginx/html index index.html index.htm "
     "error_page 500 502 503 504 /50x.html location = /50x.html root /usr/share/nginx/html"
 )
+MODULES_OF_PACKAGE = ["deflate", "filter"]  # of those that this collection uses
 PORTS_OF_PACKAGE = "Listen 80\n<IfModule ssl_module>\nListen 443\n</IfModule>\n"
 MOST_NAMES = 10  # of what is in a directory
 SSH_SERVERS = ("sshd", "sshd-listener", "dropbear", "tinysshd")
@@ -558,8 +559,9 @@ def apache() -> dict[str, Any]:
     ports = Path("/etc/apache2/ports.conf")
     text = ports.read_text(encoding="utf-8", errors="replace") if ports.exists() else PORTS_OF_PACKAGE
     plain = re.sub(r"<IfModule.*?</IfModule>", "", text, flags=re.DOTALL)  # of modules for TLS
+    enabled = Path("/etc/apache2/mods-enabled")
     return {
-        "modules": sorted(path.stem for path in Path("/etc/apache2/mods-enabled").glob("*.load")),
+        "modules": sorted(path.stem for path in enabled.glob("*.load")) if enabled.is_dir() else MODULES_OF_PACKAGE,
         "sites": sorted(path.name for path in Path("/etc/apache2/sites-enabled").glob("*.conf")),
         "ports": _listened(plain),
         "tls_ports": [port for port in _listened(text) if port not in _listened(plain)],
