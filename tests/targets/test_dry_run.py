@@ -48,7 +48,7 @@ def test_dry_run_names_packages_files_and_release(dry: Play) -> None:
     packages = dry.shown_by("Install the packages")
     assert re.search(r"NEW packages will be installed:.*\bnginx\b.*\bpython3-venv\b.*\bufw\b", packages, re.DOTALL), dry.output
     assert {"/etc/nginx/flaskops/80/shop.conf", "/etc/nginx/sites-enabled/81.conf", "new release"} <= dry.diffs
-    assert "+    proxy_pass http://unix:/srv/api/current/run/app.sock;" in dry.output
+    assert "+    proxy_pass http://unix:/srv/api/current/run/app.sock:/;" in dry.output
     assert re.search(r"^\+/srv/shop/current -> [0-9a-f]{12}-", dry.output, re.MULTILINE)
     allowed = dry.shown_by("Allow SSH and the ports of the apps, and reject all others")
     assert [port for port in (22, 80, 81) if f"+allow {port}/tcp" in allowed] == [22, 80, 81] and "+reject all others" in allowed
