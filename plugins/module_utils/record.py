@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import dataclasses
+import ipaddress
 import json
 import math
 import typing
@@ -68,8 +69,10 @@ class Listen:
 
     @classmethod
     def parse(cls, text: str) -> Listen:
-        """Read ``80``, ``127.0.0.1:80`` or ``[::1]:80``. Raises ``ValueError``."""
+        """Read ``80``, ``127.0.0.1:80`` or ``[::1]:80``; an address in brackets gets its usual form. Raises ``ValueError``."""
         address, _colon, port = text.rpartition(":")
+        if address.startswith("["):
+            address = f"[{ipaddress.IPv6Address(address.strip('[]'))}]"
         return cls(address, int(port))
 
     def __str__(self) -> str:

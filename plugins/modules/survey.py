@@ -165,6 +165,11 @@ sockets:
   type: list
   elements: dict
   sample: [{address: 0.0.0.0, port: 22, user: root, process: sshd, unit: ssh.service}]
+ipv6:
+  description: Whether programs can listen on IPv6.
+  returned: always
+  type: bool
+  sample: true
 ssh_ports:
   description: The TCP ports that SSH listens on, and the one that this connection has come by.
   returned: always
@@ -396,6 +401,7 @@ import ipaddress
 import os
 import pwd
 import re
+import socket
 import time
 from pathlib import Path
 from typing import Any
@@ -475,6 +481,16 @@ def sockets() -> list[dict[str, Any]]:
         if one["process"] == "systemd":  # it holds an app's port
             one["unit"] = units.get((one["address"], one["port"]), one["unit"])
     return found
+
+
+def ipv6() -> bool:
+    """Whether a program can listen on IPv6: a kernel may be without it."""
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as listener:
+            listener.bind(("::", 0))
+    except OSError:
+        return False
+    return True
 
 
 def ssh_ports(listening: list[dict[str, Any]]) -> list[int]:
@@ -689,11 +705,11 @@ def previous(tree: Tree) -> str:
         return ""
 
 
-def ask_for_health(record: Record, live: Release, socket: str) -> str:
-    """What the health path answers through the web server, else at the app's own port, else at its ``socket``."""
+def ask_for_health(record: Record, live: Release, own: str) -> str:
+    """What the health path answers through the web server, else at the app's own port, else at its ``own`` socket."""
     question, facts = question_of(record), live.facts()
-    address = question.get("address") or record.own_listen() or socket
-    protocol = question.get("protocol", "http") if address != socket else facts.web.protocol
+    address = question.get("address") or record.own_listen() or own
+    protocol = question.get("protocol", "http") if address != own else facts.web.protocol
     path = record.mount.rstrip("/") + facts.health_path
     return ask(address, question.get("host", "localhost"), path, HEALTH_TIMEOUT, protocol, question.get("proof", ""))
 
@@ -748,6 +764,7 @@ def main() -> None:
         package_lists=bool(glob.glob("/var/lib/apt/lists/*_Packages*")),
         account=account(module.params["user"], module.params["group"]),
         sockets=listening,
+        ipv6=ipv6(),
         ssh_ports=ssh_ports(listening),
         firewall=firewall(),
         apache=apache(),

@@ -13,7 +13,7 @@ from ansible_collections.flaskops.hosting.plugins.plugin_utils.app import App
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.plan import served
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.processes import problems_of_schedules
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.tls import conflicts_of_tls
-from ansible_collections.flaskops.hosting.plugins.plugin_utils.topologies import FRONTS, MOD_WSGI, TOPOLOGIES, UWSGI
+from ansible_collections.flaskops.hosting.plugins.plugin_utils.topologies import APACHE, FRONTS, MOD_WSGI, TOPOLOGIES, UWSGI
 
 DISTRIBUTIONS = {"Ubuntu": ["22", "24", "26"], "Debian": ["12", "13"]}  # and their major versions, on which the roles are tested
 EVERYWHERE = ("", "0.0.0.0", "[::]", "::")
@@ -136,19 +136,32 @@ def _with_site(app: App, site: Site, other: Record, noted: Site) -> Iterator[str
         return
     if site.name == noted.name:
         yield _other_name(app, site, other, noted)
-    shared = set(map(str, site.listens)) & set(map(str, noted.listens))
+    shared = _ports_and_addresses(site) & _ports_and_addresses(noted)
     both = sorted(set(site.names) & set(noted.names)) or ([] if site.names or noted.names else ["every name"])
     if shared and both:
         yield (
             f"flask_app_listen: got {where}, but the app {other.app} answers to {', '.join(both)} on {', '.join(map(str, noted.listens))}; "
             "apps that share a port and a name must share all of their flask_app_listen and flask_app_server_names"
         )
-    for mine, theirs in ((mine, theirs) for mine in site.listens for theirs in noted.listens if mine.port == theirs.port != 80):
-        if (mine.address in EVERYWHERE) != (theirs.address in EVERYWHERE):
-            yield (
-                f"flask_app_listen: got {mine}, but the app {other.app} listens on {theirs}, and a web server takes a port "
-                "either at all addresses or at single ones; give this app another port"
-            )
+        return
+    for mine, theirs in ((mine, theirs) for mine in site.listens for theirs in noted.listens if mine.port == theirs.port):
+        if (mine.address in EVERYWHERE) != (theirs.address in EVERYWHERE) and mine.port != 80:
+            rule = "a web server takes a port either at all addresses or at single ones"
+        elif site.front == APACHE.name and _is_half_of(mine, theirs):
+            rule = "Apache takes a port either of IPv4 or of both families"
+        else:
+            continue
+        yield f"flask_app_listen: got {mine}, but the app {other.app} listens on {theirs}, and {rule}; give this app another port"
+
+
+def _is_half_of(mine: Listen, theirs: Listen) -> bool:
+    """Whether one of them is all addresses of IPv4, and the other one those of both families."""
+    return {mine.address, theirs.address} <= {*EVERYWHERE} and (mine.address == "0.0.0.0") != (theirs.address == "0.0.0.0")
+
+
+def _ports_and_addresses(site: Site) -> set[tuple[int, str]]:
+    """Where a site listens; all ways to write all addresses are one, as a port alone is both families."""
+    return {(one.port, "" if one.address in EVERYWHERE else one.address) for one in site.listens}
 
 
 def _is_same_site(site: Site, noted: Site) -> bool:

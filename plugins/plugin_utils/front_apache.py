@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ansible_collections.flaskops.hosting.plugins.module_utils.record import Listen, Site
@@ -127,6 +127,7 @@ class ApacheApp:
 def on_host(app: App, served: Served, host: dict[str, Any]) -> OnHost:
     """What Apache reads of the app and of the site that it is on, the modules that it needs, and what runs PHP pages."""
     site = app.front_site
+    listens = _listens(site)
     view = ApacheApp(app, served)
     apps = f"/etc/apache2/flaskops/{site.name}"
     # sites without names take any, so Apache must read them last
@@ -141,19 +142,19 @@ def on_host(app: App, served: Served, host: dict[str, Any]) -> OnHost:
             ),
             *(
                 Text(f"/etc/apache2/sites-available/{site.name}{ending}.conf", _site_file(site, apps, halves))
-                for ending, halves in tls.site_halves(app, "apache_site", host).items()
+                for ending, halves in tls.site_halves(app, "apache_site", host, listens).items()
             ),
             Link(link, f"../sites-available/{tls.site_file(app)}"),
             Gone(f"/etc/apache2/sites-enabled/{DEFAULT_SITE}"),
             # after security.conf, which would take precedence
             Text("/etc/apache2/conf-enabled/zz-flaskops.conf", fill("apache_site", "server.conf.j2")),
-            *refusals(site, "apache_site", "/etc/apache2/conf-enabled"),
+            *refusals(site, listens, "apache_site", "/etc/apache2/conf-enabled"),
             Text("/etc/apache2/conf-available/flaskops-request.conf", _request_file()),
             # as many tasks as there may be threads: systemd's own limit on a small host is below what Apache starts with
             # the directory of its sockets, which its children must reach, would have the mode that the umask gives
             drop_in(SERVICE.name, TasksMax="16384", RuntimeDirectory="apache2"),
             Text("/etc/logrotate.d/apache2", fill("apache_site", "logrotate.j2")),
-            *_listens(site, host),
+            *_ports(listens, host),
             *_modules(_needed_modules(view), host),
             *php_files,
             *https.files,
@@ -181,7 +182,13 @@ def _names(site: Site) -> dict[str, Any]:
     return {"server_name": site.names[0], "aliases": site.names[1:]}
 
 
-def _listens(site: Site, host: dict[str, Any]) -> list[Text]:
+def _listens(site: Site) -> list[Listen]:
+    """The sockets of a site, each once. For Apache, a port without an address is one of both families if the host has both, and so is ``[::]``."""
+    found = dict.fromkeys(replace(one, address="") if one.address == "[::]" else one for one in site.listens)
+    return [one for one in found if one.address != "0.0.0.0" or replace(one, address="") not in found]
+
+
+def _ports(listens: list[Listen], host: dict[str, Any]) -> list[Text]:
     """The files that have Apache listen where the app needs it, and nowhere else: another web server may have port 80.
 
     If there are sites that are not ours, ports.conf is theirs, and what it listens on needs no file.
@@ -192,7 +199,7 @@ def _listens(site: Site, host: dict[str, Any]) -> list[Text]:
         *([Text(PORTS, fill("apache_site", "ports.conf.j2"))] if ports_are_ours else []),
         *(
             Text(f"/etc/apache2/conf-enabled/flaskops-port-{_words(one)}.conf", fill("apache_site", "listen.conf.j2", listen=one))
-            for one in site.listens
+            for one in listens
             if ports_are_ours or one.port not in host["apache"]["tls_ports" if one.kind == "https" else "ports"]
         ),
     ]

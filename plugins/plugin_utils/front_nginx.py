@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from ansible_collections.flaskops.hosting.plugins.module_utils.account import FRONT_ACCOUNT
-from ansible_collections.flaskops.hosting.plugins.module_utils.record import Site
+from ansible_collections.flaskops.hosting.plugins.module_utils.record import Listen, Site
 from ansible_collections.flaskops.hosting.plugins.plugin_utils import forwarded, tls
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.app import COMPRESSED, App, Edit, Gone, Link, OnHost, Served, Service, Text
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.templates import fill
@@ -34,6 +34,7 @@ SERVICE = Service("nginx.service", reads=["/etc/nginx"], test="nginx -t", needs=
 def on_host(app: App, served: Served, host: dict[str, Any]) -> OnHost:
     """What nginx reads of the app, and of the site that it is on."""
     site = app.front_site
+    listens = _listens(site, host)
     apps = f"/etc/nginx/flaskops/{site.name}"
     trusted = _trusted_variable(app.trusted_networks)
     snippet, as_debian = app.values["nginx_site_snippet"], host["nginx"]["sites_enabled"]
@@ -46,11 +47,11 @@ def on_host(app: App, served: Served, host: dict[str, Any]) -> OnHost:
             Text(f"{apps}/{app.name}.conf", fill("nginx_site", "app.conf.j2", app=app, served=served, trusted=trusted, snippet=snippet)),
             *(
                 Text(f"/etc/nginx/sites-available/{site.name}{ending}.conf", fill("nginx_site", "site.conf.j2", site=site, apps=apps, halves=halves))
-                for ending, halves in tls.site_halves(app, "nginx_site", host).items()
+                for ending, halves in tls.site_halves(app, "nginx_site", host, listens).items()
             ),
             Link(link, f"../sites-available/{tls.site_file(app)}"),
             Gone("/etc/nginx/sites-enabled/default"),
-            *refusals(site, "nginx_site", "/etc/nginx/conf.d", rejects=tls.nginx_version(host) >= (1, 19, 4)),
+            *refusals(site, listens, "nginx_site", "/etc/nginx/conf.d", rejects=tls.nginx_version(host) >= (1, 19, 4)),
             *_tls_settings(app, host),
             Text("/etc/nginx/conf.d/flaskops.conf", fill("nginx_site", "requests.conf.j2")),
             Text(f"/etc/nginx/snippets/flaskops-{served.protocol}.conf", fill("nginx_site", f"{served.protocol}.conf.j2", removed=forwarded.REMOVED)),
@@ -65,6 +66,16 @@ def on_host(app: App, served: Served, host: dict[str, Any]) -> OnHost:
         services=[tls.reading_certificates(service, app), LOG_ROTATION, *https.services],
         packages=["nginx", "logrotate", *tls.packages(app)],
     )
+
+
+def _listens(site: Site, host: dict[str, Any]) -> list[Listen]:
+    """The sockets of a site, each once. For nginx, a port without an address is one of IPv4 only, so a host with IPv6 has another one for that.
+
+    None has options, because all servers on a socket would need the same ones. Without them, a socket of IPv6 takes nothing of IPv4.
+    """
+    everywhere = ["", "[::]"] if host["ipv6"] else [""]
+    found = [replace(one, address=address) for one in site.listens for address in ([one.address] if one.address else everywhere)]
+    return list({(one.address or "0.0.0.0", one.port): one for one in found}.values())
 
 
 def _many_names(site: Site) -> list[Text]:

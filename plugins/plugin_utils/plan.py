@@ -5,10 +5,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any, Callable
 
-from ansible_collections.flaskops.hosting.plugins.module_utils.record import NotedInstance, Record
+from ansible_collections.flaskops.hosting.plugins.module_utils.record import Listen, NotedInstance, Record
 from ansible_collections.flaskops.hosting.plugins.plugin_utils import (
     front_apache,
     front_nginx,
@@ -45,6 +45,7 @@ def packages(app: App) -> list[str]:
     anywhere: dict[str, Any] = {  # they are the same on each host
         "apache": {"modules": [], "sites": [], "ports": []},
         "nginx": {"sites_enabled": True, "welcome": False},
+        "ipv6": True,
         "owned_paths": [],
         "check_mode": False,
     }
@@ -86,10 +87,26 @@ def url(app: App, reached_at: str) -> str:
     path = f"{app.mounts[0].prefix}/"
     if app.site is None:
         return f"http://{served(app).port}{path}"
-    names = sorted(app.server_names, key=lambda name: "*" in name) or [reached_at]
+    listen = (app.https_listens or app.listens)[0]
+    names = sorted(app.server_names, key=lambda name: "*" in name) or [_host_in_url(listen, reached_at)]
     scheme, usual = ("https", 443) if app.tls else ("http", 80)
-    port = 443 if app.tls == BALANCER else (app.https_listens or app.listens)[0].port
+    port = 443 if app.tls == BALANCER else listen.port
     return f"{scheme}://{names[0]}{'' if port == usual else f':{port}'}{path}"
+
+
+def _host_in_url(listen: Listen, reached_at: str) -> str:
+    """The host in the URL of an app without names: where the host is reached, but the app's own address if that is of the other family."""
+    reached, own = _address(reached_at), _address(listen.address)
+    if reached and own and not own.is_unspecified and own.version != reached.version:
+        reached = own
+    return reached_at if reached is None else f"[{reached}]" if reached.version == 6 else str(reached)
+
+
+def _address(text: str) -> IPv4Address | IPv6Address | None:
+    try:
+        return ip_address(text.strip("[]"))
+    except ValueError:
+        return None
 
 
 def tunnel(app: App, login: str, reached_at: str) -> str:

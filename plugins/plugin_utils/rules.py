@@ -30,12 +30,14 @@ def matches(pattern: str) -> Callable[[Any], bool]:
 
 
 def is_listen_address(value: Any) -> bool:
-    """Return whether a value is a port, or an IP address and a port."""
+    """Return whether a value is a port, or an IP address and a port, one of IPv6 in brackets."""
     address, _colon, port = str(value).rpartition(":")
     try:
-        if address:
-            ipaddress.ip_address(address.strip("[]"))
-        return 0 < int(port) < 65536
+        if address.startswith("[") and address.endswith("]"):
+            ipaddress.IPv6Address(address[1:-1])
+        elif address:
+            ipaddress.IPv4Address(address)
+        return "%" not in address and 0 < int(port) < 65536
     except ValueError:
         return False
 
@@ -128,7 +130,8 @@ def are_commands(value: list[str]) -> bool:
         return False
 
 
-INSTANCE_LISTEN = Rule(is_instance_address, "unix:run/app.sock, or an IP address and a port", '"127.0.0.1:8080"')
+LISTENS = "ports, or IP addresses and ports, each once, and IPv6 in brackets"
+INSTANCE_LISTEN = Rule(is_instance_address, "unix:run/app.sock, or an IP address and a port, with IPv6 in brackets", '"127.0.0.1:8080"')
 DIRECTORIES = Rule(are_names_to_directories, "URL paths and directories of the source", "{/static: static}")
 COMMANDS = Rule(are_commands, "commands, each a program and its arguments, with every quote closed; no shell reads them", "[flask db upgrade]")
 PROCESSES = Rule(lambda value: value >= 0, "a whole number of at least 1, or 0 for as many as suit the host", "4")
@@ -155,14 +158,14 @@ RULES = {
     "flask_app_python": Rule(matches(r"/\S+"), "the absolute path of a Python on the host", "/usr/bin/python3"),
     "flask_app_mount": Rule(matches(MOUNT), "a URL path with a leading slash and no trailing one", "/shop"),
     "flask_app_health_path": Rule(matches(r"/[^\s#]*"), "a URL path with a leading slash, below the mount", "/healthz"),
-    "flask_app_listen": Rule(are_listen_addresses, "ports, or IP addresses and ports, each once", '["80"]'),
+    "flask_app_listen": Rule(are_listen_addresses, LISTENS, '["80"]'),
     "flask_app_server_names": Rule(
         lambda value: all(is_host_name(str(name)) for name in value),
         "host names of at most 253 characters, with at most 63 between two dots",
         "[shop.example.com]",
     ),
     "flask_app_tls_hsts": Rule(lambda value: value >= 0, "a whole number of seconds, or 0 for none", "31536000"),
-    "flask_app_https_listen": Rule(are_listen_addresses, "ports, or IP addresses and ports, each once", '["443"]'),
+    "flask_app_https_listen": Rule(are_listen_addresses, LISTENS, '["443"]'),
     "flask_app_acme_directory": Rule(
         matches(r"letsencrypt|letsencrypt-staging|https://[^\s@/]+/\S*"),
         "letsencrypt, letsencrypt-staging, or the https URL of an ACME directory",

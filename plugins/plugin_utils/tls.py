@@ -164,10 +164,12 @@ def nginx_version(host: dict[str, Any]) -> tuple[int, ...]:
     return tuple(int(one) for one in re.findall(r"\d+", text.partition(":")[2] or text)[:3])
 
 
-def site_halves(app: App, role: str, host: dict[str, Any]) -> dict[str, list[Half]]:
-    """The virtual hosts of a site, by the ending of the file that they are in: those with a whole certificate, and those until it has one."""
-    site = app.front_site
-    plain = [one for one in site.listens if one.kind == "http"]
+def site_halves(app: App, role: str, host: dict[str, Any], listens: list[Listen]) -> dict[str, list[Half]]:
+    """The virtual hosts of a site, by the ending of the file that they are in: those with a whole certificate, and those until it has one.
+
+    ``listens`` are those of the site, as the front needs them.
+    """
+    plain, encrypted = ([one for one in listens if one.kind == kind] for kind in ("http", "https"))
     certificate = app.certificate
     if certificate is None:
         return {"": [Half(plain, _lines(role, "plain.conf.j2", app=app, challenges="", redirects=False) if app.tls else [])]}
@@ -176,7 +178,7 @@ def site_halves(app: App, role: str, host: dict[str, Any]) -> dict[str, list[Hal
     port = app.https_listens[0].port
     common = {"app": app, "directory": certificate.directory, "http2_by_listen": http2_by_listen}
     common |= {"challenges": CHALLENGES if app.tls == ACME else "", "port": "" if port == 443 else f":{port}", "ciphers": CIPHERS}
-    secure = Half(app.https_listens, _lines(role, "tls.conf.j2", **common), options=" ssl http2" if http2_by_listen else " ssl")
+    secure = Half(encrypted, _lines(role, "tls.conf.j2", **common), options=" ssl http2" if http2_by_listen else " ssl")
     lacks_names = certificate.is_there and not certificate.is_complete
     first = [Half(plain, _lines(role, "plain.conf.j2", redirects=False, **common)), *([secure] if lacks_names else [])]
     complete = [Half(plain, _lines(role, "plain.conf.j2", redirects=redirects, **common), serves=not redirects), secure]

@@ -32,11 +32,11 @@ NAMELESS = {"uwsgi-http": 81, "apache-uwsgi-http": 8081}
 SETTINGS: dict[str, dict[str, Any]] = {
     "gunicorn": {"topology": "nginx_gunicorn"},
     "uwsgi": {"topology": "nginx_uwsgi", "listen": ["80", "81"], "trusted_proxies": TRUSTED},
-    "uwsgi-http": {"topology": "nginx_uwsgi", "uwsgi_app_protocol": "http"},
+    "uwsgi-http": {"topology": "nginx_uwsgi", "uwsgi_app_protocol": "http", "listen": ["81", "[::]:81"]},
     "wsgi": {"topology": "apache_mod_wsgi", "trusted_proxies": TRUSTED},
     "apache-gunicorn": {"topology": "apache_gunicorn", "nginx_gunicorn_threads": 2, "mount": "/shop", "trusted_proxies": TRUSTED},
     "apache-uwsgi": {"topology": "apache_uwsgi_mysql", "listen": ["8080", "8081"], "trusted_proxies": TRUSTED},
-    "apache-uwsgi-http": {"topology": "apache_uwsgi_mysql", "uwsgi_app_protocol": "http"},
+    "apache-uwsgi-http": {"topology": "apache_uwsgi_mysql", "uwsgi_app_protocol": "http", "listen": ["8081", "[::]:8081"]},
 }
 # Each of them names somebody else in a way of its own.
 EVIL = "192.0.2.66"
@@ -100,10 +100,10 @@ def seen_by(name: str, headers: list[str] | None = None, line: str = "") -> dict
     return shown
 
 
-def seen_from_inside(host: Target, name: str, **headers: str) -> dict[str, str]:
+def seen_from_inside(host: Target, name: str, address: str = "127.0.0.1", **headers: str) -> dict[str, str]:
     """The same for a request from the host itself, as from a load balancer."""
     given = {"Host": f"{host_of(name)}:{PORTS[name]}", **{key.replace("_", "-"): value for key, value in headers.items()}}
-    url = f"http://127.0.0.1:{PORTS[name]}{SETTINGS[name].get('mount', '')}/path"
+    url = f"http://{address}:{PORTS[name]}{SETTINGS[name].get('mount', '')}/path"
     script = f"import urllib.request as r; print(r.urlopen(r.Request({url!r}, headers={given!r}), timeout=10).read().decode())"
     shown: dict[str, str] = json.loads(host.run("python3 -", stdin=script))
     return shown
@@ -239,6 +239,37 @@ def test_nobody_else_is(host: Target, name: str) -> None:
     asked = f"{host_of(name)}:{PORTS[name]}"
     shown = seen_from_inside(host, name, X_Forwarded_For=EVIL, X_Forwarded_Proto="https", X_Forwarded_Host="evil.example", X_Forwarded_Port="443")
     assert (shown["REMOTE_ADDR"], shown["wsgi.url_scheme"], shown["HTTP_HOST"]) == ("127.0.0.1", "http", asked)
+
+
+@pytest.fixture(scope="module")
+def over_ipv6(host: Target) -> Target:
+    """The host with IPv6's loopback address: containers have IPv6 switched off."""
+    host.run("mount -o remount,rw /proc/sys && echo 0 >/proc/sys/net/ipv6/conf/lo/disable_ipv6")
+    return host
+
+
+@pytest.mark.parametrize("name", PORTS)
+def test_over_ipv6_an_app_is_told_the_same(over_ipv6: Target, name: str) -> None:
+    """A site listens on both families, and its host may be an address in brackets."""
+    asked = f"[::1]:{PORTS[name]}" if name in NAMELESS else f"{host_of(name)}:{PORTS[name]}"
+    shown = seen_from_inside(over_ipv6, name, "[::1]", Host=asked, X_Forwarded_For=EVIL, X_Forwarded_Host="evil.example")
+    assert (shown["REMOTE_ADDR"], shown["wsgi.url_scheme"], shown["HTTP_HOST"]) == ("::1", "http", asked)
+    assert (shown["HTTP_X_FORWARDED_FOR"], shown["HTTP_X_FORWARDED_HOST"], shown["HTTP_X_REAL_IP"]) == ("::1", asked, "::1")
+
+
+@pytest.mark.parametrize(("port", "answer"), [(80, "RemoteDisconnected"), (8080, "421")])
+@pytest.mark.parametrize("asked", ["evil.example", "[::1]"])
+def test_over_ipv6_no_app_answers_a_name_that_is_nobodys(over_ipv6: Target, port: int, answer: str, asked: str) -> None:
+    script = f"""
+import http.client
+connection = http.client.HTTPConnection("::1", {port}, timeout=10)
+try:
+    connection.request("GET", "/", headers={{"Host": {asked!r}}})
+    print(connection.getresponse().status)
+except http.client.HTTPException as error:
+    print(type(error).__name__)
+"""
+    assert over_ipv6.run("python3 -", stdin=script) == answer
 
 
 @pytest.mark.parametrize("name", PORTS)

@@ -96,6 +96,38 @@ def test_a_name_on_a_port_is_one_sites_alone(topology: str) -> None:
 
 
 @pytest.mark.parametrize("topology", WITH_FRONT)
+@pytest.mark.parametrize(("mine", "theirs"), [("80", "[::]:80"), ("[::]:80", "80")])
+def test_a_port_alone_is_that_of_both_families(topology: str, mine: str, theirs: str) -> None:
+    """So two sites with one name cannot be on them, nor two without."""
+    (problem,) = problems(topology, record("blog", topology, theirs, site="blog", mounts=["/blog"]), listen=mine)
+    assert problem.startswith(f"flask_app_listen: got {mine}, but the app blog answers to every name on {theirs}")
+    assert problems(topology, record("blog", topology, theirs, names=["blog.example"]), listen=mine) == []
+
+
+@pytest.mark.parametrize(("mine", "theirs"), [("80", "0.0.0.0:80"), ("0.0.0.0:80", "[::]:80")])
+def test_apache_takes_a_port_of_ipv4_or_of_both_families(mine: str, theirs: str) -> None:
+    """With both it would not start, which its own test does not notice."""
+    blog = record("blog", "apache_gunicorn", theirs, site="blog", names=["blog.example"])
+    (problem,) = problems("apache_mod_wsgi", blog, listen=mine)
+    assert problem.startswith(
+        f"flask_app_listen: got {mine}, but the app blog listens on {theirs}, and Apache takes a port either of IPv4 or of both"
+    )
+    assert problems("nginx_gunicorn", record("blog", listen=theirs, site="blog", names=["blog.example"]), listen=mine) == []
+
+
+@pytest.mark.parametrize("address", ["::", "::1", "2001:db8::7"])
+def test_a_port_that_another_service_holds_on_ipv6_is_rejected(address: str) -> None:
+    """A port alone needs it there too."""
+    for topology in WITH_FRONT:
+        (problem,) = problems(topology, facts={"sockets": [socket(80, "caddy", address=address)]})
+        assert problem.startswith("flask_app_listen: port 80 is in use by caddy")
+    held = {"sockets": [socket(8080, "caddy", address="2001:db8::7")]}
+    (problem,) = problems("nginx_gunicorn", facts=held, listen="[2001:DB8:0::7]:8080")
+    assert problem.startswith("flask_app_listen: port 8080 is in use by caddy")
+    assert problems("nginx_gunicorn", facts=held, listen="[2001:db8::8]:8080") == []
+
+
+@pytest.mark.parametrize("topology", WITH_FRONT)
 def test_a_port_is_taken_at_all_addresses_or_at_single_ones(topology: str) -> None:
     for mine, theirs in (("8081", "10.0.0.5:8081"), ("10.0.0.5:8081", "8081")):
         (problem,) = problems(topology, record("blog", topology, theirs), listen=mine)

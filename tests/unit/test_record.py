@@ -49,6 +49,13 @@ def sample(name: str) -> dict[str, Any]:
     return found
 
 
+def test_an_address_of_ipv6_is_read_in_its_usual_form() -> None:
+    assert str(Listen.parse("[2001:DB8:0:0::7]:80")) == "[2001:db8::7]:80"
+    for wrong in ("[::1", "[shop]:80", "[127.0.0.1]:80"):
+        with pytest.raises(ValueError):
+            Listen.parse(wrong)
+
+
 @pytest.mark.parametrize("text", ["80", "127.0.0.1:80", "[::1]:80", "[::]:8080"])
 def test_a_listen_is_written_as_it_was_read(text: str) -> None:
     assert str(Listen.parse(text)) == text

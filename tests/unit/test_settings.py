@@ -160,6 +160,8 @@ def test_secrets_are_not_among_the_values() -> None:
         ("apache_wsgi_processes", -1),
         ("apache_wsgi_threads", 0),
         ("flask_app_timeout", 0),
+        *(("flask_app_listen", [one]) for one in ("2001:db8::7:8080", "[192.0.2.7]:80", "[2001:db8::7:80", "[fe80::1%eth0]:80")),
+        ("nginx_gunicorn_listen", "::1:8080"),
         ("dev_server_listen", "5000"),
         ("dev_server_listen", ":5000"),
         ("dev_server_listen", "0.0.0.0:5000"),
@@ -176,7 +178,7 @@ def test_a_wrong_value_is_rejected_with_its_name_itself_and_what_would_be_right(
     assert problem.startswith(f"{name}: got {given!r}, needs ")
 
 
-ADDRESSES = "ports, or IP addresses and ports, each once"
+ADDRESSES = "ports, or IP addresses and ports, each once, and IPv6 in brackets"
 MOUNTS = "URL paths with a leading slash and no trailing one, and WSGI callables"
 LOOPBACK = "a port of the loopback address, because only you may reach it"
 COMMANDS = "commands, each a program and its arguments, with every quote closed; no shell reads them"
@@ -189,7 +191,12 @@ COMMANDS = "commands, each a program and its arguments, with every quote closed;
         ("flask_app_module", "main", "'main', needs module:callable, module:factory(), module:factory('text') or module:object.callable", "main:app"),
         ("nginx_gunicorn_workers", -1, "-1, needs a whole number of at least 1, or 0 for as many as suit the host", "4"),
         ("nginx_gunicorn_workers", "many", "'many', needs a whole number", "4"),
-        ("nginx_gunicorn_listen", "localhost:http", "'localhost:http', needs unix:run/app.sock, or an IP address and a port", '"127.0.0.1:8080"'),
+        (
+            "nginx_gunicorn_listen",
+            "localhost:http",
+            "'localhost:http', needs unix:run/app.sock, or an IP address and a port, with IPv6 in brackets",
+            '"127.0.0.1:8080"',
+        ),
         ("flask_app_listen", "300.1.2.3:80", f"['300.1.2.3:80'], needs {ADDRESSES}", '["80"]'),
         ("flask_app_listen", 70000, f"['70000'], needs {ADDRESSES}", '["80"]'),
         ("flask_app_before_activation", ["echo 'no end"], f"""["echo 'no end"], needs {COMMANDS}""", "[flask db upgrade]"),
@@ -198,7 +205,7 @@ COMMANDS = "commands, each a program and its arguments, with every quote closed;
         ("apache_wsgi_threads", 0, "0, needs a whole number of at least 1", "4"),
         ("apache_site_php", {"page": "../page"}, "{'page': '../page'}, needs URL paths and directories of the source", "{/static: static}"),
         ("uwsgi_app_mounts", {"your/path": "main:app"}, f"{{'your/path': 'main:app'}}, needs {MOUNTS}", "{/your/path: main:app}"),
-        ("uwsgi_app_listen", "8930", "'8930', needs unix:run/app.sock, or an IP address and a port", '"127.0.0.1:8080"'),
+        ("uwsgi_app_listen", "8930", "'8930', needs unix:run/app.sock, or an IP address and a port, with IPv6 in brackets", '"127.0.0.1:8080"'),
         ("dev_server_listen", "0.0.0.0:5001", f"'0.0.0.0:5001', needs {LOOPBACK}", '"127.0.0.1:5000"'),
     ],
 )
@@ -226,7 +233,7 @@ def test_a_message_has_all_choices(name: str, choices: str) -> None:
         ("uwsgi_app_mounts", {"/": "main:app", "/a/b": "shop.web:create_app()"}),
         ("apache_site_name", ""),
         ("apache_site_name", "000-wsgi.conf"),
-        ("flask_app_listen", ["80", "10.0.0.5:8080", "[::]:8081"]),
+        ("flask_app_listen", ["80", "10.0.0.5:8080", "[::]:8081", "[2001:db8::7]:8080"]),
         ("flask_app_max_body", 0),
         ("flask_app_server_names", ["shop.example", "*.shop.example"]),
         ("flask_app_trusted_proxies", ["10.0.0.5", "10.0.0.0/16", "2001:db8::7", "2001:db8::/32"]),

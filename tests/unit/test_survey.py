@@ -128,3 +128,22 @@ def test_the_port_that_a_connection_came_by_is_in_a_process_above() -> None:
         words, env={"SSH_CONNECTION": "192.0.2.7 50000 192.0.2.1 2200", "PATH": "/bin"}, capture_output=True, text=True, check=True
     )
     assert shown.stdout == "{2200}\n"
+
+
+@pytest.mark.parametrize("wrong", [None, OSError("no such family")])
+def test_a_host_without_ipv6_is_one_on_which_nothing_can_listen_there(monkeypatch: pytest.MonkeyPatch, wrong: OSError | None) -> None:
+    class Socket:
+        def __init__(self, *_given: Any) -> None:
+            if wrong:
+                raise wrong
+
+        def __enter__(self) -> Socket:
+            return self
+
+        def __exit__(self, *_given: Any) -> None: ...
+
+        def bind(self, address: tuple[str, int]) -> None:
+            assert address == ("::", 0)
+
+    monkeypatch.setattr("socket.socket", Socket)
+    assert survey.ipv6() is (wrong is None)
