@@ -137,6 +137,10 @@ class Target:
         assert not check or done.returncode == 0, f"{command}: exit code {done.returncode}\n{done.stdout}{done.stderr}"
         return done.stdout.strip()
 
+    def turn_on_ipv6(self) -> None:
+        """Give the host IPv6's loopback address: containers have IPv6 switched off."""
+        self.run("mount -o remount,rw /proc/sys && echo 0 >/proc/sys/net/ipv6/conf/lo/disable_ipv6")
+
     def succeeds(self, command: str) -> bool:
         """Return whether a shell command ends well as root."""
         return self.run(f"({command}) >/dev/null 2>&1 && echo yes || echo no") == "yes"

@@ -15,6 +15,16 @@ from ansible_collections.flaskops.hosting.tests.targets.harness import Answer, T
 ADDRESS = "198.18.2.30"
 NAMES = ["shop.example", "www.shop.example"]
 HSTS = "max-age=31536000"
+OVER_IPV6 = """
+import socket
+import ssl
+
+connection = socket.create_connection(("::1", 443), timeout=10)
+try:
+    print(ssl._create_unverified_context().wrap_socket(connection, server_hostname="{}").version())
+except ssl.SSLError:
+    print("no handshake")
+"""
 SOURCE = """
 import json
 
@@ -64,6 +74,8 @@ def test_own_files_on_each_front_and_after_each_move(target: Target, authority: 
     assert_served(target, authority, pair[0])
     told = visit(target, NAMES[0], "/", authority.root).answer.json()
     assert (told["scheme"], told["forwarded"]) == ("https", "https")
+    target.turn_on_ipv6()
+    assert [target.run("python3 -", stdin=OVER_IPV6.format(name)) for name in (NAMES[0], "other.example")] == ["TLSv1.3", "no handshake"]
     second = target.converge(apps, "-vvv")
     assert second.recap["changed"] == 0, second.changed
     key = target.run("ls /etc/flaskops/certificates/*/privkey.pem")
@@ -110,7 +122,7 @@ def test_without_https_again_nothing_is_left(target: Target) -> None:
     """HTTP serves again, port 443 is closed, and no certificate is on the host."""
     target.converge([app("blog", state="absent"), app("shop", server_names=NAMES)])
     assert target.get("/", host=NAMES[0]).status == 200
-    assert target.run("ls -d /etc/flaskops/certificates /etc/*/*/flaskops-unknown-443.conf 2>/dev/null || true") == ""
+    assert target.run("ls -d /etc/flaskops/certificates /etc/*/*/flaskops-unknown-*443.conf 2>/dev/null || true") == ""
     assert target.run("ufw status | grep -c '^443/tcp' || true") == "0"
     assert target.run("ss --listening --tcp --numeric --no-header '( sport = :443 )'") == ""
 

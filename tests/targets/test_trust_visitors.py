@@ -243,8 +243,8 @@ def test_nobody_else_is(host: Target, name: str) -> None:
 
 @pytest.fixture(scope="module")
 def over_ipv6(host: Target) -> Target:
-    """The host with IPv6's loopback address: containers have IPv6 switched off."""
-    host.run("mount -o remount,rw /proc/sys && echo 0 >/proc/sys/net/ipv6/conf/lo/disable_ipv6")
+    """The host with IPv6's loopback address."""
+    host.turn_on_ipv6()
     return host
 
 
