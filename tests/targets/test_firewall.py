@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from ansible_collections.flaskops.hosting.tests.targets.harness import ROOT, SSH_OPTIONS, Target, app
+from ansible_collections.flaskops.hosting.tests.targets.harness import ROOT, SSH_OPTIONS, Target, app, missing
 
 ADDRESS = "198.18.2.70"
 SHOP, API = app("shop"), app("api", listen="8443", nginx_gunicorn_listen="127.0.0.1:8080")
@@ -105,7 +105,10 @@ def test_port_that_is_served_no_more_is_closed(host: Target) -> None:
 
 
 def test_who_comes_over_ipv6_is_not_locked_out(host: Target) -> None:
-    """From a neighbour that has no IPv4: SSH is allowed, by the connection that the firewall is turned on over, and what is not named is closed."""
+    """From a neighbour that has no IPv4: SSH is allowed, by the connection that the firewall is turned on over, and so are the apps.
+
+    Their URLs have brackets. What is not named is closed.
+    """
     host.run(IPV6)
     host.run("cat >/root/relay.py", stdin=RELAY)
     neighbour = f"{ROOT}/dev/docker exec --interactive flaskops-{host.name} ip netns exec v6 python3"
@@ -114,7 +117,8 @@ def test_who_comes_over_ipv6_is_not_locked_out(host: Target) -> None:
     assert "Allow SSH and the ports of the apps, and reject all others" in play.changed
     assert host.succeeds("journalctl --boot | grep 'Accepted publickey for ubuntu from fd00::2'")
     reached = "ip netns exec v6 python3 -c 'import socket; socket.create_connection((\"fd00::1\", {}), timeout=2)'"
-    assert host.succeeds(reached.format(22))
+    assert host.succeeds(reached.format(22)) and host.succeeds(reached.format(80))
+    assert missing(play.output, ["shop answers at http://[fd00::1]/ ", "api answers at http://[fd00::1]:8443/ "]) == []
     assert host.succeeds("ss --listening --tcp --numeric | grep -F '*:9998'")
     assert not host.succeeds(reached.format(9998))
 
