@@ -7,6 +7,7 @@ from __future__ import annotations
 # pylint: disable=ansible-bad-function  # run_command is an AnsibleModule's, and none is at hand here
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import tempfile
@@ -18,6 +19,7 @@ from typing import IO
 LOG_LINES = 30
 OUTPUT_KEPT = 64 * 1024  # bytes of the end of what a command writes; a log never shows more
 CUT = f"(more than {OUTPUT_KEPT // 1024} KiB of output; this is its end)"
+CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\udc80-\udcff]")  # all but the tab and the end of a line; and bytes that are no text
 REMOVAL_TRIES = 5
 MEBIBYTE = 1024 * 1024
 PLAIN_PATH = "/usr/local/bin:/usr/bin:/bin"
@@ -119,6 +121,11 @@ def tail(text: str, most: int = LOG_LINES) -> str:
     lines = text.strip().splitlines()
     cut = [CUT] if CUT in lines[:-most] else []
     return "\n".join([*cut, *lines[-most:]])
+
+
+def without_controls(text: str) -> str:
+    r"""A text that a terminal only shows: each control character is written as ``\x1b``."""
+    return CONTROLS.sub(lambda found: f"\\x{ord(found[0]) & 0xFF:02x}", text)
 
 
 def write_to_disk(path: Path) -> None:

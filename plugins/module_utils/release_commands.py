@@ -4,12 +4,13 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 
 from ansible_collections.flaskops.hosting.plugins.module_utils.command import LOG_LINES, tail
 from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree import Release, ReleaseError, hide_secrets
 from ansible_collections.flaskops.hosting.plugins.module_utils.told import COMMAND
-from ansible_collections.flaskops.hosting.plugins.module_utils.transient_unit import VENV_FIRST, as_app, ended, run_in_unit
+from ansible_collections.flaskops.hosting.plugins.module_utils.transient_unit import VENV_FIRST, as_app, attach_unit, ended, run_in_unit
 
 CHECK_TIMEOUT = 60  # seconds
 COMMAND_TIMEOUT = 900  # seconds for each command: a migration of a large table takes its time
@@ -43,9 +44,21 @@ def check(release: Release, command: str) -> None:
         raise ReleaseError(*(hide_secrets(text, release.secrets()) for text in (f"the check {command!r} of a worker {how}", tail(output))))
 
 
+def attach(release: Release, words: list[str]) -> int:
+    """Run a command in a release as ``run_commands`` does, with this process's own terminal or streams, and return its exit code.
+
+    Nobody stands between it and whoever called it, so nothing of what it writes is hidden.
+    """
+    return attach_unit(f"flaskops-{release.tree.app}-console-{os.getpid()}", *_in_venv(release, words), VENV_FIRST)
+
+
 def _run(release: Release, command: str, timeout: int = COMMAND_TIMEOUT) -> tuple[int | None, str]:
-    venv = f"{release.path}/.venv"
-    lines = [*as_app(release, release.facts().user, COMMAND), f"Environment=VIRTUAL_ENV={venv}"]
-    words = [f"{venv}/bin", *shlex.split(command)]
+    words, lines = _in_venv(release, shlex.split(command))
     unit = f"flaskops-{release.tree.app}-command"
     return run_in_unit(unit, words, lines, timeout, secrets=release.secrets().values(), script=VENV_FIRST)
+
+
+def _in_venv(release: Release, words: list[str]) -> tuple[list[str], list[str]]:
+    """What ``VENV_FIRST`` takes to run a command of a release, and the lines of its unit."""
+    venv = f"{release.path}/.venv"
+    return [f"{venv}/bin", *words], [*as_app(release, release.facts().user, COMMAND), f"Environment=VIRTUAL_ENV={venv}"]

@@ -4,9 +4,13 @@
 
 from __future__ import annotations
 
+# pylint: disable=ansible-bad-function  # run_command is an AnsibleModule's, and none is at hand here
 import os
+import signal
+import subprocess
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from ansible_collections.flaskops.hosting.plugins.module_utils.command import PLAIN_PATH, run, run_bounded
 from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree import Release
@@ -15,7 +19,8 @@ from ansible_collections.flaskops.hosting.plugins.module_utils.told import told
 
 # systemd-run gives a signal no number, and a shell does
 KEEP_CODE = '"$@"; exit $?'
-VENV_FIRST = 'PATH=$1:$PATH; shift; "$@"; exit $?'  # also before a PATH of the app's own environment
+# also before a PATH of the app's own environment; an interrupt is the command's alone
+VENV_FIRST = 'PATH=$1:$PATH; shift; trap : INT; "$@"; exit $?'
 ENDS_WITH_ITS_COMMAND = ["KillSignal=SIGKILL", "OOMPolicy=continue"]
 PLAIN_ENVIRONMENT = [f"Environment=PATH={PLAIN_PATH}", "Environment=LANG=C.UTF-8", "Environment=HOME=/nonexistent"]
 
@@ -37,14 +42,40 @@ def run_in_unit(
     begins with no half of a secret. An earlier run's unit of the same name, which nobody waits for any more, is ended first.
     """
     properties = [*PLAIN_ENVIRONMENT, *ENDS_WITH_ITS_COMMAND, f"RuntimeMaxSec={timeout + 10}", *lines]
-    start = ["systemd-run", "--quiet", "--pipe", "--wait", "--collect", "--service-type=exec", f"--unit={unit}"]
-    # systemd would fill in variables
-    command = [word.replace("$", "$$") for word in ["/bin/sh", "-c", script, "sh", *words]]
     _end(unit)
-    code, output = run_bounded([*start, *(f"--property={line}" for line in properties), "--", *command], timeout, stdin, errors, secrets)
+    code, output = run_bounded(_start(unit, properties, script, words, "--pipe"), timeout, stdin, errors, secrets)
     if code is None:
         _end(unit)
     return code, output
+
+
+def attach_unit(unit: str, words: list[str], lines: list[str], script: str) -> int:
+    """Run a command in a unit with this process's own input and outputs, or with its terminal if it has one; return the exit code.
+
+    It may take as long as it likes. It ends if this process is interrupted or told to end, or loses its terminal.
+    """
+    terminal = [f"Environment=TERM={os.environ['TERM']}"] if "TERM" in os.environ else []
+    properties = [*PLAIN_ENVIRONMENT, *terminal, *ENDS_WITH_ITS_COMMAND, *lines]
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _leave)
+    # with both, systemd-run takes a pipe unless all three are terminals; and it colours nothing
+    started = subprocess.Popen(_start(unit, properties, script, words, "--pty", "--pipe"), env={**os.environ, "SYSTEMD_TINT_BACKGROUND": "0"})
+    try:
+        return started.wait()
+    finally:
+        if started.returncode is None:
+            _end(unit)
+
+
+def _leave(number: int, _frame: Any) -> None:
+    raise SystemExit(128 + number)
+
+
+def _start(unit: str, properties: list[str], script: str, words: list[str], *streams: str) -> list[str]:
+    start = ["systemd-run", "--quiet", *streams, "--wait", "--collect", "--service-type=exec", f"--unit={unit}"]
+    # systemd would fill in variables
+    command = [word.replace("$", "$$") for word in ["/bin/sh", "-c", script, "sh", *words]]
+    return [*start, *(f"--property={line}" for line in properties), "--", *command]
 
 
 def as_app(release: Release, user: str, phase: str) -> list[str]:

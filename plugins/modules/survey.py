@@ -402,27 +402,24 @@ import os
 import pwd
 import re
 import socket
-import time
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.flaskops.hosting.plugins.module_utils import activation, certificates, process_status
+from ansible_collections.flaskops.hosting.plugins.module_utils import certificates
 from ansible_collections.flaskops.hosting.plugins.module_utils.account import is_ours
+from ansible_collections.flaskops.hosting.plugins.module_utils.app_status import LOG_LINES, more_of, question_of
 from ansible_collections.flaskops.hosting.plugins.module_utils.command import run, settle
 from ansible_collections.flaskops.hosting.plugins.module_utils.database_use import databases_of, noted_databases
-from ansible_collections.flaskops.hosting.plugins.module_utils.health import ask
 from ansible_collections.flaskops.hosting.plugins.module_utils.instance_systemd import UNITS
 from ansible_collections.flaskops.hosting.plugins.module_utils.ownership import Owned, all_paths, read_owners
 from ansible_collections.flaskops.hosting.plugins.module_utils.record import Record
-from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree import Release, ReleaseError, Tree
+from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree import Tree
 from ansible_collections.flaskops.hosting.plugins.module_utils.told import WEB
 
 LISTENING = "0A"  # the state column of /proc/net/tcp
 DISTRIBUTION_PYTHON = "/usr/bin/python3"
-HEALTH_TIMEOUT = 5  # seconds
-LOG_LINES = 5
 NGINX_WELCOME = (  # nginx.org's conf.d/default.conf, without what stands for nothing
     "server listen 80 server_name localhost location / root /usr/share/nginx/html index index.html index.htm "
     "error_page 500 502 503 504 /50x.html location = /50x.html root /usr/share/nginx/html"
@@ -658,77 +655,6 @@ def tell_app(record: Record, status: bool, log_lines: int = LOG_LINES, process: 
     live = tree.live() if record.root else None
     shown = {**record.to_json(), "front": question_of(record), "live": live.name if live else "", "databases": databases_of(record)}
     return {**shown, **more_of(record, tree, log_lines, process)} if status else shown
-
-
-def certificate_of(record: Record) -> dict[str, Any]:
-    """What is told of the certificate of an app's site; empty if it has none to have."""
-    directory = next((Path(site.certificate) for site in record.sites if site.certificate), None)
-    if directory is None:
-        return {}
-    noted = next((one for one in certificates.read_all() if one.file.parent == directory), None)
-    return certificates.told(noted) if noted else certificates.told_of_file(directory / "fullchain.pem")
-
-
-def question_of(record: Record) -> dict[str, str]:
-    """How to ask for an app through its front: by HTTPS if its site has its certificate."""
-    return record.question(secure=any(certificates.is_on(Path(site.certificate), site.names) for site in record.sites if site.certificate))
-
-
-def more_of(record: Record, tree: Tree, log_lines: int, process: str = WEB) -> dict[str, Any]:
-    """An app's status: what runs, since when, whether it is healthy, and what went wrong."""
-    live = tree.live() if record.root else None
-    shown: dict[str, Any] = {
-        "live_since": _time(tree.current.lstat().st_mtime) if live else "",
-        "maintenance": bool(record.root) and tree.maintenance.exists(),
-        "releases": [_describe(release) for release in tree.kept_releases()] if record.root else [],
-        "previous": previous(tree) if record.root else "",
-        "certificate": certificate_of(record),
-    }
-    if live and live.is_complete():
-        web = activation.web_of(live)
-        shown["health"] = ask_for_health(record, live, f"unix:{activation.socket_of(web)}")
-        shown["processes"] = {WEB: web.state()}
-        shown["workers"] = process_status.workers(activation.workers_of(live))
-        shown["jobs"] = process_status.jobs(live)
-        others = process_status.names(live)
-        shown["log"] = process_status.log_of(live, process, log_lines) if process in others else activation.app_log(tree, log_lines)
-        shown["follow"] = process_status.follow(live, process) if process in others else web.follow
-        shown["logged"] = [WEB, *others]
-    return shown
-
-
-def previous(tree: Tree) -> str:
-    """The release that a rollback goes to if it is given none; empty if there is none."""
-    try:
-        return activation.previous(tree).name
-    except ReleaseError:
-        return ""
-
-
-def ask_for_health(record: Record, live: Release, own: str) -> str:
-    """What the health path answers through the web server, else at the app's own port, else at its ``own`` socket."""
-    question, facts = question_of(record), live.facts()
-    address = question.get("address") or record.own_listen() or own
-    protocol = question.get("protocol", "http") if address != own else facts.web.protocol
-    path = record.mount.rstrip("/") + facts.health_path
-    return ask(address, question.get("host", "localhost"), path, HEALTH_TIMEOUT, protocol, question.get("proof", ""))
-
-
-def _describe(release: Release) -> dict[str, Any]:
-    failure = release.failure()
-    return {
-        "name": release.name,
-        "version": release.facts().version,
-        "created": _time(release.made()),
-        "live": _time(release.went_live()),
-        "by": release.made_live_by(),
-        "failed": failure.get("reason", ""),
-        "fits": activation.suits_front(release),
-    }
-
-
-def _time(seconds: float) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds)) if seconds else ""
 
 
 def main() -> None:

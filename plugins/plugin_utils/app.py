@@ -36,10 +36,11 @@ class Text:
 
     dest: str
     content: str
+    mode: str = ""  # as the modules have it by themselves
 
     def entry(self) -> dict[str, str]:
         """As an entry of the modules' options."""
-        return {"dest": self.dest, "content": self.content}
+        return {"dest": self.dest, "content": self.content, **({"mode": self.mode} if self.mode else {})}
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from typing import Any, Callable
 
 from ansible_collections.flaskops.hosting.plugins.module_utils.record import Listen, NotedInstance, Record
 from ansible_collections.flaskops.hosting.plugins.plugin_utils import (
+    console_files,
     front_apache,
     front_nginx,
     processes,
@@ -55,9 +56,9 @@ def packages(app: App) -> list[str]:
 
 
 def on_host(app: App, host: dict[str, Any]) -> OnHost:
-    """Everything that the app has on a host beside its tree: the units of its own port, and what its server and its front read."""
+    """Everything that the app has on a host beside its tree: its own port's units, what its server and its front read, and the command for people."""
     mine = served(app)
-    parts = [port_on_host(app, mine.port), mine.beside, _on_front(app, host)]
+    parts = [port_on_host(app, mine.port), mine.beside, _on_front(app, host), console_files.on_host()]
     return OnHost([file for part in parts for file in part.files], [service for part in parts for service in part.services])
 
 

@@ -8,9 +8,8 @@ import dataclasses
 import re
 from typing import Any
 
+from ansible_collections.flaskops.hosting.plugins.module_utils.command import CONTROLS, without_controls
 from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree import hide_credentials
-
-CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\udc80-\udcff]")  # all but the tab and the end of a line; and bytes that are no text
 
 # The same in a module's answer: as JSON writes them, behind an even number of backslashes.
 IN_JSON = re.compile(r"(?<!\\)((?:\\\\)*)\\(?:u00(0[0-8b-f]|1[0-9a-f]|7f|[89][0-9a-f])|([bfr]))", re.IGNORECASE)
@@ -30,7 +29,7 @@ def printable(value: Any) -> Any:
     What ansible-core 2.19 and later show of a failure is in objects of theirs.
     """
     if isinstance(value, str):
-        shown = hide_credentials(CONTROLS.sub(lambda found: f"\\x{ord(found[0]) & 0xFF:02x}", value))
+        shown = hide_credentials(without_controls(value))
         return value if shown == value else shown  # as it is, because it may be marked as no template
     if isinstance(value, dict):
         return {printable(name): printable(one) for name, one in value.items()}

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.flaskops.hosting.plugins.plugin_utils import plan, tls
+from ansible_collections.flaskops.hosting.plugins.plugin_utils import console_files, plan, tls
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.app import App
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.conflicts import DISTRIBUTIONS
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.topologies import TOPOLOGIES
@@ -109,10 +109,13 @@ def text_of(app: App, host: dict[str, Any]) -> str:
     for entry in planned["files"]:
         if entry.get("dest") == tls.PROGRAM:
             parts.append(f"======== {entry['dest']}: plugins/module_utils/certificates.py\n")
+        elif entry.get("dest", "").startswith(console_files.MODULES):
+            if entry["dest"].endswith(f"/{console_files.FIRST}.py"):
+                parts.append(f"======== {entry['dest']} and what it imports\n")
         elif "file" in entry:
             parts.append(f"======== {entry['dest']} {entry['mode']}: {entry['file']}\n")
         elif "content" in entry:
-            parts.append(f"======== {entry['dest']}\n{entry['content']}")
+            parts.append(f"======== {entry['dest']}{' ' if 'mode' in entry else ''}{entry.get('mode', '')}\n{entry['content']}")
         elif "replace" in entry:
             parts.append(f"======== in {entry['dest']}: {entry['replace']} is {entry['by']}\n")
         else:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.flaskops.hosting.plugins.module_utils import activation
+from ansible_collections.flaskops.hosting.plugins.module_utils import activation, app_status
 from ansible_collections.flaskops.hosting.plugins.module_utils.instance_systemd import SystemdInstance
 from ansible_collections.flaskops.hosting.plugins.module_utils.record import Listen, NotedInstance, Record, Site
 from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree import Tree
@@ -85,10 +85,10 @@ def test_health_is_asked_for_where_visitors_ask_if_there_are_any(
         questions.append(given)
         return "200 OK"
 
-    monkeypatch.setattr(survey, "ask", ask)
+    monkeypatch.setattr(app_status, "ask", ask)
     shown = survey.tell_app(Record("shop", str(tree.root), **record), True)
     address, host, path, protocol, proof = asked
-    assert questions == [(address.format(root=tree.root), host, path, survey.HEALTH_TIMEOUT, protocol, proof.format(root=tree.root))]
+    assert questions == [(address.format(root=tree.root), host, path, app_status.HEALTH_TIMEOUT, protocol, proof.format(root=tree.root))]
     assert (shown["health"], shown["processes"], shown["log"]) == ("200 OK", {"web": "active"}, ["one 5 True", "b"])
     assert (shown["follow"], shown["previous"]) == ("journalctl --follow --unit='shop@*'", "")
 

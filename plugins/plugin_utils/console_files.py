@@ -1,0 +1,68 @@
+# Copyright: flaskops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The command ``flaskops`` on a host: its program, the modules of the collection that it imports, and what completes its words in bash."""
+
+from __future__ import annotations
+
+import ast
+from functools import cache
+from pathlib import Path
+
+from ansible_collections.flaskops.hosting.plugins.module_utils.console import COMPLETE, NAME
+from ansible_collections.flaskops.hosting.plugins.plugin_utils.app import Copy, OnHost, Text
+
+PACKAGE = "ansible_collections.flaskops.hosting.plugins.module_utils"
+SOURCES = Path(__file__).resolve().parents[1] / "module_utils"
+LIBRARY = "/usr/local/lib/flaskops"
+MODULES = f"{LIBRARY}/{PACKAGE.replace('.', '/')}"
+FIRST = "console"
+# Without packages of the host's, which may have another ansible_collections; and without compiled files, which nobody would remove.
+PROGRAM = f'''#!/usr/bin/python3 -IBS
+# What people ask of an app on its host: {NAME} --help
+import sys
+
+sys.path.insert(0, "{LIBRARY}")
+
+from {PACKAGE}.{FIRST} import main
+
+sys.exit(main(sys.argv[1:]))
+'''
+COMPLETION = f"""# For bash: what completes the words of {NAME}.
+_{NAME}() {{
+    local IFS=$'\\n'
+    COMPREPLY=($(compgen -W "$({NAME} {COMPLETE} "${{COMP_WORDS[@]:1:COMP_CWORD-1}}" 2>/dev/null)" -- "${{COMP_WORDS[COMP_CWORD]}}"))
+}}
+complete -F _{NAME} {NAME}
+"""
+
+
+@cache
+def modules() -> list[str]:
+    """The names of the modules that the program imports, however far away."""
+    found: set[str] = set()
+    waiting = {FIRST}
+    while waiting:
+        name = waiting.pop()
+        found.add(name)
+        waiting |= _imports(name) - found
+    return sorted(found)
+
+
+def _imports(name: str) -> set[str]:
+    """The modules of the package that one of them imports itself."""
+    tree = ast.parse((SOURCES / f"{name}.py").read_text(encoding="utf-8"))
+    named = [one for one in ast.walk(tree) if isinstance(one, ast.ImportFrom) and one.module]
+    direct = {alias.name for one in named if one.module == PACKAGE for alias in one.names}
+    return direct | {str(one.module).rpartition(".")[2] for one in named if str(one.module).startswith(f"{PACKAGE}.")}
+
+
+def on_host() -> OnHost:
+    """Its files, the same for each app. Nobody reads their code in a diff or a log."""
+    code: list[Copy] = [Copy(f"{MODULES}/{name}.py", str(SOURCES / f"{name}.py"), "0644", secret=True) for name in modules()]
+    return OnHost(
+        [
+            Text(f"/usr/local/bin/{NAME}", PROGRAM, "0755"),
+            Text(f"/usr/local/share/bash-completion/completions/{NAME}", COMPLETION),
+            *code,
+        ]
+    )
