@@ -58,8 +58,9 @@ def attach_unit(unit: str, words: list[str], lines: list[str], script: str) -> i
     properties = [*PLAIN_ENVIRONMENT, *terminal, *ENDS_WITH_ITS_COMMAND, *lines]
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _leave)
-    # with both, systemd-run takes a pipe unless all three are terminals; and it colours nothing
-    started = subprocess.Popen(_start(unit, properties, script, words, "--pty", "--pipe"), env={**os.environ, "SYSTEMD_TINT_BACKGROUND": "0"})
+    plain = {"SYSTEMD_TINT_BACKGROUND": "0", "SYSTEMD_ADJUST_TERMINAL_TITLE": "0"}
+    # with both, systemd-run takes a pipe unless all three are terminals
+    started = subprocess.Popen(_start(unit, properties, script, words, "--pty", "--pipe"), env={**os.environ, **plain})
     try:
         return started.wait()
     finally:
