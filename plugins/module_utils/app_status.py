@@ -41,6 +41,7 @@ def more_of(record: Record, tree: Tree, log_lines: int, process: str = WEB) -> d
         "releases": [_describe(release) for release in tree.kept_releases()] if record.root else [],
         "previous": previous(tree) if record.root else "",
         "certificate": certificate_of(record),
+        "jobs": {},  # in place of the record's, which are names
     }
     if live and live.is_complete():
         web = activation.web_of(live)

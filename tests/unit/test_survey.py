@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.flaskops.hosting.plugins.filter.status_table import status_table
 from ansible_collections.flaskops.hosting.plugins.module_utils import activation, app_status
 from ansible_collections.flaskops.hosting.plugins.module_utils.instance_systemd import SystemdInstance
 from ansible_collections.flaskops.hosting.plugins.module_utils.record import Listen, NotedInstance, Record, Site
@@ -65,7 +66,11 @@ def test_an_app_is_shown_as_it_is_on_record(tree: Tree) -> None:
 def test_an_app_of_which_little_is_known_stops_nobody(tmp_path: Path, status: bool) -> None:
     (tmp_path / "file").touch()
     records = {"shop": Record("shop"), "blog": Record("blog", str(tmp_path / "none")), "wiki": Record("wiki", str(tmp_path / "file"))}
-    assert {name: shown["live"] for name, shown in survey.apps(records, status).items()} == {"shop": "", "blog": "", "wiki": ""}
+    found = survey.apps(records, status)
+    assert {name: shown["live"] for name, shown in found.items()} == {"shop": "", "blog": "", "wiki": ""}
+    if status:
+        hostvars = {"web": {"__host": {"apps": found}}}
+        assert len(status_table(["web"], hostvars, ["web"])) == 1 + len(found), "each has its row"
 
 
 @pytest.mark.parametrize(
