@@ -151,9 +151,10 @@ def test_flask_shell_by_one_ssh_line(host: Target) -> None:
     terminal.type("", ">>> ")
     terminal.type("print(6 * 7, app.name, len(__import__('os').environ['PASSWORD']))\r", f"42 main {len(SECRET)}")
     terminal.type("", ">>> ")
+    terminal.type("import sys, time; print('be' + 'gins'); time.sleep(60)\r", "begins")
     terminal.type("\x03", "KeyboardInterrupt")
-    terminal.type("\r", ">>> ")
-    terminal.type("import sys; print(sys.stdin.isatty(), 'tty')\r", "True tty")
+    terminal.type("", ">>> ")
+    terminal.type("print(sys.stdin.isatty(), 'tty')\r", "True tty")
     assert terminal.leave("sys.exit(5)\r") == 5
     code, shown = ask(host, "shop shell", stdin="print(app.name, 6 * 7)\n")
     assert (code, "main 42" in shown) == (0, True), shown
