@@ -303,7 +303,7 @@ def active_instances(tree: Tree) -> list[Instance]:
     noted = [instance for release in tree.complete_releases() for instance in instances_of(release)]
     active: list[Instance] = []
     for manager in MANAGERS.values():
-        active += manager.active([instance for instance in noted if type(instance) is manager])
+        active += manager.active([instance for instance in noted if instance.__class__ is manager])
     return active
 
 

@@ -8,8 +8,11 @@ from collections.abc import Iterator
 from datetime import datetime, timezone
 from pathlib import Path
 
-from cryptography import x509  # a requirement of ansible-core's
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
+try:  # a requirement of ansible-core's, but whoever only looks for this file's plugins may lack it
+    from cryptography import x509
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
+except ImportError:
+    pass
 
 CERTIFICATE, KEY = "flask_app_tls_certificate", "flask_app_tls_key"
 EAB = ("eab-kid", "eab-hmac-key")

@@ -22,7 +22,7 @@ WORKERS, JOBS = "flask_app_workers", "flask_app_jobs"
 NAME = re.compile("[a-z][a-z0-9-]{0,31}")
 WEB = "web"  # the process that answers visitors
 ALL, FIRST = "all", "first"
-EXAMPLES = {WORKERS: '{rq: {command: "rq worker", count: 2}}', JOBS: '{cleanup: {command: "flask cleanup", schedule: daily}}'}
+SHOWN = {WORKERS: '{rq: {command: "rq worker", count: 2}}', JOBS: '{cleanup: {command: "flask cleanup", schedule: daily}}'}
 # The venv comes first also before a PATH of the app's own environment, as for other commands of an app.
 IN_VENV = 'PATH=$1:$PATH; shift; exec "$@"'
 JOB_STOP_TIMEOUT = 30  # seconds
@@ -72,7 +72,7 @@ def problems_of(values: dict[str, Any]) -> Iterator[str]:
                 values[variable] = {**values[variable], name: {key: field.default for key, field in fields.items()}}
                 yield from _problems_of_entry(variable, name, given, values[variable][name])
             else:
-                yield f"{variable}: {name} is {given!r}, needs a dictionary. For example:\n    {variable}: {EXAMPLES[variable]}"
+                yield f"{variable}: {name} is {given!r}, needs a dictionary. For example:\n    {variable}: {SHOWN[variable]}"
 
 
 def _problems_of_name(variable: str, name: Any, values: dict[str, Any]) -> Iterator[str]:
@@ -91,7 +91,7 @@ def _problems_of_entry(variable: str, name: Any, given: dict[str, Any], taken: d
         value = given.get(key)
         if value is None:
             if field.default is None:
-                yield f"{variable}: {name} has no {key}. For example:\n    {variable}: {EXAMPLES[variable]}"
+                yield f"{variable}: {name} has no {key}. For example:\n    {variable}: {SHOWN[variable]}"
             continue
         checked = ArgumentSpecValidator({key: {"type": field.type}}).validate({key: value})
         if checked.error_messages or not field.rule.holds(checked.validated_parameters[key]):

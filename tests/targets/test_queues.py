@@ -17,7 +17,7 @@ from ansible_collections.flaskops.hosting.tests.targets.harness import ROOT, Tar
 ADDRESS = "198.18.2.186"
 PAGE = sections_of(ROOT / "docs/workers-and-jobs.md")
 REDIS = "redis://:s3cret@127.0.0.1:6379"
-EXAMPLES = {"rq": ("RQ", "81"), "celery": ("Celery with beat", "82"), "loop": ("A plain loop", "83")}
+SHOWN = {"rq": ("RQ", "81"), "celery": ("Celery with beat", "82"), "loop": ("A plain loop", "83")}
 # Each release sends messages of its own form, and takes those of releases before it: an older one would misread it, and fail.
 STREAM = """
 import json, os, time
@@ -68,7 +68,7 @@ def host(target: Target) -> Target:
 
 def test_the_examples_of_the_page_work_as_they_are(host: Target, tmp_path: Path) -> None:
     apps = []
-    for name, (section, port) in EXAMPLES.items():
+    for name, (section, port) in SHOWN.items():
         files = {block.file: block.text for block in PAGE[section]}
         write_source(tmp_path, files)
         apps.append({**app(name, tmp_path / name, listen=port, requirements="auto"), **yaml.safe_load(files[f"{name}/app.yml"])})
