@@ -328,8 +328,9 @@ def _ask_directory(wanted: Wanted, state: State) -> None:
     """Ask the CA for its directory: whether it answers at all counts as no try. Raises ``CertificateError``."""
     request = urllib.request.Request(wanted.server, headers={"User-Agent": "flaskops"})
     context = ssl.create_default_context(cafile=wanted.ca_file or None)
+    opener = urllib.request.build_opener(urllib.request.HTTPSHandler(context=context))
     try:
-        with urllib.request.urlopen(request, timeout=ASK_SECONDS, context=context) as answer:
+        with opener.open(request, timeout=ASK_SECONDS) as answer:
             said = answer.read(65536).decode(errors="replace")
         if "newOrder" not in json.loads(said):
             raise ValueError
