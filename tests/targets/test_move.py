@@ -50,7 +50,7 @@ UNIT = {f"unit {NAME}@R.service active", f"unit system-{NAME}.slice active"} | {
     f"systemd/system/{place}{NAME}@R.service" for place in ("", "multi-user.target.wants/")
 }
 NGINX = {"runs nginx", "starts nginx", f"nginx/flaskops/80/{NAME}.conf", "nginx/sites-available/80.conf", "nginx/sites-enabled/80.conf"} | {
-    "listens 0.0.0.0:80", "open 80/tcp"
+    "listens 0.0.0.0:80", "listens [::]:80", "open 80/tcp"
 }  # fmt: skip
 APACHE = {"runs apache2", "starts apache2", f"apache2/flaskops/80/98-{NAME}.conf", "apache2/sites-available/80.conf"} | {
     "apache2/sites-enabled/80.conf", "apache2/conf-enabled/zz-flaskops.conf", "apache2/conf-enabled/flaskops-port-80.conf",
