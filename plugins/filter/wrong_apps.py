@@ -47,8 +47,7 @@ _value:
 
 def wrong_apps(hosts: Iterable[str], hostvars: Mapping[str, Mapping[str, Any]]) -> str:
     """What is wrong with the ``flask_apps`` of the first of the hosts whose are no apps; empty if all are right."""
-    given = {host: hostvars[host] for host in hosts}
-    problems = ((host, problem_of_list(variables["flask_apps"])) for host, variables in given.items() if "flask_apps" in variables)
+    problems = ((host, problem_of_list(hostvars[host]["flask_apps"])) for host in hosts if "flask_apps" in hostvars[host])
     return next((f"{host}: {problem}" for host, problem in problems if problem), "")
 
 
