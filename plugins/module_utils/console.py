@@ -94,7 +94,6 @@ def main(words: list[str]) -> int:
         print(f"{NAME}: this needs root. Type: sudo {NAME} {shlex.join(words)}", file=sys.stderr)
         return FAILED
     settle()
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # so that `| head` ends it without words
     try:
         return COMMANDS[given.command](_look_for(given.app), given, command)
     except (ReleaseError, OSError) as error:

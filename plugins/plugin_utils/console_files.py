@@ -19,12 +19,14 @@ FIRST = "console"
 # Without packages of the host's, which may have another ansible_collections; and without compiled files, which nobody would remove.
 PROGRAM = f'''#!/usr/bin/python3 -IBS
 # What people ask of an app on its host: {NAME} --help
+import signal
 import sys
 
 sys.path.insert(0, "{LIBRARY}")
 
 from {PACKAGE}.{FIRST} import main
 
+signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # so that `| head` ends it without words
 sys.exit(main(sys.argv[1:]))
 '''
 COMPLETION = f"""# For bash: what completes the words of {NAME}.

@@ -6,6 +6,7 @@ import os
 import pty
 import select
 import shlex
+import signal
 import subprocess
 import time
 from typing import Any
@@ -134,6 +135,8 @@ def test_run_is_as_the_app_with_its_streams_and_its_code(host: Target) -> None:
     sums = host.run("head -c 3000000 /dev/urandom >/tmp/bytes; flaskops shop run -- cat </tmp/bytes | cmp - /tmp/bytes && echo the same")
     assert sums == "the same"
     assert ask(host, "shop run -- sh -c 'kill -9 $$'")[0] == 128 + 9
+    nobody_reads = "bash -c 'flaskops shop env --show | (exec <&-; sleep 2); echo ${PIPESTATUS[0]}' 2>&1"
+    assert host.run(nobody_reads) == str(128 + signal.SIGPIPE)
     for name in OTHERS:
         code, shown = ask(host, f"{name} run -- id -un")
         assert (code, shown) == (0, name)

@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from ansible_collections.flaskops.hosting.tests.unit.sources import git
+
+
+@pytest.fixture(autouse=True)
+def signals_stay_as_they_were() -> Iterator[None]:
+    """Fail who changes what a signal does: with SIGPIPE's default, a later test would end the whole process without a word."""
+    numbers = signal.valid_signals()
+    before = {number: signal.getsignal(number) for number in numbers}
+    yield
+    changed = {number: before[number] for number in numbers if signal.getsignal(number) != before[number]}
+    for number, handler in changed.items():
+        signal.signal(number, handler)
+    assert not changed
 
 
 @pytest.fixture
