@@ -71,7 +71,7 @@ def apache_apps(source: Path) -> list[dict[str, Any]]:
 @pytest.fixture(scope="module")
 def apache(new_target: NewTarget, source: Path) -> Target:
     """A host with Apache and all of its apps."""
-    target = new_target(APACHE, "ubuntu-like")
+    target = new_target(APACHE)
     target.topology = "hosting"  # each app says its own
     target.converge(apache_apps(source))
     return target
