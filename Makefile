@@ -1,6 +1,6 @@
 # Everything a developer does here, by name. `make` without a target lists all targets.
 .DEFAULT_GOAL := help
-.PHONY: help venv demo urls demo-down test unit lint build docs bench bench-http load clean
+.PHONY: help venv demo urls demo-down test unit lint build docs bench bench-http load testssl clean
 SHELL := bash
 
 help:
@@ -17,6 +17,7 @@ help:
 	@echo 'make bench        our runs measured against a bare shell script'
 	@echo 'make bench-http   processor time for a request, against the same servers set up by hand'
 	@echo 'make load         ten releases under load on every topology, kind of socket and kind of worker (an hour)'
+	@echo 'make testssl      what testssl.sh finds of HTTPS on nginx and on Apache (ten minutes)'
 	@echo 'make clean        demo-down, and remove everything that was made: .venv, .cache, images'
 
 venv:
@@ -77,6 +78,11 @@ bench-http:
 
 load:
 	@LOAD=all dev/test tests/load
+
+testssl:
+	@dev/venv
+	@dev/engine
+	@PATH=$(CURDIR)/.venv/bin:$$PATH pytest tests/nightly --capture=no
 
 clean:
 	@[ ! -x .venv/bin/molecule ] || PATH=$(CURDIR)/.venv/bin:$$PATH molecule destroy >/dev/null 2>&1 || true

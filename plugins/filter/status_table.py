@@ -91,7 +91,7 @@ def _row(host: str, app: str, facts: Mapping[str, Any]) -> list[str]:
     processes = ",".join(f"{process}={state}" for process, state in states.items())
     shown = [
         health,
-        _certificate(facts.get("certificate", {})),
+        ", ".join(filter(None, [_certificate(facts.get("certificate", {})), _certificate(facts.get("database_certificate", {}), "database ")])),
         facts["live"],
         since,
         version[:12] if COMMIT.fullmatch(version) else version,
@@ -101,9 +101,12 @@ def _row(host: str, app: str, facts: Mapping[str, Any]) -> list[str]:
     return [host, app, facts["url"], *map(short, shown)]
 
 
-def _certificate(told: Mapping[str, Any]) -> str:
-    days = f"{told['days']} days" if "days" in told else "missing" if told else ""
-    return f"{days}, error" if told.get("error") and days != "missing" else days
+def _certificate(told: Mapping[str, Any], of: str = "") -> str:
+    if not told:
+        return ""
+    if "days" not in told:
+        return f"{of}missing"
+    return f"{of}{told['days']} days{', error' if told.get('error') else ''}"
 
 
 class FilterModule:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.flaskops.hosting.plugins.module_utils import activation, certificates, process_status
+from ansible_collections.flaskops.hosting.plugins.module_utils.database_use import certificate_for
 from ansible_collections.flaskops.hosting.plugins.module_utils.health import ask
 from ansible_collections.flaskops.hosting.plugins.module_utils.record import Record
 from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree import Release, ReleaseError, Tree
@@ -41,6 +42,7 @@ def more_of(record: Record, tree: Tree, log_lines: int, process: str = WEB) -> d
         "releases": [_describe(release) for release in tree.kept_releases()] if record.root else [],
         "previous": previous(tree) if record.root else "",
         "certificate": certificate_of(record),
+        "database_certificate": certificate_for(record),
         "jobs": {},  # in place of the record's, which are names
     }
     if live and live.is_complete():

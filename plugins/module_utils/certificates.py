@@ -38,6 +38,7 @@ STATES = Path("/var/lib/flaskops/certificates")  # what was tried, and how it we
 LIVE, RENEWALS = Path("/etc/letsencrypt/live"), Path("/etc/letsencrypt/renewal")
 CERTBOT_LOG = Path("/var/log/letsencrypt/letsencrypt.log")
 CHALLENGES = Path("/var/lib/letsencrypt/flaskops")
+APACHE = Path("/etc/apache2")
 TRANSACTION_LOCK = Path("/var/lib/flaskops/transaction.lock")  # of whoever changes what a front reads
 HOUR, DAY = 3600, 86400  # seconds
 TRIES_PER_HOUR = 3  # a CA blocks a name after five
@@ -489,8 +490,9 @@ def remove(name: str) -> bool:
 
 
 def loses_requests(unit: str) -> bool:
-    """Whether a reload of a front loses requests: that of Apache does with mod_wsgi."""
-    return unit == "apache2.service" and Path("/etc/apache2/mods-enabled/wsgi.load").exists()
+    """Whether a reload of a front loses requests: that of Apache does if mod_wsgi has processes for an app, ours or not."""
+    files = [path for place in ("conf-enabled", "sites-enabled", "flaskops") for path in (APACHE / place).glob("**/*.conf") if path.is_file()]
+    return unit == "apache2.service" and any("WSGIDaemonProcess" in path.read_text(encoding="utf-8", errors="replace") for path in files)
 
 
 def main() -> int:

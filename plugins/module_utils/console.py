@@ -181,11 +181,11 @@ def status_lines(asked: Asked, found: dict[str, Any]) -> list[str]:
         *(["maintenance on: visitors get a page instead"] if found["maintenance"] else []),
         f"live: {asked.live.name} since {found['live_since']}",
     ]
-    certificate = found["certificate"]
-    if certificate:
-        lines.append(f"certificate: {certificate['days']} days left" if "days" in certificate else "certificate: missing")
-    if certificate.get("error"):
-        lines.append(f"certificate: {certificate['error']}")
+    for heading, certificate in (("certificate", found["certificate"]), ("database's certificate", found["database_certificate"])):
+        if certificate:
+            lines.append(f"{heading}: {certificate['days']} days left" if "days" in certificate else f"{heading}: missing")
+        if certificate.get("error"):
+            lines.append(f"{heading}: {certificate['error']}")
     lines += [f"process {name}: {state}" for name, state in found["processes"].items()]
     lines += [f"worker {name}: {_worker(one)}" for name, one in found["workers"].items()]
     for name, one in found["jobs"].items():

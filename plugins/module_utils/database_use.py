@@ -1,18 +1,27 @@
 # Copyright: flaskops contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Which databases of a host its apps use: seen in what the processes get, because an app may name a database in several ways."""
+"""Which databases of a host its apps use: seen in what the processes get, because an app may name a database in several ways.
+
+And the certificate of the host's database server.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
+from ansible_collections.flaskops.hosting.plugins.module_utils.certificates import told_of_file
 from ansible_collections.flaskops.hosting.plugins.module_utils.ownership import read_owners
 from ansible_collections.flaskops.hosting.plugins.module_utils.record import Record
 from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree import Tree, read_environment_file
 
 LONG_ENOUGH = 8  # characters of a password that is found in other text by no accident
 DATABASES = Path("/etc/flaskops/databases")  # a record for each database, and a directory with its accounts' environment files
+
+SETTINGS = ("/etc/mysql/mariadb.conf.d/90-flaskops.cnf", "/etc/mysql/mysql.conf.d/zz-flaskops.cnf")  # vars/ of the role mysql_webapp
+MYSQLS_OWN = Path("/var/lib/mysql/server-cert.pem")  # made by MySQL at its first start
 
 
 def noted_databases() -> list[str]:
@@ -35,6 +44,21 @@ def databases_of(record: Record) -> list[str]:
 def apps_that_use(database: str, records: Iterable[Record]) -> list[str]:
     """The names of the apps that use a database."""
     return [record.app for record in records if database in databases_of(record)]
+
+
+def certificate_file() -> Path | None:
+    """The certificate with which the host's database server takes connections from other hosts; ``None`` if it takes none."""
+    text = "\n".join(_read(Path(path)) for path in SETTINGS)
+    if not re.search(r"^require-secure-transport = ON$", text, re.MULTILINE):
+        return None
+    named = re.search(r"^ssl-cert = (\S+)$", text, re.MULTILINE)
+    return Path(named[1]) if named else MYSQLS_OWN
+
+
+def certificate_for(record: Record) -> dict[str, Any]:
+    """What is told of that certificate to an app that uses a database of this host; empty for another app, or without a certificate."""
+    path = certificate_file()
+    return told_of_file(path) if path and set(databases_of(record)) & set(noted_databases()) else {}
 
 
 def _environment_of(record: Record) -> dict[str, str]:

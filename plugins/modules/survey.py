@@ -379,6 +379,13 @@ apps:
       returned: with O(status)
       type: dict
       sample: {days: 89, expires: "2027-02-19T08:00:00Z", issuer: Let's Encrypt, next: "2027-01-20T08:00:00Z", error: ""}
+    database_certificate:
+      description: >-
+        The same of the certificate of the host's database server, if the app uses one of its databases. Empty if the server takes no connections from
+        other hosts.
+      returned: with O(status)
+      type: dict
+      sample: {days: 3649, expires: "2036-11-26T08:00:00Z", issuer: web1, next: "", error: ""}
     maintenance:
       description: Whether visitors get the maintenance page.
       returned: with O(status)

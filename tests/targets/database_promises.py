@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import pymysql
 import pytest
 
+from ansible_collections.flaskops.hosting.plugins.module_utils.database_use import MYSQLS_OWN
 from ansible_collections.flaskops.hosting.tests.targets.harness import Play, Target, differences, eventually, missing
 
 PLAYBOOK = Path(__file__).resolve().parent / "playbooks/mysql_webapp.yml"
@@ -454,6 +455,9 @@ class DatabasePromises:
         assert host.listening() == sorted(["127.0.0.1:3306", f"{address}:3306"])
         assert "3306/tcp" in host.target.run("ufw status") and "22/tcp" in host.target.run("ufw status")
         assert host.converge(**remote).recap["changed"] == 0
+        # where `status` looks for it
+        certificate = {"mariadb": "/var/lib/mysql/flaskops-cert.pem", "mysql": MYSQLS_OWN}[self.flavor]
+        assert host.target.succeeds(f"openssl x509 -noout -checkend 31536000 -in {certificate}"), "it ends within a year"
 
         # as bytes, because PyMySQL reads a text as Latin-1
         login: dict[str, Any] = {"host": address, "user": "far", "password": PASSWORD.encode(), "database": "web_app", "charset": "utf8mb4"}

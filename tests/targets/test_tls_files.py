@@ -1,8 +1,12 @@
-"""HTTPS with a certificate of one's own, on each front, and when an app moves between them."""
+"""HTTPS with a certificate of one's own, on each front, and when an app moves between them; and behind a load balancer.
+
+The tests tell one host's story, in their order. Each play has several apps, because a play costs more than an app.
+"""
 
 from __future__ import annotations
 
 import http.client
+import json
 import ssl
 from pathlib import Path
 from typing import Any
@@ -10,9 +14,10 @@ from typing import Any
 import pytest
 
 from ansible_collections.flaskops.hosting.tests.targets.authority import Authority, fingerprint, visit
-from ansible_collections.flaskops.hosting.tests.targets.harness import Answer, Target, app, missing, write_source
+from ansible_collections.flaskops.hosting.tests.targets.harness import ROOT, Answer, Target, app, missing, write_source
 
 ADDRESS = "198.18.2.30"
+PLAYBOOK = ROOT / "playbooks/hosting.yml"  # each app names its topology
 NAMES = ["shop.example", "www.shop.example"]
 HSTS = "max-age=31536000"
 OVER_IPV6 = """
@@ -24,6 +29,16 @@ try:
     print(ssl._create_unverified_context().wrap_socket(connection, server_hostname="{}").version())
 except ssl.SSLError:
     print("no handshake")
+"""
+# what somebody on the host itself gets, who is no load balancer
+FROM_THE_HOST = """
+import http.client
+import sys
+
+connection = http.client.HTTPConnection(sys.argv[1], timeout=10)
+connection.request("GET", "/", headers={"Host": sys.argv[2], "X-Forwarded-Proto": "https"})
+answer = connection.getresponse()
+print(answer.status, "Strict-Transport-Security" in answer.headers, answer.read().decode())
 """
 SOURCE = """
 import json
@@ -42,10 +57,18 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     return Authority(tmp_path_factory.mktemp("authority"))
 
 
-def secured(name: str, pair: tuple[Path, Path], **settings: Any) -> dict[str, Any]:
+def secured(name: str, pair: tuple[Path, Path], topology: str, **settings: Any) -> dict[str, Any]:
     """An app with HTTPS by these files."""
     source = write_source(pair[0].parent / "source", {"main.py": SOURCE})
-    return app(name, source, tls="files", tls_certificate=str(pair[0]), tls_key=str(pair[1]), **{"server_names": NAMES, **settings})
+    files = {"tls": "files", "tls_certificate": str(pair[0]), "tls_key": str(pair[1])}
+    return app(name, source, topology=topology, **files, **{"server_names": NAMES, **settings})
+
+
+def balanced(name: str, target: Target, authority: Authority, topology: str) -> dict[str, Any]:
+    """An app behind a load balancer, which is the test's own machine."""
+    source = write_source(authority.work / "source", {"main.py": SOURCE})
+    balancer = target.run("ip route show default").split()[2]
+    return app(name, source, topology=topology, server_names=[f"{name}.example"], tls="balancer", trusted_proxies=[balancer])
 
 
 def assert_served(host: Target, authority: Authority, certificate: Path) -> None:
@@ -63,20 +86,34 @@ def assert_served(host: Target, authority: Authority, certificate: Path) -> None
         visit(host, "other.example")
 
 
-@pytest.mark.parametrize("topology", ["nginx_uwsgi", "apache_mod_wsgi"])
-def test_own_files_on_each_front_and_after_each_move(target: Target, authority: Authority, topology: str) -> None:
-    """A second run changes nothing, the app knows that it is asked by HTTPS, and the key is root's alone."""
-    target.topology = topology
+def assert_balanced(host: Target, name: str) -> None:
+    """What a load balancer was asked by HTTP is redirected; its health check, of which it says nothing, and a visitor who only says so are not."""
+    plain, by_http, by_https = (asked(host, name, forwarded) for forwarded in ("", "http", "https"))
+    assert (plain.status, "Strict-Transport-Security" in plain.headers) == (200, False)
+    assert (by_http.status, by_http.headers["Location"]) == (308, f"https://{name}/a%20b?q=%2F")
+    assert (by_https.json()["scheme"], by_https.headers["Strict-Transport-Security"]) == ("https", HSTS)
+    status, is_told, body = host.run(f"python3 - {host.address} {name}", stdin=FROM_THE_HOST).split(" ", 2)
+    assert (status, is_told, json.loads(body)["scheme"]) == ("200", "False", "http")
+
+
+@pytest.mark.parametrize(
+    ("topology", "other", "before"), [("nginx_uwsgi", "nginx_gunicorn", []), ("apache_mod_wsgi", "apache_uwsgi_mysql", ["behind-nginx"])]
+)
+def test_each_front_and_a_move(target: Target, authority: Authority, topology: str, other: str, before: list[str]) -> None:
+    """A second run changes nothing, the app knows that it is asked by HTTPS, and the key is root's alone. Another app is behind a load balancer."""
     pair = authority.give(*NAMES)
-    apps = [secured("shop", pair)]
-    play = target.converge(apps)
-    assert "shop answers at https://shop.example/ " in play.output
+    behind = f"behind-{topology.partition('_')[0]}"
+    gone = [app(name, state="absent", topology=other) for name in before]
+    apps = [secured("shop", pair, topology), balanced(behind, target, authority, other)]
+    play = target.converge([*gone, *apps], playbook=PLAYBOOK)
+    assert missing(play.output, ["shop answers at https://shop.example/ ", f"{behind} answers at https://{behind}.example/ "]) == []
     assert_served(target, authority, pair[0])
+    assert_balanced(target, f"{behind}.example")
     told = visit(target, NAMES[0], "/", authority.root).answer.json()
     assert (told["scheme"], told["forwarded"]) == ("https", "https")
     target.turn_on_ipv6()
     assert [target.run("python3 -", stdin=OVER_IPV6.format(name)) for name in (NAMES[0], "other.example")] == ["TLSv1.3", "no handshake"]
-    second = target.converge(apps, "-vvv")
+    second = target.converge(apps, "-vvv", playbook=PLAYBOOK)
     assert second.recap["changed"] == 0, second.changed
     key = target.run("ls /etc/flaskops/certificates/*/privkey.pem")
     assert target.run(f"stat --format '%U %a' {key}") == "root 600"
@@ -89,25 +126,27 @@ def test_new_files_are_served(target: Target, authority: Authority) -> None:
     """Without a new release; a dry run shows that they come, and nothing of the key. The site's second app brings them too."""
     pair = authority.give(*NAMES)
     release = target.live("shop")
-    dry = target.dry_run([secured("shop", pair)])
+    shop, blog = (secured(name, pair, "apache_mod_wsgi", **settings) for name, settings in (("shop", {}), ("blog", {"mount": "/blog"})))
+    dry = target.dry_run([shop], playbook=PLAYBOOK)
     assert {path.rpartition("/")[2] for path in dry.diffs} == {"fullchain.pem"}, "of a key, nothing is shown"
     assert pair[1].read_text().splitlines()[1] not in dry.output
-    target.converge([secured("shop", pair), secured("blog", pair, mount="/blog")])
+    target.converge([shop, blog], playbook=PLAYBOOK)
     assert_served(target, authority, pair[0])
     assert visit(target, NAMES[0], "/blog/", authority.root).answer.json()["mount"] == "/blog"
     assert target.live("shop") == release
 
 
-@pytest.mark.parametrize(
-    ("settings", "words"),
-    [
-        ({"server_names": ["else.example"]}, ["flask_app_tls_certificate: ", "is for shop.example, www.shop.example; needs else.example"]),
-        ({"apache_site_name": "x", "server_names": [*NAMES, "*.shop.example"]}, ["needs *.shop.example of flask_app_server_names too"]),
-    ],
-)
-def test_files_that_do_not_fit_are_rejected(target: Target, authority: Authority, settings: dict[str, Any], words: list[str]) -> None:
-    play = target.play([secured("shop", authority.give(*NAMES), **settings)])
+def test_files_that_do_not_fit_are_rejected(target: Target, authority: Authority) -> None:
+    """Those of all apps at once."""
+    pair = authority.give(*NAMES)
+    others = {"shop": ["else.example"], "wild": ["a.example", "*.shop.example"]}
+    play = target.play([secured(name, pair, "apache_mod_wsgi", server_names=names) for name, names in others.items()], playbook=PLAYBOOK)
     assert play.returncode != 0
+    words = [
+        "flask_app_tls_certificate: ",
+        "is for shop.example, www.shop.example; needs else.example",
+        "needs *.shop.example of flask_app_server_names too",
+    ]
     assert missing(play.output, [*words, "Nothing was changed."]) == []
 
 
@@ -120,6 +159,7 @@ def test_maintenance_and_errors_keep_browsers_on_https(target: Target, authority
 
 def test_without_https_again_nothing_is_left(target: Target) -> None:
     """HTTP serves again, port 443 is closed, and no certificate is on the host."""
+    target.topology = "apache_mod_wsgi"
     target.converge([app("blog", state="absent"), app("shop", server_names=NAMES)])
     assert target.get("/", host=NAMES[0]).status == 200
     assert target.run("ls -d /etc/flaskops/certificates /etc/*/*/flaskops-unknown-*443.conf 2>/dev/null || true") == ""
@@ -127,30 +167,10 @@ def test_without_https_again_nothing_is_left(target: Target) -> None:
     assert target.run("ss --listening --tcp --numeric --no-header '( sport = :443 )'") == ""
 
 
-@pytest.mark.parametrize("topology", ["apache_uwsgi_mysql", "nginx_gunicorn"])
-def test_behind_a_load_balancer(target: Target, authority: Authority, topology: str) -> None:
-    """What it was asked by HTTP is redirected; its health check, of which it says nothing, and a visitor who only says so are not."""
-    target.topology = topology
-    address = target.run("ip route show default").split()[2]
-    source = write_source(authority.work / "source", {"main.py": SOURCE})
-    for trusted in ([address], ["192.0.2.1"]):
-        settings = {"server_names": NAMES, "tls": "balancer", "trusted_proxies": trusted}
-        play = target.converge([app("shop", source, **settings)])
-        assert "shop answers at https://shop.example/ " in play.output
-        plain, by_http, by_https = (asked(target, forwarded) for forwarded in ("", "http", "https"))
-        assert (plain.status, "Strict-Transport-Security" in plain.headers) == (200, False)
-        if trusted == [address]:
-            assert (by_http.status, by_http.headers["Location"]) == (308, "https://shop.example/a%20b?q=%2F")
-            assert (by_https.json()["scheme"], by_https.headers["Strict-Transport-Security"]) == ("https", HSTS)
-        else:
-            assert by_http.json()["scheme"] == by_https.json()["scheme"] == "http"
-            assert "Strict-Transport-Security" not in by_https.headers
-
-
-def asked(host: Target, forwarded: str) -> Answer:
+def asked(host: Target, name: str, forwarded: str) -> Answer:
     """What a load balancer gets that says by which scheme it was asked."""
     connection = http.client.HTTPConnection(host.address, timeout=10)
-    connection.request("GET", "/a%20b?q=%2F", headers={"Host": NAMES[0], **({"X-Forwarded-Proto": forwarded} if forwarded else {})})
+    connection.request("GET", "/a%20b?q=%2F", headers={"Host": name, **({"X-Forwarded-Proto": forwarded} if forwarded else {})})
     answer = connection.getresponse()
     found = Answer(answer.status, dict(answer.getheaders()), answer.read())
     connection.close()

@@ -200,6 +200,18 @@ def test_when_a_certificate_is_renewed(wanted: Wanted, tmp_path: Path, monkeypat
         assert certificates.is_due(wanted, at_night)
 
 
+def test_a_reload_loses_requests_if_mod_wsgi_serves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The module alone does not: a host may have it and no app of it."""
+    monkeypatch.setattr(certificates, "APACHE", tmp_path)
+    for place in ("mods-enabled/wsgi.load", "flaskops/shop/98-shop.conf"):
+        (tmp_path / place).parent.mkdir(parents=True)
+        (tmp_path / place).write_text("LoadModule wsgi_module mod_wsgi.so\n")
+    assert not certificates.loses_requests("apache2.service")
+    (tmp_path / "flaskops/shop/98-shop.conf").write_text("WSGIDaemonProcess shop-a user=shop\n")
+    assert certificates.loses_requests("apache2.service")
+    assert not certificates.loses_requests("nginx.service")
+
+
 def test_a_certificate_that_ends_soon_alarms(wanted: Wanted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
     """Until then a CA that refuses does not."""
     certificates.NOTES.mkdir()

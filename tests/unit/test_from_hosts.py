@@ -83,6 +83,7 @@ class Hostile:
             "releases": [release, failed],
             "processes": {self.payload: self.payload},
             "certificate": {"days": 9, **dict.fromkeys(("issuer", "expires", "next", "error"), self.payload)},
+            "database_certificate": {"days": 9, **dict.fromkeys(("issuer", "expires", "next", "error"), self.payload)},
         }
         return {**dict.fromkeys(texts, self.payload), **more, **known}
 

@@ -55,9 +55,13 @@ def app(live: str, **facts: Any) -> dict[str, Any]:
 def test_the_status_shows_certificates_if_there_are_any() -> None:
     told = {"shop": {"days": 89, "error": ""}, "blog": {"days": 9, "error": "the CA says no"}, "new": {"error": "the CA says no"}, "plain": {}}
     apps = {name: app("one", certificate=one) for name, one in told.items()}
+    apps["blog"]["database_certificate"] = told["shop"]
+    apps["data"] = app("one", certificate={}, database_certificate=told["blog"])
     heading, *lines = status_table.status_table(["web1"], {"web1": {"__host": {"apps": apps}}}, ["web1"])
     place = heading.index("certificate")
-    assert [line[place:].split("  ")[0] for line in lines] == ["89 days", "9 days, error", "missing", "-"]
+    assert [line[place:].split("  ")[0] for line in lines] == [
+        "89 days", "9 days, error, database 89 days", "missing", "-", "database 9 days, error"
+    ]  # fmt: skip
 
 
 def test_the_status_is_a_table() -> None:
