@@ -21,7 +21,7 @@ a row says so, and the end of this page says why.
 A URL is one below the app's mount. `${7500}` stands for so many letters, `${host}` for the app's name, `${mount}` for its mount, `${scheme}` for
 `http` or `https`, `${client}` for the visitor's address, `${etag}` for what the server has said before. In a name, `(HTTP)` is uWSGI with
 `uwsgi_app_protocol: http`. Several statuses mean that fronts call the same error by different numbers; with 444, a connection is closed without an
-answer."""
+answer. The nginx of Debian 12 and Ubuntu 22.04 tells uWSGI only the last of several headers of one name, other than `Cookie`."""
 
 
 def code(text: Any) -> str:
