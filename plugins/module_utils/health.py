@@ -11,7 +11,7 @@ import ssl
 import struct
 import time
 
-APP_HEADER = "X-Flaskops-App"  # with which a front tells a deploy whose site has answered; visitors do not get it
+APP_HEADER = "X-Flaskops-App"  # with which a front tells a deploy whose site has answered, and which release; visitors do not get it
 HEAD_AT_MOST = 128 * 1024  # bytes of an answer's status line and headers
 
 
@@ -32,7 +32,9 @@ def ask(address: str, host: str, path: str, timeout: float, protocol: str = "htt
             answer.begin()
             status = f"{answer.status} {answer.reason}"
             return (
-                status if not proof or answer.getheader(APP_HEADER) == proof else f"another site's answer: {status} (it has no {APP_HEADER}: {proof})"
+                status
+                if not proof or answer.getheader(APP_HEADER) == proof
+                else f"another site's or release's answer: {status} (it has no {APP_HEADER}: {proof})"
             )
     except (OSError, http.client.HTTPException) as error:
         return f"{type(error).__name__}: {error}"
