@@ -4,10 +4,8 @@
 
 from __future__ import annotations
 
-import http.client
 import io
 import socket
-import ssl
 import struct
 import time
 
@@ -21,6 +19,9 @@ def ask(address: str, host: str, path: str, timeout: float, protocol: str = "htt
     ``address`` is ``unix:/path`` or ``host:port``, ``timeout`` is in seconds, ``protocol`` is ``http``, ``https`` or ``uwsgi``. ``proof`` is what the
     answer must say in ``APP_HEADER``, empty for any answer. With ``https``, the server may have any certificate: it is the host itself.
     """
+    # here, because it and ssl cost a host's processor as much as ten modules of ours, and most runs ask nothing
+    import http.client  # noqa: PLC0415
+
     try:
         with _secured(_connect(address, timeout), host, protocol) as connection:
             if protocol == "uwsgi":
@@ -85,6 +86,8 @@ def _secured(connection: socket.socket, host: str, protocol: str) -> socket.sock
     """The connection, with TLS for ``https``. Raises ``OSError``."""
     if protocol != "https":
         return connection
+    import ssl  # noqa: PLC0415
+
     context = ssl.create_default_context()
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
