@@ -7,12 +7,13 @@ import itertools
 import json
 import os
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ansible_collections.flaskops.hosting.tests.targets.harness import APPS, NewTarget, Target, app
+from ansible_collections.flaskops.hosting.tests.targets.harness import APPS, PLAY_SECONDS, NewTarget, Target, app
 from ansible_collections.flaskops.hosting.tests.targets.websockets import GOING_AWAY, WebSocket
 
 ADDRESS = "198.18.2.103"
@@ -159,20 +160,28 @@ def test_flask_sees_the_visitor_of_a_trusted_balancer(host: Target, name: str) -
     assert shown == {"remote_addr": "203.0.113.7", "is_secure": True, "host": f"{name}.example", "url_root": root}
 
 
+def until_closed(chat: WebSocket) -> str | int:
+    """What a browser is told that closes its side as soon as it is told to; the server would wait for it."""
+    chat.connection.settimeout(PLAY_SECONDS)
+    with chat:
+        return chat.receive()
+
+
 def test_a_switch_tells_websockets_to_come_again(host: Target, tmp_path: Path) -> None:
     """They are closed as a browser expects it of a server that goes away, and one that comes again at once gets the new release."""
     source = Path(shutil.copytree(APPS / "streams", tmp_path / "streams"))
     main = source / "main.py"
     main.write_text(main.read_text().replace('VERSION = "one"', 'VERSION = "two"'))
     names = ["threads", "apache-green"]
-    open_ones = {name: opened(name, "/websocket") for name in names}
-    for chat in open_ones.values():
+    open_ones = [opened(name, "/websocket") for name in names]
+    for chat in open_ones:
         chat.send("before")
         assert chat.receive() == "one before"
-    host.converge([settings_of(name, source) for name in names], playbook="site")
-    for name, chat in open_ones.items():
-        with chat:
-            assert chat.receive() == GOING_AWAY
+    with ThreadPoolExecutor(len(names)) as browsers:
+        told = browsers.map(until_closed, open_ones)
+        host.converge([settings_of(name, source) for name in names], playbook="site")
+        assert list(told) == [GOING_AWAY, GOING_AWAY]
+    for name in names:
         with opened(name, "/websocket") as again:
             again.send("after")
             assert again.receive() == "two after"
