@@ -148,7 +148,9 @@ def told(app: App, host: dict[str, Any]) -> str:
     """What a run says at its end of a certificate that its host has from a CA; empty for none."""
     found = host["certificates"].get(app.certificate.name, {}) if app.certificate and app.certificate.is_complete else {}
     error = f", but: {found['error']}" if found.get("error") else ""
-    return f". Its certificate has {found['days']} days left, and will be renewed: {found['next']}{error}" if "days" in found else ""
+    if "days" not in found:
+        return ""
+    return f". Its certificate from {found['issuer']} has {found['days']} days left, and will be renewed: {found['next']}{error}"
 
 
 def leaving(app: str, wanted: str, noted: dict[str, Any]) -> list[str]:

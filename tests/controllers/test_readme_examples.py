@@ -9,12 +9,15 @@ import pytest
 from ansible_collections.flaskops.hosting.tests.controllers.controller import Controller
 from ansible_collections.flaskops.hosting.tests.controllers.examples import serve_git
 from ansible_collections.flaskops.hosting.tests.documents import sections_of
+from ansible_collections.flaskops.hosting.tests.targets.authority import Authority, visit
 from ansible_collections.flaskops.hosting.tests.targets.harness import ROOT, Target, missing
+from ansible_collections.flaskops.hosting.tests.targets.pebble import DIRECTORY, Pebble
 
 CONTROLLER, HOST = "198.18.3.40", "198.18.3.41"
 README = sections_of(ROOT / "README.md")
-# These sections are tested elsewhere: by CI itself, by tests/aws, and with a CA by tests/targets/test_tls_acme.py.
-ELSEWHERE = {"See it work", "On AWS", "HTTPS"}
+# These sections are tested elsewhere: by CI itself, and by tests/aws.
+ELSEWHERE = {"See it work", "On AWS"}
+NAME = "shop.example.com"
 CODE = """\
 import os
 
@@ -77,14 +80,31 @@ def reader(controller: Controller, host: Target, tarball: Path) -> Controller:
     return controller
 
 
-def test_host_your_own_app(reader: Controller, host: Target) -> None:
-    """From an inventory to an app that answers."""
+@pytest.fixture
+def ca(reader: Controller, host: Target, tmp_path: Path) -> Path:
+    """A CA on the host in place of Let's Encrypt, for all apps of the inventory; the root certificate of what it gives."""
+    pebble = Pebble(host, Authority(tmp_path))
+    pebble.install()
+    pebble.name(NAME)
+    reader.write("ca.pem", pebble.ca_file.read_bytes())
+    reader.write("group_vars/all.yml", f"flask_app_acme_directory: {DIRECTORY}\nflask_app_acme_ca_file: /home/me/ca.pem\n".encode())
+    return pebble.root(tmp_path)
+
+
+def test_host_your_own_app(reader: Controller, host: Target, ca: Path) -> None:
+    """From an inventory to an app that answers by HTTPS, with a certificate that a visitor trusts; what asks by HTTP is sent there."""
     install, *blocks = README["Host your own app"]
     # the machine has Ansible, and got the collection from its tarball
     assert [command.split()[0] for command in install.commands] == ["python3", ".", "pip", "ansible-galaxy"]
     dry, real = reader.follow(blocks)
-    assert "shop would answer at http://192.0.2.10/" in dry.output and "shop answers at http://192.0.2.10/" in real.output
-    assert host.get("/").text == "shop as nobody"
+    assert f"shop would answer at https://{NAME}/" in dry.output
+    assert f"shop answers at https://{NAME}/" in real.output
+    found = visit(host, NAME, root=ca).answer
+    assert (found.text, found.headers["Strict-Transport-Security"]) == ("shop as nobody", "max-age=31536000")
+    assert visit(host, NAME, alpn="h2").protocol == "h2"
+    redirect = host.get("/x?y=1", host=NAME)
+    assert (redirect.status, redirect.headers["Location"]) == (308, f"https://{NAME}/x?y=1")
+    assert host.run("systemctl is-active flaskops-certificates.timer") == "active"
 
 
 def test_more_of_it(reader: Controller, host: Target) -> None:
@@ -102,10 +122,11 @@ def test_more_of_it(reader: Controller, host: Target) -> None:
 
 
 def test_with_a_database(reader: Controller, host: Target) -> None:
-    """The app has an account of its own in the database."""
+    """The app has an account of its own in the database. Without a name, it answers at the host's address, and HTTPS is gone."""
     reader.follow(README["With a database"])
     reader.succeed("ansible-playbook flaskops.hosting.site -i hosts.yml")
     assert host.get("/").text == "shop as shop_app"
+    assert host.run("ls /etc/letsencrypt/live | grep flaskops || true") == ""
 
 
 def test_day_two(reader: Controller, host: Target) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ansible_collections.flaskops.hosting.tests.targets.authority import Authority
@@ -45,21 +45,24 @@ class Pebble:
 
     target: Target
     authority: Authority
+    accounts: dict[str, str] = field(default_factory=dict)  # if it is given some, it gives certificates to them alone: their keys by their names
 
     @property
     def ca_file(self) -> Path:
         """The root certificate of pebble's own HTTPS."""
         return self.authority.root
 
-    def install(self) -> None:
-        """As a package of the distribution's, and its own certificate."""
-        self.target.run("apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends pebble >/dev/null")
+    def install(self, *packages: str) -> None:
+        """As a package of the distribution's, with `packages` beside it, and its own certificate."""
+        install = "DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends"
+        self.target.run(f"apt-get update -qq && {install} {' '.join(['pebble', *packages])} >/dev/null")
         certificate, key = self.authority.give("localhost")
         self.target.run("mkdir -p /run/pebble")
         configuration = {
             "listenAddress": "127.0.0.1:14000", "managementListenAddress": "127.0.0.1:15000",
             "certificate": "/run/pebble/ca.pem", "privateKey": "/run/pebble/ca.key",
-            "httpPort": 80, "tlsPort": 443, "ocspResponderURL": "", "externalAccountBindingRequired": False,
+            "httpPort": 80, "tlsPort": 443, "ocspResponderURL": "",
+            "externalAccountBindingRequired": bool(self.accounts), "externalAccountMACKeys": self.accounts,
             "certificateValidityPeriod": 7776000, "profiles": {"default": {"description": "of tests", "validityPeriod": 7776000}},
         }  # fmt: skip
         files = {"ca.pem": certificate.read_text(), "ca.key": key.read_text(), "config.json": json.dumps({"pebble": configuration})}
@@ -84,10 +87,16 @@ class Pebble:
 
     def name(self, *names: str) -> None:
         """Have these names lead to the target."""
-        for name in names:
-            text = json.dumps({"host": name, "addresses": ["127.0.0.1"]})
-            program = "import sys,urllib.request;urllib.request.urlopen('http://127.0.0.1:8055/add-a',data=sys.stdin.buffer.read())"
-            self.target.run(f'python3 -c "{program}"', stdin=text)
+        texts = [json.dumps({"host": name, "addresses": ["127.0.0.1"]}) for name in names]
+        program = "import sys,urllib.request as r\nfor line in sys.stdin: r.urlopen('http://127.0.0.1:8055/add-a',data=line.encode())"
+        self.target.run(f'python3 -c "{program}"', stdin="\n".join(texts))
+
+    def root(self, directory: Path) -> Path:
+        """A file in a directory with the root certificate of what it gives; another one after each start."""
+        path = directory / "pebble.pem"
+        program = "import ssl,urllib.request as r;print(r.urlopen('https://localhost:15000/roots/0',context=ssl._create_unverified_context()).read().decode())"
+        path.write_text(self.target.run(f'python3 -c "{program}"'), encoding="utf-8")
+        return path
 
     def say(self, status: int, body: str = "", seconds: float = 0, **headers: str) -> None:
         """What the CA that says no answers from now on."""

@@ -6,11 +6,9 @@ import json
 from typing import Any
 
 import pytest
-import yaml
 
-from ansible_collections.flaskops.hosting.tests.documents import sections_of
 from ansible_collections.flaskops.hosting.tests.targets.authority import Authority, Visitors, visit
-from ansible_collections.flaskops.hosting.tests.targets.harness import ROOT, Play, Target, app, missing
+from ansible_collections.flaskops.hosting.tests.targets.harness import Play, Target, app, missing
 from ansible_collections.flaskops.hosting.tests.targets.pebble import DIRECTORY, REFUSING, Pebble
 
 ADDRESS = "198.18.2.31"
@@ -137,7 +135,7 @@ def test_a_second_run_changes_nothing_and_asks_nobody(target: Target, ca: Pebble
 
 
 def test_a_first_run_gets_a_certificate_at_once(target: Target, ca: Pebble) -> None:
-    """With the README's own words, and this CA. The first app's removal had left nothing of HTTPS."""
+    """The first app's removal had left nothing of HTTPS. With the README's own words: tests/controllers/test_readme_examples.py."""
     target.converge([app("shop", state="absent"), app("other", state="absent")])
     left = "ls -d /etc/letsencrypt/*/flaskops* /etc/flaskops/certificates /var/lib/flaskops/certificates /usr/local/lib/flaskops 2>/dev/null || true"
     assert target.run(f"{left}; ls -d /etc/systemd/system/{UNIT}* /var/lib/letsencrypt/flaskops 2>/dev/null || true") == ""
@@ -145,12 +143,7 @@ def test_a_first_run_gets_a_certificate_at_once(target: Target, ca: Pebble) -> N
     ca.stop()
     ca.start()
     ca.name(NAME, SECOND)
-    [block] = [block for block in sections_of(ROOT / "README.md")["HTTPS"] if block.language == "yaml"]
-    [example] = yaml.safe_load(block.text)["nginx_gunicorn"]["vars"]["flask_apps"]
-    assert (example["flask_app_tls"], example["flask_app_server_names"]) == ("acme", [NAME])
-    of_test = {"flask_app_source", "flask_app_requirements", "flask_app_acme_directory", "flask_app_acme_ca_file", "flask_app_acme_email"}
-    given = secured(ca, acme_email="me@example.com")
-    play = target.converge([{**example, **{name: value for name, value in given.items() if name in of_test}}])
+    play = target.converge([secured(ca, acme_email="me@example.com")])
     assert "shop answers at https://shop.example.com/ " in said(play)
     assert shown(target) == on_disk(target)
     again = target.converge([secured(ca, acme_email="me@example.com")])
