@@ -126,7 +126,7 @@ def test_who_comes_over_ipv6_is_not_locked_out(host: Target) -> None:
 @pytest.fixture(scope="module")
 def moved(new_target: Callable[..., Target]) -> Target:
     """A host on which systemd listens for SSH, on two ports, as newer Ubuntu does; a proxy listens on a third one and hands its connections on."""
-    host = new_target("198.18.2.71", "debian13")
+    host = new_target("198.18.2.71")
     host.run(
         "systemctl disable --quiet --now ssh.service; mkdir -p /etc/systemd/system/ssh.socket.d && "
         "printf '[Socket]\\nListenStream=\\nListenStream=22\\nListenStream=2222\\n' >/etc/systemd/system/ssh.socket.d/ports.conf && "

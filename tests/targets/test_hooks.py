@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from ansible_collections.flaskops.hosting.tests.targets.harness import APPS, Target, Unsafe, app, missing, write_source
+from ansible_collections.flaskops.hosting.tests.targets.harness import APPS, Play, Target, Unsafe, app, missing, write_source
 
 ADDRESS = "198.18.2.220"
 PROBE = (APPS / "probe/main.py").read_text()
@@ -126,36 +126,51 @@ def test_commands_run_around_the_switch_as_the_app(host: Target, source: Path) -
     assert "got <PASSWORD>" in play.output and "s3cret" not in play.output
 
 
-@pytest.mark.parametrize(("topology", "port"), [("nginx_gunicorn", 8081), ("apache_mod_wsgi", 8082)])
-def test_a_health_path_may_need_what_a_command_does(host: Target, tmp_path: Path, topology: str, port: int) -> None:
+def test_a_health_path_may_need_what_a_command_does(host: Target, tmp_path: Path) -> None:
     """The app of Flask's own tutorial, whose pages need `init-db`: it is deployed at the first try. Without the command it is rejected.
 
     So is a release that needs a migration, while the one before serves. Each time that the app's code runs, it is told for what.
+    One app is switched beside its old processes, the other one in its place in Apache; a run that has both ends with the first that is rejected.
     """
-    name = f"tutorial-{topology[0]}"
-    source = write_source(tmp_path, {"flaskr/__init__.py": TUTORIAL, "instance/.keep": "", "requirements.txt": "flask==3.1.3\n"})
-    settings: dict[str, Any] = {"topology": topology, "shared": ["instance"], "listen": str(port), "requirements": "auto"}
-    tutorial = app(name, source, module="flaskr:create_app()", **settings)
-    play = host.play([tutorial], playbook="site")
-    assert play.returncode == 2 and not missing(play.output, ["/ answered 500 INTERNAL SERVER ERROR", "no such table: post"]), play.output
-    init = {**tutorial, "flask_app_before_activation": ["flask --app flaskr init-db"]}
-    play = host.converge([init], playbook="site")
-    assert "Initialized the database." in play.output and host.get("/", port=port).text == "kept"
-    phases = host.run(f"sort -u /srv/{name}/shared/instance/phases").split()
-    assert phases == ["command", "preflight", "web"], "an app cannot tell in which one its scheduler may start"
+    ports = {"beside": 8081, "inside": 8082}
+    tutorial = {}
+    for name, topology in (("beside", "nginx_gunicorn"), ("inside", "apache_mod_wsgi")):
+        source = write_source(tmp_path / name, {"flaskr/__init__.py": TUTORIAL, "instance/.keep": "", "requirements.txt": "flask==3.1.3\n"})
+        settings: dict[str, Any] = {"topology": topology, "shared": ["instance"], "listen": str(ports[name]), "requirements": "auto"}
+        tutorial[name] = app(name, source, module="flaskr:create_app()", **settings)
 
-    write_source(source, {"flaskr/__init__.py": TUTORIAL.replace("SELECT title", "SELECT title, author")})
-    play = host.play([tutorial], playbook="site")
-    assert play.returncode == 2 and not missing(play.output, ["no such column: author", "keeps serving"]), play.output
-    assert host.get("/", port=port).text == "kept"
-    host.converge([{**tutorial, "flask_app_before_activation": ["flask --app flaskr upgrade"]}], playbook="site")
-    assert host.get("/", port=port).text == "kept by nobody"
+    def given(name: str, command: str) -> dict[str, Any]:
+        return {**tutorial[name], "flask_app_before_activation": [f"flask --app flaskr {command}"]}
+
+    def rejected(play: Play, name: str, *words: str) -> None:
+        assert play.returncode == 2 and not missing(play.output, [f"{name}: ", *words]), play.output
+
+    def migrated(name: str) -> None:
+        write_source(tmp_path / name, {"flaskr/__init__.py": TUTORIAL.replace("SELECT title", "SELECT title, author")})
+
+    rejected(host.play([tutorial["beside"]], playbook="site"), "beside", "/ answered 500 INTERNAL SERVER ERROR", "no such table: post")
+    play = host.play([given("beside", "init-db"), tutorial["inside"]], playbook="site")
+    rejected(play, "inside", "Initialized the database.", "/ answered 500 INTERNAL SERVER ERROR", "no such table: post")
+    assert host.get("/", port=ports["beside"]).text == "kept"
+
+    migrated("beside")
+    play = host.play([given("inside", "init-db"), tutorial["beside"]], playbook="site")
+    rejected(play, "beside", "Initialized the database.", "no such column: author", "keeps serving")
+    for name, port in ports.items():
+        assert host.get("/", port=port).text == "kept"
+        phases = host.run(f"sort -u /srv/{name}/shared/instance/phases").split()
+        assert phases == ["command", "preflight", "web"], "an app cannot tell in which one its scheduler may start"
+
+    migrated("inside")
+    play = host.play([given("beside", "upgrade"), tutorial["inside"]], playbook="site")
+    rejected(play, "inside", "no such column: author", "keeps serving")
+    assert [host.get("/", port=port).text for port in ports.values()] == ["kept by nobody", "kept"]
+    host.converge([given("inside", "upgrade")], playbook="site")
+    assert host.get("/", port=ports["inside"]).text == "kept by nobody"
 
 
-def test_commands_run_once_per_release(host: Target, source: Path) -> None:
-    """A second run has nothing to do, by whichever playbook and also with other commands; site.yml runs them for a new release too."""
-    assert host.converge(shop(source, after_activation=["python hook.py another"])).recap["changed"] == 0
-    assert notes(host) == []
+def test_site_runs_the_commands_too(host: Target, source: Path) -> None:
+    """As deploy does, for a new release."""
     write_source(source, {"main.py": probe("three")})
     host.converge(shop(source))
     assert [one["words"] for one in notes(host)] == [["before"], ["after"]]
@@ -186,7 +201,10 @@ def test_a_command_that_is_not_there_stops_the_release(host: Target, source: Pat
 
 
 def test_a_failing_command_after_leaves_the_release_live(host: Target, source: Path) -> None:
-    """The run, which starts anew after those that failed, fails and says so; the release serves, and is no failed one."""
+    """The run, which starts anew after those that failed, fails and says so; the release serves, and is no failed one.
+
+    Commands run once per release: a second run has nothing to do, by whichever playbook and also with other commands.
+    """
     before = host.live("shop")
     failing = shop(source, environment={"CODE_AFTER": "4"})
     play = host.play(failing, playbook="deploy", variables={"flask_app_name": "shop"})
@@ -196,4 +214,5 @@ def test_a_failing_command_after_leaves_the_release_live(host: Target, source: P
     assert live != before and host.get("/").json()["version"] == "four"
     assert not host.succeeds(f"test -e /srv/shop/releases/{live}/failed.json")
     assert [one["words"] for one in notes(host)] == [["before"], ["after"]]
-    assert host.converge(failing).recap["changed"] == 0 and notes(host) == []
+    other = {"flask_app_after_activation": ["python hook.py another"]}
+    assert host.converge([{**failing[0], **other}]).recap["changed"] == 0 and notes(host) == []
