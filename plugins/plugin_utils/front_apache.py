@@ -33,7 +33,7 @@ MODULES = {
     "rewrite": ["rewrite.load"],
     "remoteip": ["remoteip.load"],
     "ssl": ["ssl.load", "ssl.conf", "socache_shmcb.load"],
-    "http2": ["http2.load", "http2.conf"],
+    "http2": ["http2.load"],
 }
 ALWAYS = ["headers", "filter", "deflate"]  # of those above
 PORTS, DEFAULT_SITE = "/etc/apache2/ports.conf", "000-default.conf"

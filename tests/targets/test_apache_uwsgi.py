@@ -31,6 +31,7 @@ from ansible_collections.flaskops.hosting.tests.targets.test_dry_run import buil
 
 ADDRESS = "198.18.2.170"
 TOPOLOGY = "apache_uwsgi_mysql"
+VARIANT = "ubuntu-like"
 ENVIRONMENT_FILE = "/etc/qz-page.env"
 PAGE_SECRET = 'only "the" page\'s $ecret ペン'
 # The names are in no other file of the system.

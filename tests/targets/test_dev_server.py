@@ -30,6 +30,7 @@ from ansible_collections.flaskops.hosting.tests.targets.test_dry_run import buil
 
 ADDRESS = "198.18.2.190"
 TOPOLOGY = "dev_server"
+VARIANT = "ubuntu-like"
 MAIN = """
 from flask import Flask
 

@@ -39,7 +39,7 @@ TIMEOUT = 5
 # Ports by front and scheme; and one from which the host passes on to the first of them by IPv6, which containers do not have between them.
 PORTS = {"nginx": {"http": 80, "https": 443, "IPv6": 2080}, "apache": {"http": 8080, "https": 8443, "IPv6": 2081}}
 RELAY = (
-    "systemd-run --quiet --unit=relay-{listen} --socket-property=ListenStream={listen} /lib/systemd/systemd-socket-proxyd [::1]:{port}"
+    "systemd-run --quiet --unit=relay-{listen} --socket-property=ListenStream={listen} /lib/systemd/systemd-socket-proxyd ::1:{port}"
     " && ufw allow {listen}/tcp"
 )
 # Files of an app that say what a row happens in.

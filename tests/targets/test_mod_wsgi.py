@@ -31,6 +31,7 @@ from ansible_collections.flaskops.hosting.tests.targets.test_dry_run import buil
 
 ADDRESS = "198.18.2.160"
 TOPOLOGY = "apache_mod_wsgi"
+VARIANT = "ubuntu-like"
 SUITS = max(2, min(os.cpu_count() or 1, 12))  # daemon processes by default; a target has the processors of this machine
 OUTAGE = 3.0  # seconds that a reload of Apache may take on a busy machine
 STAGE, ACTIVATE = "Stage the release, and let it prove itself", "Make the release live, and ask for it through the front"
