@@ -11,7 +11,7 @@ from ansible_collections.flaskops.hosting.tests.targets.harness import ROOT, Tar
 ADDRESS = "198.18.2.232"
 VARIANT = "debian13"
 PLAYBOOK = ROOT / "playbooks/hosting.yml"  # each app names its topology
-LATE_SECONDS = 35  # systemd's own limit is 5 starts in 10 seconds, supervisord's 3 starts
+LATE_SECONDS = 18  # systemd's own limit is 5 starts in 10 seconds, supervisord's 3 starts, with 1 to 3 seconds between them
 SOON = 15  # the intervals of supervisord grow by a second each
 SOURCE = """
 import socket, sys

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,7 @@ class Hosts:
     all: Target  # is no host: plays on the inventory that has all three
     source: Path
     version: int = 0
+    earlier: list[str] = field(default_factory=list)  # the releases that were live before the last deploy that all of them have
 
     @property
     def inventory(self) -> dict[str, Any]:
@@ -94,6 +95,7 @@ def hosts(fleet: Hosts) -> Iterator[Hosts]:
 def commands_run_once(hosts: Hosts, *arguments: str) -> Play:
     """Deploy a release: the first command runs on the first host, the second one on the last, each in that host's release."""
     before, version = hosts.live(), hosts.change()
+    hosts.earlier = before
     play = hosts.deploy(*arguments, **HOOKS)
     assert play.returncode == 0 and hosts.served() == [version] * 3, play.output
     first, _second, last = hosts.live()
@@ -113,6 +115,23 @@ def test_all_hosts_stage_before_any_switches(hosts: Hosts) -> None:
 def test_commands_run_once_for_all_batches(hosts: Hosts) -> None:
     """As if all hosts switched at once."""
     commands_run_once(hosts, *SERIAL)
+
+
+def rolled_back(hosts: Hosts, release: str = "", *arguments: str) -> Play:
+    """Roll the app back on all hosts."""
+    variables = {"flask_app_name": "shop", **({"flask_app_release": release} if release else {})}
+    return hosts.all.play(None, *arguments, playbook="rollback", variables=variables)
+
+
+def test_one_hosts_release_means_its_build_on_all(hosts: Hosts) -> None:
+    """Whose names differ in their second half; one that fails takes the others back to what they had."""
+    served, live = hosts.served(), hosts.live()
+    hosts.targets[1].run("touch /etc/reject-gunicorn")
+    play = rolled_back(hosts, hosts.earlier[2])
+    first, second, third = (one.name for one in hosts.targets)
+    words = [f"{second} failed: shop:", f"{first} went back to release {live[0]}.", f"{third} went back to release {live[2]}."]
+    assert play.returncode == 2 and not missing(play.output, words), play.output
+    assert hosts.live() == live and hosts.served() == served and hosts.earlier[2] not in live
 
 
 @pytest.mark.parametrize("together", [(), EACH_FOR_ITSELF], ids=["all", "each for itself"])
@@ -200,12 +219,6 @@ def test_site_takes_each_host_for_itself(hosts: Hosts) -> None:
     assert shown[1:] == [[first, *gone], [second, *gone], [third, "shop", f"http://{ADDRESSES[2]}/", hosts.live()[2]]]
 
 
-def rolled_back(hosts: Hosts, release: str = "", *arguments: str) -> Play:
-    """Roll the app back on all hosts."""
-    variables = {"flask_app_name": "shop", **({"flask_app_release": release} if release else {})}
-    return hosts.all.play(None, *arguments, playbook="rollback", variables=variables)
-
-
 def test_hosts_go_back_to_the_same_build_or_none_does(hosts: Hosts) -> None:
     """After hosts that got different releases: nothing is changed, and the run says what is possible."""
     live = hosts.live()
@@ -220,20 +233,33 @@ def test_hosts_go_back_to_the_same_build_or_none_does(hosts: Hosts) -> None:
     assert hosts.live() == live and play.recap["changed"] == 0
 
 
-def test_one_hosts_release_means_its_build_on_all(hosts: Hosts) -> None:
-    """Whose names differ in their second half; one that fails takes the others back to what they had."""
-    assert hosts.deploy().returncode == 0
-    good = hosts.live()
+def test_a_host_that_cannot_be_reached_counts_as_one_that_fails(hosts: Hosts) -> None:
+    """From the start: none switches, and no command runs."""
+    live = hosts.live()
     hosts.change()
-    assert hosts.deploy().returncode == 0
-    served, live = hosts.served(), hosts.live()
-    assert not set(good) & set(live)
-    hosts.targets[1].run("touch /etc/reject-gunicorn")
-    play = rolled_back(hosts, good[2])
+    play = hosts.deploy(unreachable=1, **HOOKS)
+    assert play.returncode and f"{hosts.targets[1].name} failed earlier" in play.output
+    assert hosts.live() == live and hosts.notes() == [[], [], []]
+
+
+def test_hosts_go_back_where_one_is_lost_before_it_activates(hosts: Hosts) -> None:
+    """A command on the first host waits until the second is unreachable."""
+    live = hosts.live()
+    hosts.change()
+    hosts.targets[0].run("rm -f /srv/shop/shared/lost; echo waiting >/srv/shop/shared/hooks")
+    plays: list[Play] = []
+    wait = "sh -c 'rm ../../../shared/hooks; until test -e ../../../shared/lost; do sleep 0.1; done'"
+    run = threading.Thread(target=lambda: plays.append(hosts.deploy(before_activation=[wait])))
+    hosts.targets[0].run("chown shop /srv/shop/shared/hooks")
+    run.start()
+    assert eventually(lambda: not hosts.targets[0].succeeds("test -e /srv/shop/shared/hooks"), 60)
+    hosts.targets[1].run("systemctl stop ssh.socket ssh; loginctl terminate-user ubuntu", check=False)
+    hosts.targets[0].run("touch /srv/shop/shared/lost")
+    run.join()
     first, second, third = (one.name for one in hosts.targets)
-    words = [f"{second} failed: shop:", f"{first} went back to release {live[0]}.", f"{third} went back to release {live[2]}."]
-    assert play.returncode == 2 and not missing(play.output, words), play.output
-    assert hosts.live() == live and hosts.served() == served
+    words = [f"{second} failed: ", f"{first} went back to release {live[0]}.", f"{third} went back to release {live[2]}."]
+    assert plays[0].returncode == 2 and not missing(plays[0].output, words), plays[0].output
+    assert hosts.live() == live
 
 
 LOOP = "sh -c 'trap exit TERM; while :; do sleep 0.2; done'"
@@ -265,36 +291,3 @@ def test_the_first_host_of_the_inventory_runs_what_one_is_to_run(hosts: Hosts) -
     rest.change()
     assert rest.deploy(**PROCESSES).returncode == 0
     assert processes(rest) == [["each-1", "one-1", "tidy"], ["each-1"]]
-    hosts.version = rest.version
-    hosts.change()
-    assert hosts.deploy().returncode == 0
-    assert processes(hosts) == [[], [], []]
-
-
-def test_a_host_that_cannot_be_reached_counts_as_one_that_fails(hosts: Hosts) -> None:
-    """From the start: none switches, and no command runs."""
-    live = hosts.live()
-    hosts.change()
-    play = hosts.deploy(unreachable=1, **HOOKS)
-    assert play.returncode and f"{hosts.targets[1].name} failed earlier" in play.output
-    assert hosts.live() == live and hosts.notes() == [[], [], []]
-
-
-def test_hosts_go_back_where_one_is_lost_before_it_activates(hosts: Hosts) -> None:
-    """A command on the first host waits until the second is unreachable."""
-    live = hosts.live()
-    hosts.change()
-    hosts.targets[0].run("rm -f /srv/shop/shared/lost; echo waiting >/srv/shop/shared/hooks")
-    plays: list[Play] = []
-    wait = "sh -c 'rm ../../../shared/hooks; until test -e ../../../shared/lost; do sleep 0.1; done'"
-    run = threading.Thread(target=lambda: plays.append(hosts.deploy(before_activation=[wait])))
-    hosts.targets[0].run("chown shop /srv/shop/shared/hooks")
-    run.start()
-    assert eventually(lambda: not hosts.targets[0].succeeds("test -e /srv/shop/shared/hooks"), 60)
-    hosts.targets[1].run("systemctl stop ssh.socket ssh; loginctl terminate-user ubuntu", check=False)
-    hosts.targets[0].run("touch /srv/shop/shared/lost")
-    run.join()
-    first, second, third = (one.name for one in hosts.targets)
-    words = [f"{second} failed: ", f"{first} went back to release {live[0]}.", f"{third} went back to release {live[2]}."]
-    assert plays[0].returncode == 2 and not missing(plays[0].output, words), plays[0].output
-    assert hosts.live() == live
