@@ -59,19 +59,22 @@ EVERYTHING = [
 ]
 
 
-def write(
-    host: Target,
-    *arguments: str,
-    files: list[dict[str, Any]] | None = None,
-    test: str = "",
-    service: str = "",
-    on_change: str = "reloaded",
-    owner: str = "",
-) -> Play:
-    """Run the module. A test, or a service, is one of the server of no importance."""
+def one(
+    files: list[dict[str, Any]] | None = None, test: str = "", service: str = "", on_change: str = "reloaded", owner: str = "", name: str = "write"
+) -> dict[str, Any]:
+    """The module's arguments, and a name. A test, or a service, is one of the server of no importance."""
     services = [{"name": "tried.service", "test": test, "on_change": on_change}] if test or service else []
-    variables = {"files": EVERYTHING if files is None else files, "services": services, **({"owner": owner} if owner else {})}
-    return host.play(None, *arguments, playbook=PLAYBOOK, variables=variables)
+    return {"files": EVERYTHING if files is None else files, "services": services, "owner": owner, "name": name}
+
+
+def write(host: Target, *arguments: str, **settings: Any) -> Play:
+    """Run the module."""
+    return write_each(host, [one(**settings)], *arguments)
+
+
+def write_each(host: Target, writes: list[dict[str, Any]], *arguments: str) -> Play:
+    """Run the module several times in one run."""
+    return host.play(None, *arguments, playbook=PLAYBOOK, variables={"writes": writes})
 
 
 def test_all_is_written_and_a_second_run_finds_it_so(host: Target) -> None:
@@ -159,19 +162,21 @@ def test_killed_run_is_put_back_by_the_next(host: Target) -> None:
     assert differences(before, host.snapshot(PLACE)) == {}
 
 
-@pytest.mark.parametrize(
-    ("entry", "words"),
-    [
-        ({"dest": f"{PLACE}/x", "content": "x", "owner": "nobody-here"}, "nobody-here"),
-        ({"link": f"{PLACE}/x"}, "to"),
-        ({"content": "x"}, "dest"),
-    ],
-)
-def test_entry_that_makes_no_sense_is_refused(host: Target, entry: dict[str, Any], words: str) -> None:
+NONSENSE = {
+    "nobody-here": {"dest": f"{PLACE}/x", "content": "x", "owner": "nobody-here"},
+    "link, to": {"link": f"{PLACE}/x"},
+    "dest, link": {"content": "x"},
+}
+
+
+def test_entry_that_makes_no_sense_is_refused(host: Target) -> None:
     """Together with right ones, none is written."""
     before = host.snapshot(PLACE)
-    play = write(host, files=[EVERYTHING[0], entry])
-    assert play.returncode == 2 and words in play.output, play.output
+    play = write_each(host, [one(files=[EVERYTHING[0], entry], name=f"no. {number}") for number, entry in enumerate(NONSENSE.values())])
+    assert play.returncode == 2
+    for number, words in enumerate(NONSENSE):
+        failed = play.output.partition(f"(item=no. {number})")[2].partition("(item=")[0]
+        assert words in failed, play.output
     assert differences(before, host.snapshot(PLACE)) == {}
 
 
@@ -195,9 +200,8 @@ def owned(host: Target) -> list[str]:
 
 def test_what_an_owner_names_no_more_goes_with_its_last_owner(host: Target) -> None:
     """Files, and the directory that was made for them; what nobody has noted stays, whatever its name."""
-    assert write(host, files=[A, SHARED], owner="tried.a").returncode == 0
-    assert write(host, files=[B, SHARED], owner="tried.b").returncode == 0
-    assert write(host, files=[A], owner="tried.a").recap["changed"] == 1
+    steps = [one([A, SHARED], owner="tried.a"), one([B, SHARED], owner="tried.b"), one([A], owner="tried.a")]
+    assert write_each(host, steps).output.count("\nchanged: ") == 3
     assert owned(host) == ["a.conf", "b.conf", "both"], "the other owner names it still"
     dry = write(host, "--check", "--diff", files=[], owner="tried.b")
     assert f"{PLACE}/owned/both/shared.conf" in dry.diffs and f"{PLACE}/owned/b.conf" in dry.diffs and f"{PLACE}/owned/a.conf" not in dry.diffs
@@ -221,9 +225,8 @@ def test_a_service_goes_with_its_last_owner(host: Target) -> None:
     """It is reloaded as long as another owner has it, and stopped before its unit's file goes."""
     unit = {"dest": "/etc/systemd/system/tried.service", "content": UNIT}
     host.run("rm /etc/systemd/system/tried.service && systemctl daemon-reload")  # else it would be given back
-    for owner in ("tried.a", "tried.b"):
-        assert write(host, files=[unit], service="tried.service", owner=owner).returncode == 0
-    assert write(host, files=[], owner="tried.a").returncode == 0
+    steps = [one([unit], service="tried.service", owner="tried.a"), one([unit], service="tried.service", owner="tried.b"), one([], owner="tried.a")]
+    assert write_each(host, steps).returncode == 0
     assert host.run("systemctl is-active tried") == "active"
     assert write(host, files=[], owner="tried.b").returncode == 0
     assert host.run("systemctl is-active tried; systemctl is-enabled tried || true", check=False).split()[0] == "inactive"

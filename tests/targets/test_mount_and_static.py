@@ -20,13 +20,13 @@ SHOP = app(
 )
 DEEP = app("deep", mount="/a/b", nginx_gunicorn_listen="127.0.0.1:8081")
 ROOT_APP = app("front")
-NAMED = app("named", server_names=["named.example", "*.wild.example"])
+NAMES = {"flask_app_server_names": ["named.example", "*.wild.example"]}
 
 
 @pytest.fixture(scope="module")
 def host(target: Target) -> Target:
-    """Three apps on one site under different mounts, and one under names of its own on the same port."""
-    target.converge([SHOP, DEEP, ROOT_APP, NAMED])
+    """Three apps on one site under different mounts."""
+    target.converge([SHOP, DEEP, ROOT_APP])
     return target
 
 
@@ -64,14 +64,6 @@ def test_query_and_host_arrive(host: Target) -> None:
     """The app sees what the client sent."""
     assert host.get("/shop/?q=%E3%83%9A%E3%83%B3&x=1").json()["query"] == "q=%E3%83%9A%E3%83%B3&x=1"
     assert host.get("/shop/items/1", host="else.example:8000").json()["url"] == "http://else.example:8000/shop/items/1"
-
-
-def test_site_is_chosen_by_name(host: Target) -> None:
-    """Names, wildcards too, lead to their own app; every other name to the site without names."""
-    for name in ("named.example", "shop.wild.example"):
-        assert host.get("/who", host=name).json()["cwd"].startswith("/srv/named/")
-    assert host.get("/who", host="other.example").json()["cwd"].startswith("/srv/front/")
-    assert host.get("/shop/", host="other.example").status == 200
 
 
 def test_static_files_come_from_nginx(host: Target) -> None:
@@ -112,8 +104,23 @@ def test_new_static_file_is_served_with_its_release(host: Target, tmp_path: Path
     assert host.run("pgrep -P $(cat /run/nginx.pid)") == workers
 
 
-def test_changed_mount_moves_the_app(host: Target) -> None:
+@pytest.fixture(scope="module")
+def moved(host: Target) -> Target:
+    """The host on which one app has got another mount, and names of its own on the same port."""
+    host.converge([{**DEEP, **NAMES, "flask_app_mount": "/c"}])
+    return host
+
+
+def test_changed_mount_moves_the_app(moved: Target) -> None:
     """The old address is the app's at / again, the new one is this app's."""
-    host.converge([{**DEEP, "flask_app_mount": "/c"}])
-    assert host.get("/c/").json()["mount"] == "/c"
-    assert host.get("/a/b/").json()["mount"] == ""
+    assert moved.get("/c/", host="named.example").json()["mount"] == "/c"
+    assert moved.get("/a/b/").json()["mount"] == ""
+
+
+def test_site_is_chosen_by_name(moved: Target) -> None:
+    """Names, wildcards too, lead to their own app; every other name to the site without names."""
+    for name in ("named.example", "shop.wild.example"):
+        assert moved.get("/c/who", host=name).json()["cwd"].startswith("/srv/deep/")
+    assert moved.get("/who", host="other.example").json()["cwd"].startswith("/srv/front/")
+    assert moved.get("/c/", host="other.example").json()["mount"] == ""
+    assert moved.get("/shop/", host="other.example").status == 200
