@@ -9,6 +9,7 @@ import pytest
 from ansible_collections.flaskops.hosting.tests.targets.harness import Target, app
 
 ADDRESS = "198.18.2.231"
+VARIANT = "debian13"  # run0 came with systemd 256
 PASSWORD = "to become 'root'"  # noqa: S105
 WAYS: dict[str, tuple[str, dict[str, Any]]] = {
     "sudo with a password": (
