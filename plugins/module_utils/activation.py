@@ -211,7 +211,7 @@ class Switch:
         if self.front:
             with self.steps.take(f"asked for it at {self.front['address']}"):
                 protocol = self.front.get("protocol", "http")
-                wait_for_health(self.release, self.front["address"], self.front["host"], protocol, self.front["proof"])
+                wait_for_health(self.release, self.front["address"], self.front["host"], protocol, proof_of(self.release, self.front["proof"]))
 
     def change_jobs(self) -> None:
         """Have the next run of each job be the new release's."""
@@ -265,8 +265,13 @@ def waiting_connections(instance: Instance) -> int:
     return sum(int(line.split()[2]) for line in listed if len(line.split()) > 4)
 
 
+def proof_of(release: Release, of_site: str) -> str:
+    """What an answer through the front says if it is this release's; ``of_site`` is what all answers of the app's site say, empty for no proof."""
+    return f"{of_site} {release.name}" if of_site and release.facts().names_release else of_site
+
+
 def wait_for_health(release: Release, address: str, host: str, protocol: str = "http", proof: str = "") -> None:
-    """Ask for the health path until it answers 2xx, with the ``proof`` that no other site did.
+    """Ask for the health path until it answers 2xx, with the ``proof`` that nobody else did.
 
     ``address`` is ``unix:/path`` or ``host:port``, ``protocol`` as ``ask`` has it.
 

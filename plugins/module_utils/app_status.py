@@ -86,7 +86,8 @@ def ask_for_health(record: Record, live: Release, socket: str) -> str:
     address = question.get("address") or record.own_listen() or socket
     protocol = question.get("protocol", "http") if address != socket else facts.web.protocol
     path = record.mount.rstrip("/") + facts.health_path
-    return ask(address, question.get("host", "localhost"), path, HEALTH_TIMEOUT, protocol, question.get("proof", ""))
+    proof = activation.proof_of(live, question.get("proof", ""))
+    return ask(address, question.get("host", "localhost"), path, HEALTH_TIMEOUT, protocol, proof)
 
 
 def _describe(release: Release) -> dict[str, Any]:

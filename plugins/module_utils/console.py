@@ -132,13 +132,12 @@ def logs(asked: Asked, given: argparse.Namespace, _command: list[str]) -> int:
             _say(line)
         return 0
     words = [*shlex.split(app_status.follow(asked.live, given.process)), f"--lines={given.lines}"]
-    secrets = {one.name: one.secrets() for one in asked.tree.complete_releases()}
+    secrets: dict[str, dict[str, str]] = {}
     with subprocess.Popen(words, stdout=subprocess.PIPE, encoding="utf-8", errors="replace") as followed:
         try:
             for line in followed.stdout or []:
-                live = asked.tree.live()
-                if live and live.name not in secrets:
-                    secrets[live.name] = live.secrets()
+                # also those of a release that came meanwhile, whose workers write before it is live
+                secrets.update({one.name: one.secrets() for one in asked.tree.complete_releases() if one.name not in secrets})
                 shown = line.rstrip("\n")
                 for found in secrets.values():
                     shown = hide_secrets(shown, found)

@@ -4,14 +4,12 @@
 
 from __future__ import annotations
 
-import http.client
 import io
 import socket
-import ssl
 import struct
 import time
 
-APP_HEADER = "X-Flaskops-App"  # with which a front tells a deploy whose site has answered; visitors do not get it
+APP_HEADER = "X-Flaskops-App"  # with which a front tells a deploy whose site has answered, and which release; visitors do not get it
 HEAD_AT_MOST = 128 * 1024  # bytes of an answer's status line and headers
 
 
@@ -21,6 +19,9 @@ def ask(address: str, host: str, path: str, timeout: float, protocol: str = "htt
     ``address`` is ``unix:/path`` or ``host:port``, ``timeout`` is in seconds, ``protocol`` is ``http``, ``https`` or ``uwsgi``. ``proof`` is what the
     answer must say in ``APP_HEADER``, empty for any answer. With ``https``, the server may have any certificate: it is the host itself.
     """
+    # here, because it and ssl cost a host's processor as much as ten modules of ours, and most runs ask nothing
+    import http.client  # noqa: PLC0415
+
     try:
         with _secured(_connect(address, timeout), host, protocol) as connection:
             if protocol == "uwsgi":
@@ -32,7 +33,9 @@ def ask(address: str, host: str, path: str, timeout: float, protocol: str = "htt
             answer.begin()
             status = f"{answer.status} {answer.reason}"
             return (
-                status if not proof or answer.getheader(APP_HEADER) == proof else f"another site's answer: {status} (it has no {APP_HEADER}: {proof})"
+                status
+                if not proof or answer.getheader(APP_HEADER) == proof
+                else f"another site's or release's answer: {status} (it has no {APP_HEADER}: {proof})"
             )
     except (OSError, http.client.HTTPException) as error:
         return f"{type(error).__name__}: {error}"
@@ -83,6 +86,8 @@ def _secured(connection: socket.socket, host: str, protocol: str) -> socket.sock
     """The connection, with TLS for ``https``. Raises ``OSError``."""
     if protocol != "https":
         return connection
+    import ssl  # noqa: PLC0415
+
     context = ssl.create_default_context()
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE

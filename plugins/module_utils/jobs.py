@@ -47,7 +47,9 @@ def are_of(release: Release | None, tree: Tree, there: Iterable[str]) -> bool:
         return False
     if any(_text(release, job, kind) != _there(tree, job, kind) for job in wanted for kind in KINDS):
         return False
-    shown = show_units([timers[job] for job in wanted], "ActiveState")
+    shown = show_units([one for job in wanted for one in (timers[job], unit_of(tree, job))], "ActiveState", "NeedDaemonReload")
+    if any(state.get("NeedDaemonReload") == "yes" for state in shown.values()):
+        return False  # who changed them was killed before systemd has read them
     return all((TIMERS / timers[job]).is_symlink() and shown.get(timers[job], {}).get("ActiveState") == "active" for job in wanted)
 
 

@@ -130,7 +130,7 @@ class Record:
     format: int = FORMAT
 
     def question(self, secure: bool = False) -> dict[str, str]:
-        """How the host itself asks for the app through its front: ``address``, ``host``, the ``proof`` of an answer, and for HTTPS the ``protocol``.
+        """How the host itself asks for the app through its front: ``address``, ``host``, the site's ``proof``, and for HTTPS the ``protocol``.
 
         Empty if it has no front.
         """
@@ -232,7 +232,8 @@ class InstanceFacts:
 class ReleaseFacts:
     """What was noted of a release when it was staged: what activation needs, and what a diff shows.
 
-    One that ``waits_for_commands`` was only imported then: it may need what they do to answer its health path.
+    One that ``waits_for_commands`` was only imported then: it may need what they do to answer its health path. If its server ``names_release``, it
+    tells the host's own health check which release has answered; those that an older version of the collection staged do not.
     """
 
     release: str = ""
@@ -258,6 +259,7 @@ class ReleaseFacts:
     secrets: list[str] = field(default_factory=list)
     memory_max: int = 0
     waits_for_commands: bool = False
+    names_release: bool = False
     format: int = FORMAT
 
     @property

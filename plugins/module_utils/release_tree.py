@@ -72,7 +72,7 @@ class Tree:
 
     def own_paths(self) -> list[Path]:
         """Everything that is ever made in the app's directory; what else is there is somebody else's."""
-        return [self.current, self.fresh_current, self.maintenance, self.releases, self.venvs, self.shared]
+        return [self.current, self.fresh_current, self.maintenance, self.out_of_balancer, self.releases, self.venvs, self.shared]
 
     @property
     def fresh_current(self) -> Path:
@@ -99,6 +99,11 @@ class Tree:
     def maintenance(self) -> Path:
         """The page that visitors get instead of the app, while it exists."""
         return self.root / "maintenance.html"
+
+    @property
+    def out_of_balancer(self) -> Path:
+        """The file that has load balancers leave the host alone, while it exists."""
+        return self.root / "out-of-balancer"
 
     def kept_releases(self) -> list[Release]:
         """The releases that are on the host, oldest first, those that failed before they were complete included."""

@@ -192,6 +192,7 @@ def facts_of(plan: Plan, venv: str) -> ReleaseFacts:
         environment=fingerprints,
         secrets=sorted(plan.payload["secrets"]),
         waits_for_commands=bool(plan.options["commands"]),
+        names_release=True,
     )
 
 

@@ -246,8 +246,9 @@ options:
         required: true
       proof:
         description:
-          - The value of the header C(X-Flaskops-App) in the web server's answer, which shows that no other site has answered. The web server
-            sends it if the question comes from the host itself and has the C(User-Agent) C(flaskops-health). Empty if any answer will do.
+          - What the header C(X-Flaskops-App) in the web server's answer begins with, which shows that no other site has answered; the rest of it is
+            the name of the release that has answered. The web server sends it if the question comes from the host itself and has the C(User-Agent)
+            C(flaskops-health). Empty if any answer will do.
         type: str
         default: ""
       protocol:

@@ -292,6 +292,11 @@ class App:
         return f"{self.root}/maintenance.html"
 
     @property
+    def out_of_balancer(self) -> str:
+        """The file that has load balancers leave the host alone, while it exists."""
+        return f"{self.root}/out-of-balancer"
+
+    @property
     def maintenance_url(self) -> str:
         """The URL path of that page, for the front only."""
         return f"/flaskops-maintenance/{self.name}"

@@ -216,7 +216,7 @@ def _needed_modules(view: ApacheApp) -> list[str]:
             [
                 *needed,
                 *ALWAYS,
-                *(["rewrite"] if view.app.static else []),
+                *(["rewrite"] if view.app.static or view.app.balancer_path else []),
                 *(["remoteip"] if view.app.trusted_proxies else []),
                 *(["proxy", "proxy_fcgi"] if view.php else []),
                 *(["ssl", "http2"] if view.app.https_listens else []),

@@ -85,7 +85,8 @@ ACCOUNT = Rule(
     "an account name of a-z, 0-9, - and _ that is neither root's nor the web server's",
     "shop",
 )
-MOUNT = r"/|(?:/(?!\.{1,2}(?:/|$))[\w.~-]+)+"  # /.. is none
+PATH = r"(?:/(?!\.{1,2}(?:/|$))[\w.~-]+)+"  # /.. is none
+MOUNT = f"/|{PATH}"
 MODULE = r"[A-Za-z_][\w.]*:[A-Za-z_]\w*(?:\(\))?"
 ATTRIBUTE = r"[A-Za-z_][\w.]*:[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+"
 PLAIN_VALUE = r"""(?:'[^'"\\\x00-\x1f\x7f]*'|"[^'"\\\x00-\x1f\x7f]*"|-?\d+|True|False|None)"""
@@ -158,6 +159,9 @@ RULES = {
     "flask_app_python": Rule(matches(r"/\S+"), "the absolute path of a Python on the host", "/usr/bin/python3"),
     "flask_app_mount": Rule(matches(MOUNT), "a URL path with a leading slash and no trailing one", "/shop"),
     "flask_app_health_path": Rule(matches(r"/[^\s#]*"), "a URL path with a leading slash, below the mount", "/healthz"),
+    "flask_app_balancer_path": Rule(
+        matches(f"(?:{PATH})?"), "a URL path with a leading slash and no trailing one, below the mount, or nothing", "/check"
+    ),
     "flask_app_listen": Rule(are_listen_addresses, LISTENS, '["80"]'),
     "flask_app_server_names": Rule(
         lambda value: all(is_host_name(str(name)) for name in value),

@@ -13,7 +13,8 @@ from ansible_collections.flaskops.hosting.plugins.plugin_utils.units import told
 def served(app: App) -> Served:
     """What mod_wsgi needs of a release: a WSGI script. It has no socket of the release's own."""
     module, _colon, name = app.module.partition(":")
-    script = fill("apache_wsgi", "app.wsgi.j2", app=app, module=module, first=first_name(name), expression=name, told=told_to(app))
+    names = {"first": first_name(name), "expression": name, "callable": wsgi_callable(app.module)}
+    script = fill("apache_wsgi", "app.wsgi.j2", app=app, module=module, told=told_to(app), **names)
     log = f"/var/log/apache2/{app.front_site.name}-error.log"
     return Served(
         settings=[Text(f"{app.name}.wsgi", script)],

@@ -75,6 +75,7 @@ class Settings:
         self._problems_of_environment()
         self._problems_of_overlaps()
         self._problems_of_health()
+        self._problems_of_balancers()
         self.problems += processes.problems_of(self.values)
         self.problems += [problem for name in FURTHER for problem in problems_of_options(name, self.values.get(name) or {})]
 
@@ -138,6 +139,16 @@ class Settings:
                     f"flask_app_health_path: got {path!r}, which is served from {directory!r} (flask_app_static) without the app; give a path that "
                     "the app itself answers. For example:\n    flask_app_health_path: /healthz"
                 )
+
+    def _problems_of_balancers(self) -> None:
+        """The path is the front's own, and it sends a balancer on to the health path, whose characters must mean nothing else to it."""
+        path, health = (str(self.values.get(f"flask_app_{name}_path") or "") for name in ("balancer", "health"))
+        if path and path == health.partition("?")[0]:
+            self.problems.append(f"flask_app_balancer_path: got {path!r}, which is flask_app_health_path too; give one that the app does not answer")
+        if path and not re.fullmatch(r"[\w/.~?=&,-]+", health):
+            self.problems.append(
+                f"flask_app_health_path: got {health!r}, needs nothing but letters, digits and / . ~ ? = & , _ - if there is flask_app_balancer_path"
+            )
 
     def _problems_of_environment(self) -> None:
         for variable, value in (self.values.get("flask_app_environment") or {}).items():

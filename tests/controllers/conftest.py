@@ -37,8 +37,11 @@ def controller(new_target: NewTarget, request: pytest.FixtureRequest) -> Control
 
 @pytest.fixture(scope="module")
 def host(new_target: NewTarget, controller: Controller, request: pytest.FixtureRequest) -> Iterator[Target]:
-    """A fresh host at the documents' address, to which the controller's user can log in; its own address is the module's HOST."""
-    target = new_target(request.module.HOST, "debian13")
+    """A host at the documents' address, to which the controller's user can log in; its own address is the module's HOST.
+
+    It is a fresh one, unless the module has another VARIANT.
+    """
+    target = new_target(request.module.HOST, getattr(request.module, "VARIANT", "debian13"))
     with at_the_documents_address(target, controller.target):
         controller.prepare(f"ubuntu@{DOCUMENTED}")
         yield target

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from itertools import groupby
 from pathlib import Path
 
@@ -14,9 +15,11 @@ from ansible_collections.flaskops.hosting.tests.documents import Block, sections
 from ansible_collections.flaskops.hosting.tests.targets.harness import ROOT, Play, Target
 
 CONTROLLER, HOST = "198.18.3.50", "198.18.3.51"
+VARIANT = "ubuntu-like-ready"  # a fresh host gets the same packages in test_getting_started.py
 PAGE = sections_of(ROOT / "docs/real-apps.md")
 INSTALL = sections_of(ROOT / "docs/getting-started.md")["Install"]
 LINES_AT_MOST = 15
+OF_GUNICORN = {"gunicorn", "packaging"}
 DJANGO = "http://192.0.2.10"
 # What a browser sends to log in to Django's admin pages, and to add a group.
 ADMIN = f"""set -e
@@ -56,6 +59,7 @@ def follow(reader: Controller, host: Target, section: str, app: str, write: str 
     done, live = [], []
     for block in PAGE[section]:
         if any(".deploy " in command for command in block.commands):
+            assert_pinned(reader, host, section, app)
             reader.succeed(write)
         if block.file:
             reader.write(block.file, block.text.encode())
@@ -65,6 +69,30 @@ def follow(reader: Controller, host: Target, section: str, app: str, write: str 
     first, second, third = (release for release, _commands in groupby(filter(None, live)))
     assert first == third != second
     return done
+
+
+def assert_pinned(reader: Controller, host: Target, section: str, app: str) -> None:
+    """What is installed for the app is what its source names, in the same version."""
+    (group,) = yaml.safe_load(inventory_of(PAGE[section]).text).values()
+    free = installed(host, app) - pinned(reader.succeed(f"cat {group['vars']['flask_app_source']}/*.txt").output)
+    assert {name for name, _version in free} <= OF_GUNICORN, free
+
+
+def pinned(requirements: str) -> set[tuple[str, str]]:
+    """The packages of which requirements want one version, each with it."""
+    return {(normal(name), version) for name, version in re.findall(r"^([\w.-]+)(?:\[.*\])?==([^ \n]+)", requirements, re.MULTILINE)}
+
+
+def installed(host: Target, app: str) -> set[tuple[str, str]]:
+    """The packages of the live release, with their versions."""
+    directories = host.run(f"cd /srv/{app}/current/.venv/lib/python3*/site-packages && ls -d *.dist-info").split()
+    parts = (directory.removesuffix(".dist-info").rpartition("-") for directory in directories)
+    return {(normal(name), version) for name, _dash, version in parts}
+
+
+def normal(name: str) -> str:
+    """A package's name as all its spellings are compared."""
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def test_isso(reader: Controller, host: Target) -> None:

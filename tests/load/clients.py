@@ -1,4 +1,4 @@
-"""The clients of a host while its app is released: many short requests by wrk, some long ones, and their results."""
+"""The clients of a host while its app is released: many short requests by wrk, long ones, streams and WebSockets, and their results."""
 
 from __future__ import annotations
 
@@ -15,10 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.flaskops.hosting.tests.targets.harness import ROOT
+from ansible_collections.flaskops.hosting.tests.targets.websockets import GOING_AWAY, WebSocket
 
-KEEP_ALIVE, ONE_SHOT, LONG = 20, 20, 3  # clients of each kind
+KEEP_ALIVE, ONE_SHOT = 20, 20  # clients of each kind
+SECONDS, EVENTS, LINES, LINE = 8, 16, 128, 1 << 16  # as the app has them: its LONG, and the pieces of its streams
+LASTING = ["/long", "/long", "/long", "/events", "/download"]  # what others ask for; each takes 8 s
 GIVE_UP = 60  # seconds without an answer
 PAUSE = 4  # seconds between two long requests of one client, so that nearly every release has some in progress
+BETWEEN_MESSAGES = 0.5  # seconds
 # Milliseconds between two short requests of one client. Without a pause, the releases would wait for a processor most of the time; tests that
 # run at the same time cause that even with a pause.
 SHORT_PAUSE = 40 if os.environ.get("LOAD") == "all" else 300
@@ -85,15 +89,26 @@ def is_of_one(body: str, releases: list[Deployed]) -> bool:
         return False
 
 
-class Clients:
-    """Keep-alive and one-shot clients, which send the next request at once, and some whose requests take 8 s, with a pause after each."""
+def of_a_stream(path: str, body: str) -> str:
+    """What each piece of a stream says, if all of them came and say the same."""
+    pieces = [line.removeprefix("data: ").strip() for line in body.split("\n") if line]
+    wanted = {"/events": EVENTS, "/download": LINES}[path]
+    return pieces[0] if len(pieces) == wanted and len(set(pieces)) == 1 else f"{len(pieces)} pieces of {wanted}: {sorted(set(pieces))}"
 
-    def __init__(self, address: str, log: Path, port: int = 80) -> None:
+
+class Clients:
+    """Keep-alive and one-shot clients, which send the next request at once, some whose requests take 8 s, and one that keeps a WebSocket open.
+
+    ``messages`` are the answers on the WebSocket; ``told_to_go`` is how often it was closed because the server goes away.
+    """
+
+    def __init__(self, address: str, log: Path, port: int = 80, websocket: bool = False) -> None:
         self.address, self.port = address, port
         self.log = log
-        self.short, self.long = Outcome(), Outcome()
+        self.short, self.long, self.messages, self.told_to_go = Outcome(), Outcome(), Outcome(), 0
         self._over = threading.Event()
-        self._threads = [threading.Thread(target=self._ask_for_long) for _client in range(LONG)]
+        self._threads = [threading.Thread(target=self._ask_for_long, args=[path]) for path in LASTING]
+        self._threads += [threading.Thread(target=self._keep_open)] if websocket else []
         self._wrks: list[subprocess.Popen[str]] = []
 
     def __enter__(self) -> Clients:
@@ -109,6 +124,10 @@ class Clients:
             self._read(wrk.communicate(timeout=GIVE_UP)[0])
         for thread in self._threads:
             thread.join()
+
+    def outcomes(self) -> dict[str, Outcome]:
+        """The outcomes of all kinds of clients."""
+        return {"short": self.short, "long": self.long, "websocket": self.messages}
 
     def _wrk(self, connections: int, *options: str) -> subprocess.Popen[str]:
         words = ["wrk", "--threads=1", f"--connections={connections}", "--duration=30m", f"--timeout={GIVE_UP}s", f"--script={COUNT}"]
@@ -130,20 +149,56 @@ class Clients:
         assert found.total, f"wrk did not report its requests: {output}"
         self.short.add(found)
 
-    def _ask_for_long(self) -> None:
+    def _ask_for_long(self, path: str) -> None:
         while not self._over.is_set():
             found, began = Outcome(), time.monotonic()
             connection = http.client.HTTPConnection(self.address, self.port, timeout=GIVE_UP)
             try:
-                connection.request("GET", "/long")
+                connection.request("GET", path)
                 answer = connection.getresponse()
-                found.answers[f"{answer.status} {' '.join(answer.read().decode().split())}"] += 1
+                body = self._body(answer, path)
+                found.answers[f"{answer.status} {body if path == '/long' or answer.status != 200 else of_a_stream(path, body)}"] += 1
             except (OSError, http.client.HTTPException) as error:
                 found.errors[type(error).__name__] += 1
             finally:
                 connection.close()
             found.slowest = time.monotonic() - began
             with self.log.open("a") as log:
-                log.write(f"long request: {time.strftime('%X')} {found}\n")
+                log.write(f"{path}: {time.strftime('%X')} {found}\n")
             self.long.add(found)
             self._over.wait(PAUSE)
+
+    def _body(self, answer: http.client.HTTPResponse, path: str) -> str:
+        """The whole body; of a download, at a pace that takes as long as the other long requests."""
+        pieces = []
+        while piece := answer.read(LINE):
+            pieces.append(piece)
+            time.sleep(SECONDS / LINES if path == "/download" else 0)
+        return b"".join(pieces).decode()
+
+    def _keep_open(self) -> None:
+        """Ask on a WebSocket who answers, and open another one as soon as it is closed."""
+        while not self._over.is_set():
+            try:
+                with WebSocket(self.address, self.port, self.address, "/websocket") as opened:
+                    closed = self._talk(opened)
+            except OSError as error:
+                self.messages.errors[f"{type(error).__name__}: {error}"] += 1
+                self._over.wait(BETWEEN_MESSAGES)
+                continue
+            with self.log.open("a") as log:
+                log.write(f"WebSocket: {time.strftime('%X')} {closed or 'closed by us'}\n")
+            if closed == GOING_AWAY:
+                self.told_to_go += 1
+            elif closed:
+                self.messages.errors[f"closed with {closed}"] += 1
+
+    def _talk(self, opened: WebSocket) -> int:
+        """Ask as long as it is open; what it was closed with, 0 if it was not."""
+        while not self._over.wait(BETWEEN_MESSAGES):
+            opened.send("who")
+            answer = opened.receive()
+            if isinstance(answer, int):
+                return answer
+            self.messages.answers[f"200 {answer}"] += 1
+        return 0

@@ -6,5 +6,5 @@ import pytest
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """Each has a target of its own, so two can run at the same time."""
-    item.add_marker(pytest.mark.xdist_group(f"load-{item.name}"))
+    """Each topology has a target of its own, so two can run at the same time."""
+    item.add_marker(pytest.mark.xdist_group(f"load-{item.callspec.params['topology'].name}"))  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""Releases with changed requirements, one after the other, while clients send requests all the time: no client gets an error or a mix."""
+"""Releases with changed requirements, one after the other, while clients ask all the time: none gets an error, a mix or half an answer."""
 
 from __future__ import annotations
 
@@ -17,14 +17,15 @@ import yaml
 from ansible_collections.flaskops.hosting.tests.load.clients import Clients, Deployed
 from ansible_collections.flaskops.hosting.tests.targets.harness import ROOT, Target, app, write_source
 
-SOURCE = ROOT / "tests/load/app"
+SOURCE, LOGS = ROOT / "tests/load/app", ROOT / ".cache/logs"
 ALL_OF_IT = os.environ.get("LOAD") == "all"
 VERSIONS = ["3.1", "3.2", "3.3", "3.4", "3.5", "3.6", "3.7", "3.8", "3.9", "3.10", "3.11"]  # of idna: one for each release
-RELEASES = VERSIONS if ALL_OF_IT else VERSIONS[:4]  # a fault that one of ten releases has is for `make load` to find
+RELEASES = VERSIONS if ALL_OF_IT else VERSIONS[:3]  # a fault that one of ten releases has is for `make load` to find
 HOST_LOGS = "journalctl --no-pager --lines=2000 --unit='shop*'; tail -n 200 /var/log/*/*error*.log"
 ADDRESSES = [f"198.18.2.{last}" for last in range(230, 240)]
 LONG_AT_LEAST, LONG_AT_MOST = 8, 20  # seconds that a request of 8 s may take
 START_SECONDS = 10  # of the app that starts slowly
+NO_FAILURES: dict[str, dict[str, int]] = {"short": {}, "long": {}, "websocket": {}}
 UNNOTICED = 3.0  # seconds, on a machine that is busy with other tests; a client that must wait for the app's start would wait ten
 
 
@@ -37,15 +38,30 @@ class Topology:
     settings: dict[str, Any]
     port: int = 80
 
+    @property
+    def websocket(self) -> bool:
+        """Whether the app's server can hold WebSockets open."""
+        return self.settings.get("nginx_gunicorn_worker_class") in ("gthread", "gevent")
 
-# As many workers as 43 clients need; requests of 8 s hold three of them.
+    @property
+    def more(self) -> dict[str, Any]:
+        """The app's variable for that."""
+        return {"module": "chat:app"} if self.websocket else {}
+
+    @property
+    def requirements(self) -> str:
+        """What the app requires beside idna."""
+        return "simple-websocket==1.1.0\n" if self.websocket else ""
+
+
+# As many workers as the clients need; requests of 8 s hold five of them.
 GUNICORN: dict[str, dict[str, Any]] = {
-    "sync": {"nginx_gunicorn_workers": 8},
+    "sync": {"nginx_gunicorn_workers": 10},
     "gthread": {"nginx_gunicorn_worker_class": "gthread", "nginx_gunicorn_threads": 20},
     "gevent": {"nginx_gunicorn_worker_class": "gevent"},
 }
 UWSGI: dict[str, dict[str, Any]] = {
-    "sync": {"uwsgi_app_processes": 8, "uwsgi_app_threads": 1},
+    "sync": {"uwsgi_app_processes": 10, "uwsgi_app_threads": 1},
     "threads": {"uwsgi_app_threads": 20},
     "gevent": {"uwsgi_app_worker_class": "gevent", "uwsgi_app_threads": 50},
 }
@@ -72,32 +88,30 @@ CHOSEN = [one for one in ALL if one.name in ALWAYS or ALL_OF_IT]
 @pytest.fixture
 def log(request: pytest.FixtureRequest) -> Path:
     """A log file for a test, which stays after the test."""
-    path = ROOT / f".cache/logs/{request.node.name}.log"
+    path = LOGS / f"{request.node.name}.log"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("")
     return path
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def topology(request: pytest.FixtureRequest) -> Topology:
     """The chain that the target gets."""
-    return getattr(request, "param", ALL[0])
+    given: Topology = request.param
+    return given
 
 
-@pytest.fixture
-def host(topology: Topology, request: pytest.FixtureRequest, tmp_path: Path, log: Path) -> Iterator[Target]:
-    """A fresh target, only in its topology's group, because deploy uses the groups."""
+@pytest.fixture(scope="module")
+def host(topology: Topology, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
+    """A target for all tests of a topology, only in its group, because deploy uses the groups."""
     assert shutil.which("wrk"), "wrk is missing: dev/load installs it"
-    name = request.node.name.replace("[", "-").replace("]", "").replace("_", "-")
-    variant = "ubuntu-like-ready" if topology.playbook.startswith("nginx") else "ubuntu-like"
-    target = Target(name, address(), variant, tmp_path, topology.playbook)
+    target = Target(f"load-{topology.name}", address(), "ubuntu-like-ready", tmp_path_factory.mktemp("host"), topology.playbook)
     try:
         target.up()
         groups = yaml.safe_load(target.inventory.read_text())
         target.inventory.write_text(yaml.safe_dump({topology.playbook: groups[topology.playbook]}))
         yield target
-        with log.open("a") as out:
-            out.write(target.run(HOST_LOGS, check=False))
+        (LOGS / f"load-{topology.name}.log").write_text(target.run(HOST_LOGS, check=False))
     finally:
         target.down()
 
@@ -108,13 +122,13 @@ def address() -> str:
     return ADDRESSES[int(worker)]
 
 
-def release(host: Target, settings: dict[str, Any], number: int, work: Path, more: str = "") -> Deployed:
+def release(host: Target, topology: Topology, number: int, work: Path, more: str = "") -> Deployed:
     """Release the app with this number and its requirement: the first time with the topology's playbook, then with deploy."""
     code = {path.name: path.read_text() for path in SOURCE.glob("*.py")}
     code["main.py"] = code["main.py"].replace("NUMBER = 0", f"NUMBER = {number}") + more
-    source = write_source(work / "source", {**code, "requirements.txt": f"idna=={VERSIONS[number]}\n"})
+    source = write_source(work / "source", {**code, "requirements.txt": f"idna=={VERSIONS[number]}\n{topology.requirements}"})
     # Only two releases are kept, so that a release that is removed while a long request needs it would be noticed.
-    apps = [app("shop", source, requirements="requirements.txt", keep_releases=2, **settings)]
+    apps = [app("shop", source, requirements="requirements.txt", keep_releases=2, **topology.settings, **topology.more)]
     if number == 0:
         play = host.converge(apps)
     else:
@@ -125,11 +139,12 @@ def release(host: Target, settings: dict[str, Any], number: int, work: Path, mor
 
 def report(name: str, clients: Clients, releases: list[Deployed], seconds: list[float], log: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """Print the results of all requests, to the terminal and to the log."""
-    failed = {**clients.short.failures(releases), **{f"long: {kind}": count for kind, count in clients.long.failures(releases).items()}}
+    failed = {f"{kind}: {what}": count for kind, found in clients.outcomes().items() for what, count in found.failures(releases).items()}
     text = (
         f"load {name}: {len(seconds)} releases in {sum(seconds):.0f} s (slowest {max(seconds):.1f} s); "
         f"{clients.short.total} short requests, slowest {clients.short.slowest:.2f} s; "
-        f"{clients.long.total} of 8 s, slowest {clients.long.slowest:.2f} s; failed: {failed or 'none'}"
+        f"{clients.long.total} of 8 s, slowest {clients.long.slowest:.2f} s; "
+        f"{clients.messages.total} messages on WebSockets, which were closed {clients.told_to_go} times; failed: {failed or 'none'}"
     )
     with log.open("a") as out:
         out.write(f"{text}\n")
@@ -140,28 +155,31 @@ def report(name: str, clients: Clients, releases: list[Deployed], seconds: list[
 @pytest.mark.parametrize("topology", CHOSEN, ids=lambda one: one.name, indirect=True)
 def test_no_request_fails(topology: Topology, host: Target, tmp_path: Path, log: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """Releases in a row, ten with `make load`: every answer is complete and from one release, and requests of 8 s are completed."""
-    releases, seconds = [release(host, topology.settings, 0, tmp_path)], []
+    releases, seconds = [release(host, topology, 0, tmp_path)], []
     host.run(f"ufw allow {topology.port}/tcp")  # an app's own port is for its host alone, until somebody opens it
-    with Clients(host.address, log, topology.port) as clients:
+    with Clients(host.address, log, topology.port, topology.websocket) as clients:
         for number in range(1, len(RELEASES)):
             began = time.monotonic()
-            releases.append(release(host, topology.settings, number, tmp_path))
+            releases.append(release(host, topology, number, tmp_path))
             seconds.append(time.monotonic() - began)
     report(topology.name, clients, releases, seconds, log, capfd)
-    assert (clients.short.failures(releases), clients.long.failures(releases)) == ({}, {}), f"see {log}"
+    assert {kind: found.failures(releases) for kind, found in clients.outcomes().items()} == NO_FAILURES, f"see {log}"
     assert clients.short.numbers() == set(range(len(RELEASES))), "a release never got a request"
     assert clients.long.slowest < LONG_AT_MOST
+    assert clients.told_to_go == (len(RELEASES) - 1 if topology.websocket else 0)
+    assert clients.messages.numbers() == (set(range(len(RELEASES))) if topology.websocket else set())
 
 
+@pytest.mark.parametrize("topology", CHOSEN[:1], ids=lambda one: one.name, indirect=True)
 def test_slow_start_is_not_noticed(host: Target, topology: Topology, tmp_path: Path, log: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """An app that takes ten seconds to start does so beside the live release."""
-    releases = [release(host, topology.settings, 0, tmp_path)]
+    releases = [release(host, topology, 0, tmp_path)]  # on a host that has the app already, and so a release of it
     with Clients(host.address, log) as clients:
         began = time.monotonic()
-        releases.append(release(host, topology.settings, 1, tmp_path, f"time.sleep({START_SECONDS})\n"))
+        releases.append(release(host, topology, 1, tmp_path, f"time.sleep({START_SECONDS})\n"))
         seconds = time.monotonic() - began
     report("slow-start", clients, releases, [seconds], log, capfd)
     assert seconds > START_SECONDS and clients.short.numbers() == {0, 1}
     assert f"{host.name}: shop: staging the release (code, virtual environment, pre-flight), 10 s so far" in releases[1].output
-    assert (clients.short.failures(releases), clients.long.failures(releases)) == ({}, {}), f"see {log}"
+    assert {kind: found.failures(releases) for kind, found in clients.outcomes().items()} == NO_FAILURES, f"see {log}"
     assert clients.short.slowest < UNNOTICED

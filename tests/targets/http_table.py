@@ -7,6 +7,7 @@ import http.client
 import json
 import re
 import socket
+import ssl
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -18,23 +19,35 @@ from ansible_collections.flaskops.hosting.tests.targets.harness import ROOT
 
 TABLE: dict[str, Any] = yaml.safe_load((ROOT / "docs/http.yml").read_text(encoding="utf-8"))
 MEBIBYTE = 1 << 20
+CLOSED = 444  # nginx's number for a connection that is closed without an answer
 APART = 0.15  # seconds between two pieces that were not sent together
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where an app is for its visitors, and what of it a row may name as `${…}`."""
+    """Where an app is for its visitors, whom they trust if they come by HTTPS, and what of it a row may name as `${…}`."""
 
     address: str
     port: int
     host: str
     mount: str = ""
     topology: str = ""
+    trust: ssl.SSLContext | None = None
     words: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def scheme(self) -> str:
+        """The URL's scheme."""
+        return "https" if self.trust else "http"
+
+    def connect(self) -> socket.socket:
+        """A connection of its own, over TLS for HTTPS."""
+        plain = socket.create_connection((self.address, self.port), timeout=20)
+        return self.trust.wrap_socket(plain, server_hostname=self.host) if self.trust else plain
 
     def spelled(self, text: str) -> str:
         """A text of the table as it is sent to this app."""
-        words = {"host": self.host, "mount": self.mount, **self.words}
+        words = {"host": self.host, "mount": self.mount, "scheme": self.scheme, **self.words}
         return re.sub(r"\$\{(\w+)\}", lambda found: "a" * int(found[1]) if found[1].isdigit() else words[found[1]], text)
 
 
@@ -52,7 +65,7 @@ class Reply:
 def send(place: Place, row: dict[str, Any]) -> Reply:
     """Send a row's request on a connection of its own, and nothing else than what it says."""
     request = _request(place, row)
-    with socket.create_connection((place.address, place.port), timeout=20) as connection:
+    with place.connect() as connection:
         with contextlib.suppress(OSError):  # it was answered before it was complete
             connection.sendall(request)
         reply = _reply(connection, row["send"].partition(" ")[0])
@@ -94,8 +107,11 @@ def _body(given: Any) -> tuple[bytes, dict[str, str]]:
 
 def _reply(connection: socket.socket, method: str) -> Reply:
     response = http.client.HTTPResponse(connection, method=method)
-    response.begin()
-    body, times = b"", []
+    try:
+        response.begin()
+    except http.client.RemoteDisconnected:
+        return Reply(CLOSED, {}, b"", 0)
+    body, times = bytearray(), []
     while piece := response.read1(MEBIBYTE):
         body += piece
         times.append(time.monotonic())
@@ -103,20 +119,20 @@ def _reply(connection: socket.socket, method: str) -> Reply:
     for name, value in response.getheaders():
         headers[name.lower()] = f"{headers[name.lower()]}, {value}" if name.lower() in headers else value
     pieces = sum(1 for before, after in zip([0.0, *times], times) if after - before > APART)
-    return Reply(response.status, headers, body, pieces)
+    return Reply(response.status, headers, bytes(body), pieces)
 
 
-def promised(row: dict[str, Any], topology: str) -> dict[str, Any]:
-    """What a row says of a topology."""
+def promised(row: dict[str, Any], place: Place) -> dict[str, Any]:
+    """What a row says of a topology and a scheme."""
     for other in row.get("differs", []):
-        if topology in other["in"]:
+        if place.topology in other["in"] and place.scheme in other.get("by", ["http", "https"]):
             return dict(other)
     return row
 
 
 def broken(place: Place, row: dict[str, Any]) -> Iterator[str]:
     """A sentence for each part of a row's promise that an app's answer does not keep."""
-    expected, found = promised(row, place.topology), send(place, row)
+    expected, found = promised(row, place), send(place, row)
     status = expected["status"]
     if found.status not in (status if isinstance(status, list) else [status]):
         yield f"status {found.status}, not {status}; body {found.body[:200]!r}"

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
-from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
-from ansible_collections.flaskops.hosting.tests.targets.harness import Play, Target, app, differences, missing, write_source
+from ansible_collections.flaskops.hosting.tests.targets.harness import Target, app, differences, missing, write_source
 
 ADDRESS = "198.18.2.20"
 GOOD = app("good", server_names=["good.example"])
@@ -68,35 +70,10 @@ def host(target: Target) -> Target:
     return target
 
 
-@pytest.fixture
-def untouched(host: Target) -> Iterator[Target]:
-    """The target; whatever the test does, nothing on it may differ afterwards, and its apps serve."""
-    before = host.snapshot(*MANIFEST)
-    yield host
-    assert differences(before, host.snapshot(*MANIFEST)) == {}
-    assert_serves(host)
-
-
 def assert_serves(host: Target) -> None:
     """Both good apps answer."""
     assert host.get("/", host="good.example").json() == {"version": "one", "mount": ""}
     assert host.get("/", port=81).json()["version"] == "one"
-
-
-def assert_rejected(play: Play, words: list[str]) -> None:
-    """The play failed and said all these words; no secret is among what it said."""
-    assert (play.returncode, play.recap["failed"], play.recap["changed"]) == (2, 1, 0), play.output
-    assert missing(play.output, words) == [], play.output
-    assert "71077345" not in play.output
-
-
-@pytest.mark.parametrize("mistake", REJECTED)
-def test_rejected_before_anything_is_changed(untouched: Target, mistake: str) -> None:
-    """A mistake in the variables of a new app."""
-    settings, words = REJECTED[mistake]
-    play = untouched.play([{**app("new", server_names=["new.example"]), **settings}])
-    assert_rejected(play, [*words, "Nothing was changed."])
-    assert "squatter.service" in untouched.run("systemctl list-units squatter.service")
 
 
 OTHER = app("other", listen="82")
@@ -111,40 +88,71 @@ TOGETHER: dict[str, tuple[Any, dict[str, Any], list[str]]] = {
     "an app with a database": ([app("new", mount="new")], {"mysql_webapp_database": "shop"}, ["flask_app_mount: got 'new'"]),
     "no list of apps": ({"shop": OTHER}, {}, ["flask_apps: got a dictionary, needs a list of apps, each a dictionary."]),
 }
+# What can only be told after a repository was fetched.
+IN_REPOSITORY: dict[str, tuple[dict[str, Any], list[str]]] = {
+    "no such version": ({"version": "v9"}, ["flask_app_source: cannot fetch 'v9' of"]),
+    "no such module there": ({"module": "mian:app", "requirements": ""}, ["flask_app_module: got 'mian:app'", "its modules: main"]),
+    "requirements that are left out": ({"requirements": "requirements.txt", "exclude": ["*.txt"]}, ["requirements.txt is not shipped"]),
+}
+PLAIN = {"flask_app_name": "new", "nginx_gunicorn_wrkers": 2, "flask_app_secrets": "71077345"}
+
+
+@pytest.fixture(scope="module")
+def rejected(host: Target, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """What one run says of each mistake: to Ansible each is another host, and all of them are the target. On that, nothing may differ afterwards."""
+    source = write_source(tmp_path_factory.mktemp("repository"), {"main.py": "app = None\n", "requirements.txt": ""})
+    for command in ("init --quiet", "add .", "-c user.name=me -c user.email=me@example.com commit --quiet --message=first"):
+        subprocess.run(["git", "-C", source, *command.split()], check=True)
+    mistakes: dict[str, dict[str, Any]] = {
+        **{name: {"flask_apps": [{**app("new", server_names=["new.example"]), **settings}]} for name, (settings, _words) in REJECTED.items()},
+        **{name: {"flask_apps": apps, **variables} for name, (apps, variables, _words) in TOGETHER.items()},
+        **{
+            name: {"flask_apps": [app("new", source / ".git", listen="82", system_packages=["cowsay"], **settings)]}
+            for name, (settings, _words) in IN_REPOSITORY.items()
+        },
+        "plain": PLAIN,
+    }
+    aliases = {name: f"mistake{number}" for number, name in enumerate(mistakes)}
+    inventory = yaml.safe_load(host.inventory.read_text())[host.topology]["hosts"][host.name]
+    several = replace(host, work=tmp_path_factory.mktemp("mistakes"))
+    hosts = {aliases[name]: {**inventory, **variables} for name, variables in mistakes.items()}
+    several.inventory.write_text(yaml.safe_dump({host.topology: {"hosts": hosts}}))
+    before = host.snapshot(*MANIFEST)
+    play = several.play(None, "--forks=5")
+    assert differences(before, host.snapshot(*MANIFEST)) == {}
+    assert_serves(host)
+    assert host.succeeds("systemctl is-active squatter.service")
+    assert play.returncode == 2 and "71077345" not in play.output, play.output
+    said = {}
+    for name, alias in aliases.items():
+        assert re.search(rf"^{alias} +: +ok=\d+ +changed=0 +unreachable=0 +failed=1 ", play.output, re.MULTILINE), f"{name}: {play.output}"
+        (said[name],) = re.findall(rf"^fatal: \[{alias}\].*?(?=^\S|\Z)", play.output, re.MULTILINE | re.DOTALL)
+    return said
+
+
+@pytest.mark.parametrize("mistake", REJECTED)
+def test_rejected_before_anything_is_changed(rejected: dict[str, str], mistake: str) -> None:
+    """A mistake in the variables of a new app."""
+    assert missing(rejected[mistake], [*REJECTED[mistake][1], "Nothing was changed."]) == []
 
 
 @pytest.mark.parametrize("mistake", TOGETHER)
-def test_rejected_before_the_first_of_several_is_touched(untouched: Target, mistake: str) -> None:
+def test_rejected_before_the_first_of_several_is_touched(rejected: dict[str, str], mistake: str) -> None:
     """An app that comes first, and a database, are not made for an app that is rejected."""
-    apps, variables, words = TOGETHER[mistake]
-    assert_rejected(untouched.play(apps, variables=variables), words)
+    assert missing(rejected[mistake], TOGETHER[mistake][2]) == []
 
 
-@pytest.mark.parametrize(
-    ("settings", "words"),
-    [
-        ({"version": "v9"}, ["flask_app_source: cannot fetch 'v9' of"]),
-        ({"module": "mian:app", "requirements": ""}, ["flask_app_module: got 'mian:app'", "its modules: main"]),
-        ({"requirements": "requirements.txt", "exclude": ["*.txt"]}, ["requirements.txt is not shipped"]),
-    ],
-)
-def test_a_repository_is_looked_at_before_packages_and_the_account(
-    untouched: Target, tmp_path: Path, settings: dict[str, Any], words: list[str]
-) -> None:
-    """What can only be told after it was fetched."""
-    source = write_source(tmp_path / "shop", {"main.py": "app = None\n", "requirements.txt": ""})
-    for command in ("init --quiet", "add .", "-c user.name=me -c user.email=me@example.com commit --quiet --message=first"):
-        subprocess.run(["git", "-C", source, *command.split()], check=True)
-    play = untouched.play([app("new", source / ".git", listen="82", system_packages=["cowsay"], **settings)])
-    assert_rejected(play, [*words, "Nothing was changed."])
+@pytest.mark.parametrize("mistake", IN_REPOSITORY)
+def test_a_repository_is_looked_at_before_packages_and_the_account(rejected: dict[str, str], mistake: str) -> None:
+    """Of an app that needs a package and an account that are not there yet."""
+    assert missing(rejected[mistake], [*IN_REPOSITORY[mistake][1], "Nothing was changed."]) == []
 
 
-def test_rejected_with_plain_variables(untouched: Target) -> None:
+def test_rejected_with_plain_variables(rejected: dict[str, str]) -> None:
     """A host's own variables are checked like those of a list of apps, and nothing is there when it is missing."""
-    play = untouched.play(None, variables={"flask_app_name": "new", "nginx_gunicorn_wrkers": 2, "flask_app_secrets": "71077345"})
     wrong = ["nginx_gunicorn_wrkers: unknown variable", "did you mean nginx_gunicorn_workers?"]
     missed = ["flask_app_source: is not given", "flask_app_source: /home/me/shop"]
-    assert_rejected(play, [*wrong, *missed, "flask_app_secrets: got a str", "a dictionary"])
+    assert missing(rejected["plain"], [*wrong, *missed, "flask_app_secrets: got a str", "a dictionary"]) == []
 
 
 def test_failed_release_leaves_the_live_one(host: Target, tmp_path: Path) -> None:
@@ -184,24 +192,18 @@ def test_new_app_that_fails_leaves_no_traffic_to_it(host: Target, tmp_path: Path
 
 
 def test_snippet_with_syntax_error(host: Target) -> None:
-    """nginx shows its own message, keeps its old files and serves; a second run fails the same way."""
+    """nginx shows its own message, keeps its old files and serves; a second run, here with a lost brace, fails the same way."""
     nginx, live = host.snapshot("/etc/nginx"), host.live("good")
     workers = host.run("pgrep -P $(cat /run/nginx.pid)")
-    for _attempt in range(2):
-        play = host.play([{**GOOD, "nginx_site_snippet": "client_max_body_siez 20m;"}])
+    for snippet, words in (
+        ("client_max_body_siez 20m;", ['unknown directive "client_max_body_siez"', "/etc/nginx/flaskops/"]),
+        ("if ($host) {", []),  # a syntax error of the whole tree
+    ):
+        play = host.play([{**GOOD, "nginx_site_snippet": snippet}])
         assert play.returncode == 2, play.output
-        assert missing(play.output, ['unknown directive "client_max_body_siez"', "/etc/nginx/flaskops/", "nginx -t: exit code 1"]) == []
-        assert differences(nginx, host.snapshot("/etc/nginx")) == {}
+        assert missing(play.output, [*words, "nginx -t: exit code 1"]) == [], snippet
+        assert differences(nginx, host.snapshot("/etc/nginx")) == {}, snippet
         assert_serves(host)
     assert host.live("good") == live
     assert host.run("nginx -t 2>&1 | tail -1").endswith("test is successful")
     assert host.run("pgrep -P $(cat /run/nginx.pid)") == workers, "nginx was made to read the rejected files"
-
-
-def test_snippet_that_breaks_out_of_its_block(host: Target) -> None:
-    """A lost brace is a syntax error of the whole tree, and is put back like any other."""
-    nginx = host.snapshot("/etc/nginx")
-    play = host.play([{**GOOD, "nginx_site_snippet": "if ($host) {"}])
-    assert play.returncode == 2 and "nginx -t: exit code 1" in play.output
-    assert differences(nginx, host.snapshot("/etc/nginx")) == {}
-    assert_serves(host)

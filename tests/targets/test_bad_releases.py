@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import http.client
 import itertools
 import json
 import threading
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -240,9 +241,33 @@ def test_nobody_else_answers_for_a_release(host: Target, good: Path, server: str
         status = host.converge(None, playbook="status", variables={"flask_app_name": server})
     finally:
         host.run(f"rm {path} && systemctl reload {service}")
-    assert_rejected(host, server, done, live, ["another site's answer: 200 OK", f"it has no X-Flaskops-App: /srv/{server}"])
-    assert f"200 OK (it has no X-Flaskops-App: /srv/{server})" in " ".join(status.output.split()), status.output
-    assert "X-Flaskops-App" not in host.get("/", port=port).headers, "visitors need not know"
+    assert_rejected(host, server, done, live, ["another site's or release's answer: 200 OK", f"it has no X-Flaskops-App: /srv/{server} "])
+    assert f"200 OK (it has no X-Flaskops-App: /srv/{server} {live})" in " ".join(status.output.split()), status.output
+    with closing(http.client.HTTPConnection(ADDRESS, port, timeout=10)) as visitor:
+        visitor.request("GET", "/", headers={"User-Agent": "flaskops-health"})
+        seen = visitor.getresponse()
+    assert seen.status == 200
+    assert "flaskops" not in str(seen.headers).lower(), "visitors need not know"
+
+
+@pytest.mark.parametrize("server", SERVERS)
+def test_an_older_release_does_not_answer_for_a_new_one(host: Target, good: Path, server: str) -> None:
+    """What still has the old release behind the same site answers 200: the new one, which nobody would see, fails."""
+    topology, front = SERVERS[server][0], SERVERS[server][0].partition("_")[0]
+    directory, service = {"nginx": ("nginx", "nginx"), "apache": ("apache2", "apache2")}[front]
+    live, files, commands = host.live(server), f"/etc/{directory}/flaskops/*/*{server}.conf", []
+    if server == "modwsgi":  # the old daemon processes are taken for the new release's
+        commands = [f"sh -c 'echo loaded >$FLASKOPS_RELEASE_PATH/run/daemon-{process}'" for process in host.run(f"pgrep -u {server}").split()]
+    else:  # the web server still has the old release's socket
+        host.run(f"cp -a {files} /root/ && sed -i 's#/srv/{server}/current/run/#/srv/{server}/releases/{live}/run/#' {files}")
+        host.run(f"systemctl reload {service}")
+    apps = shop(server, good, topology=topology, environment={"MODE": "unseen"}, health_timeout=2, before_activation=commands)
+    try:
+        done = host.play(apps, playbook="deploy", variables={"flask_app_name": server})
+    finally:
+        host.run(f"cd /root && for file in *{server}.conf; do [ ! -e $file ] || mv $file {files}; done && systemctl reload {service}")
+    assert_rejected(host, server, done, live, ["another site's or release's answer: 200 OK", f"it has no X-Flaskops-App: /srv/{server} "])
+    assert host.get("/", port=SERVERS[server][1]).text.startswith("good ")
 
 
 def test_changed_configuration_is_gated_too(host: Target, good: Path) -> None:

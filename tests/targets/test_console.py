@@ -29,11 +29,6 @@ print("web has", os.environ["PASSWORD"], file=sys.stderr)
 def index():
     return "fine"
 """
-PLAIN = """
-def app(environ, start_response):
-    start_response("200 OK", [])
-    return [b"fine"]
-"""
 LOOP = "import os, time\nprint('loop has', os.environ['PASSWORD'], flush=True)\ntime.sleep(3600)\n"
 TIDY = """
 import os, sys, time
@@ -44,29 +39,22 @@ print("tidy has", os.environ["PASSWORD"], flush=True)
 time.sleep(int(takes.read_text()) if takes.exists() else 0)
 sys.exit(int(sys.argv[1]))
 """
-# An app in each way to run one: beside systemd's, those that are in no sandbox of their own.
-OTHERS: dict[str, dict[str, Any]] = {
-    "inside": {"topology": "apache_mod_wsgi", "listen": "81"},
-    "watched": {"topology": "nginx_uwsgi", "listen": "82", "uwsgi_app_manager": "supervisord"},
-}
 
 
 @pytest.fixture(scope="module")
 def apps(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
-    """An app with Flask, a worker and jobs, and two without."""
+    """An app with Flask, a worker and jobs. What is in no sandbox of its own is asked in test_workers.py."""
     files = {"main.py": MAIN, "loop.py": LOOP, "tidy.py": TIDY, "requirements.txt": "flask==3.1.3\n"}
     shop = write_source(tmp_path_factory.mktemp("shop"), files)
-    plain = write_source(tmp_path_factory.mktemp("plain"), {"main.py": PLAIN})
     jobs = {name: {"command": f"python tidy.py {code}", "schedule": "yearly"} for name, code in {"tidy": 0, "broken": 3}.items()}
     more = {"workers": {"loop": {"command": "python loop.py", "settle": 0}}, "jobs": jobs, "shared": ["shared"], "secrets": {"PASSWORD": SECRET}}
-    first = app("shop", shop, topology="nginx_gunicorn", requirements="auto", environment={"GREETING": "hello"}, **more)
-    return [first, *(app(name, plain, **settings) for name, settings in OTHERS.items())]
+    return [app("shop", shop, requirements="auto", environment={"GREETING": "hello"}, **more)]
 
 
 @pytest.fixture(scope="module")
 def host(target: Target, apps: list[dict[str, Any]]) -> Target:
-    """A host with them."""
-    target.converge(apps, playbook="site")
+    """A host with it."""
+    target.converge(apps)
     return target
 
 
@@ -137,9 +125,6 @@ def test_run_is_as_the_app_with_its_streams_and_its_code(host: Target) -> None:
     assert ask(host, "shop run -- sh -c 'kill -9 $$'")[0] == 128 + 9
     nobody_reads = "bash -c 'flaskops shop env --show | (exec <&-; sleep 2); echo ${PIPESTATUS[0]}' 2>&1"
     assert host.run(nobody_reads) == str(128 + signal.SIGPIPE)
-    for name in OTHERS:
-        code, shown = ask(host, f"{name} run -- id -un")
-        assert (code, shown) == (0, name)
 
 
 def test_what_is_interrupted_leaves_nothing(host: Target) -> None:
@@ -161,8 +146,6 @@ def test_flask_shell_by_one_ssh_line(host: Target) -> None:
     assert terminal.leave("sys.exit(5)\r") == 5
     code, shown = ask(host, "shop shell", stdin="print(app.name, 6 * 7)\n")
     assert (code, "main 42" in shown) == (0, True), shown
-    for name in OTHERS:
-        assert ask(host, f"{name} shell", stdin="import main; print(main.app.__name__)\n") == (0, "app")
 
 
 def test_logs_are_without_secrets(host: Target) -> None:
@@ -172,8 +155,6 @@ def test_logs_are_without_secrets(host: Target) -> None:
     shown = host.run("timeout 3 flaskops shop logs -f -n 500 loop & sleep 1; systemctl restart 'shop.loop-1@*'; wait || true")
     assert (shown.count("loop has <PASSWORD>") > 1, SECRET in shown) == (True, False), shown
     assert ask(host, "shop logs -n 2 | wc -l") == (0, "2")
-    for name in OTHERS:
-        assert ask(host, f"{name} logs")[0] == 0
 
 
 def test_a_job_runs_now_and_tells_its_code(host: Target) -> None:
@@ -192,7 +173,7 @@ def test_who_is_not_root_is_refused(host: Target) -> None:
 
 def test_bash_completes_its_words(host: Target) -> None:
     """As bash-completion has it loaded when the command is first typed."""
-    typed = {"": "inside shop watched", "shop l": "logs", "shop logs l": "loop", "shop job run ": "broken tidy", "shop run ": "--"}
+    typed = {"": "shop", "shop l": "logs", "shop logs l": "loop", "shop job run ": "broken tidy", "shop run ": "--"}
     for line, expected in typed.items():
         words = ["flaskops", *line.split(" ")]
         script = f". /usr/local/share/bash-completion/completions/flaskops; COMP_WORDS=({shlex.join(words)}); COMP_CWORD={len(words) - 1}; _flaskops"
@@ -202,9 +183,6 @@ def test_bash_completes_its_words(host: Target) -> None:
 
 def test_it_goes_with_the_last_app(host: Target, apps: list[dict[str, Any]]) -> None:
     """And leaves nothing, whoever has used it."""
-    gone = [{**one, "flask_app_state": "absent", "flask_app_remove_data": True} for one in apps]
-    host.converge(gone[1:], playbook="site")
-    assert ask(host, "shop status")[0] == 0
-    host.converge(gone[:1], playbook="site")
+    host.converge([{**one, "flask_app_state": "absent", "flask_app_remove_data": True} for one in apps])
     left = host.run("find /usr/local -path '*flaskops*' -o -path '*bash-completion*'")
     assert left == ""

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,14 +31,19 @@ def app(environ, start_response):
     start_response("200 OK", [("Content-Type", "text/plain")])
     return [VERSION.encode()]
 """
-# When the controller is killed: seconds after a task has begun, the first being that of the survey.
-TASKS = [
-    "Check the variables, look at the host, and plan the run",
-    "Stage the release, and let it prove itself",
-    "Configure the front and the app's own port",
-    "Make the release live, and ask for it through the front",
+TASKS = {
+    "survey": "Check the variables, look at the host, and plan the run",
+    "stage": "Stage the release, and let it prove itself",
+    "configure": "Configure the front and the app's own port",
+    "activate": "Make the release live, and ask for it through the front",
+}
+# When the controller is killed: seconds after a task has begun, in a run and in the one after it. That one comes further, whatever was left.
+POINTS = [
+    (("survey", 0.0), ("configure", 0.0)),
+    (("stage", 0.4), ("activate", 0.0)),
+    (("stage", 1.5), ("activate", 0.4)),
+    (("configure", 0.4), ("activate", 0.8)),
 ]
-POINTS = [(task, delay) for task in TASKS for delay in (0.0, 0.4)] + [(TASKS[1], 1.5), (TASKS[3], 0.8)]
 SMALL = "/srv/small"  # a file system of its own, which can be filled
 
 
@@ -72,7 +78,7 @@ def served_throughout(host: Target, versions: set[str], port: int = 80) -> Itera
     answered, over = [0], threading.Event()
 
     def ask() -> None:
-        while not over.wait(0.02):
+        while not over.wait(0.05):
             answer = host.get("/", port=port)
             answered[0] += 1
             if answer.status != 200 or answer.text not in versions:
@@ -98,17 +104,18 @@ def kill_at(process: subprocess.Popen[str], task: str, delay: float) -> bool:
     return began
 
 
-@pytest.mark.parametrize(("task", "delay"), POINTS, ids=lambda value: str(value).replace(" ", "-"))
-def test_controller_is_killed(host: Target, tmp_path: Path, task: str, delay: float) -> None:
-    """Its host goes on by itself to the end of a task, or does not; the next run waits for that and converges."""
-    before, version = served(host), f"{task} {delay}"
-    requirements = "idna==3.1\n" if POINTS.index((task, delay)) % 2 else "idna==3.2\n"
+@pytest.mark.parametrize("points", POINTS, ids=lambda points: "-".join(f"{phase}-{delay}" for phase, delay in points))
+def test_controller_is_killed(host: Target, tmp_path: Path, points: tuple[tuple[str, float], tuple[str, float]]) -> None:
+    """Its host goes on by itself to the end of a task, or does not; the next run waits for that, comes further, and the last one converges."""
+    before, version = served(host), str(points)
+    requirements = {"stage": f"idna==3.{POINTS.index(points)}\n"}.get(points[0][0], "")
     apps = shop(release(tmp_path, version, requirements))
     with served_throughout(host, {before, version}):
-        assert kill_at(host.start(apps), task, delay)
+        for phase, delay in points:
+            assert kill_at(host.start(apps), TASKS[phase], delay), phase
         host.converge(apps)
     assert served(host) == version
-    assert (task, delay) != POINTS[-1] or host.converge(apps).recap["changed"] == 0
+    assert points != POINTS[-1] or host.converge(apps).recap["changed"] == 0
 
 
 def root_of(host: Target) -> Path:
@@ -124,12 +131,11 @@ def live_on_disk(root: Path) -> str:
     return (root / "srv/shop/current").readlink().name
 
 
-# What is seen on the target's disk when its power is cut: half a venv, half a release, the new instance's unit, the flip.
+# What is seen on the target's disk when its power is cut: half a release with half a venv, the new instance's unit, the flip.
 CUTS: dict[str, Callable[[Path, str, set[str]], bool]] = {
     "building the venv": lambda root, _live, known: any(
         path.name not in known and (path / "lib").is_dir() for path in (root / "srv/shop/venvs").iterdir()
     ),
-    "writing the release": lambda root, _live, known: any(path.name not in known for path in (root / "srv/shop/releases").iterdir()),
     "starting the new instance": lambda root, live, _known: any(
         live not in path.name for path in (root / "etc/systemd/system").glob("shop@*.service")
     ),
@@ -137,28 +143,27 @@ CUTS: dict[str, Callable[[Path, str, set[str]], bool]] = {
 }
 
 
-@pytest.mark.parametrize("moment", CUTS)
-def test_power_is_cut(host: Target, tmp_path: Path, moment: str) -> None:
-    """The target boots into the release before, or into the new one if `current` named it already; the next run converges."""
-    before = served(host)
-    root, live = root_of(host), host.live("shop")
-    known = {path.name for place in ("venvs", "releases") for path in (root / "srv/shop" / place).iterdir()}
-    apps = shop(release(tmp_path, moment, "idna==3.3\n" if moment == "building the venv" else "idna==3.4\n"))
-    slow = threading.Thread(target=lambda: _ask_slowly(host))
-    slow.start()  # an answer that is under way keeps the old instance for a while
-    process = host.start(apps)
-    assert eventually(lambda: CUTS[moment](root, live, known), 60)
-    flipped = live_on_disk(root) != live
-    subprocess.run([ROOT / "dev/docker", "kill", f"flaskops-{host.name}"], check=True, capture_output=True)
-    process.communicate()
-    slow.join()
-    host.reboot()
-    assert eventually(lambda: _answers(host), 15)
-    assert served(host) == (moment if flipped else before)
-    assert flipped == (moment == "after the flip")
+def test_power_is_cut(host: Target, tmp_path: Path) -> None:
+    """The target boots into the release before, or into the new one if `current` named it already. Each run comes further, the last one converges."""
+    before, live = served(host), host.live("shop")
+    known = {path.name for path in (root_of(host) / "srv/shop/venvs").iterdir()}
+    apps = shop(release(tmp_path, "powerful", "idna==3.3\n"))
+    for moment, seen in CUTS.items():
+        root = root_of(host)
+        slow = threading.Thread(target=lambda: _ask_slowly(host))
+        slow.start()  # an answer that is under way keeps the old instance for a while
+        process = host.start(apps)
+        assert eventually(partial(seen, root, live, known), 60), moment
+        flipped = live_on_disk(root) != live
+        subprocess.run([ROOT / "dev/docker", "kill", f"flaskops-{host.name}"], check=True, capture_output=True)
+        process.communicate()
+        slow.join()
+        host.reboot()
+        assert eventually(lambda: _answers(host), 15), moment
+        assert served(host) == ("powerful" if flipped else before), moment
+        assert flipped == (moment == "after the flip")
     host.converge(apps)
-    assert served(host) == moment
-    assert not flipped or host.converge(apps).recap["changed"] == 0
+    assert served(host) == "powerful"
 
 
 def _ask_slowly(host: Target) -> None:
@@ -213,31 +218,31 @@ def test_venv_cannot_be_written(host: Target, tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def sleepy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The source of a version that takes 4 s to start."""
-    source = release(tmp_path_factory.mktemp("sleepy"), "sleepy")
-    return write_source(source, {"main.py": "import time\ntime.sleep(4)\n" + CODE.format(version="sleepy")})
+def sources(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The sources of two versions, by their names; one takes 4 s to start."""
+    made = {name: release(tmp_path_factory.mktemp(name), name) for name in ("sleepy", "brisk")}
+    write_source(made["sleepy"], {"main.py": "import time\ntime.sleep(4)\n" + CODE.format(version="sleepy")})
+    return made
 
 
-def test_two_deploys_at_once(host: Target, tmp_path: Path, sleepy: Path) -> None:
+def test_two_deploys_at_once(host: Target, sources: dict[str, Path]) -> None:
     """The second waits for the first; both end well, and the last one is live."""
     before = served(host)
     with served_throughout(host, {before, "sleepy", "brisk"}):
-        first = host.start(shop(sleepy))
-        assert first.stdout and any(f"{TASKS[1]}]" in line for line in first.stdout)
-        second = host.play(shop(release(tmp_path / "brisk", "brisk")))
+        first = host.start(shop(sources["sleepy"]))
+        assert first.stdout and any(f"{TASKS['stage']}]" in line for line in first.stdout)
+        second = host.play(shop(sources["brisk"]))
         output, _none = first.communicate()
     assert (first.returncode, second.returncode) == (0, 0), output + second.output
-    assert served(host) in ("sleepy", "brisk")
-    host.converge(shop(tmp_path / "brisk"))
-    assert served(host) == "brisk"
+    assert served(host) in sources
 
 
-def test_failed_release_runs_after_a_boot(host: Target, sleepy: Path) -> None:
+def test_failed_release_runs_after_a_boot(host: Target, sources: dict[str, Path]) -> None:
     """The power went after it failed and before it was stopped: staged again, it is not taken from under its processes."""
-    failed = next(name for name in host.releases("shop") if host.succeeds(f"grep \"'sleepy'\" /srv/shop/releases/{name}/code/main.py"))
+    (version,) = sources.keys() - {served(host)}
+    failed = next(name for name in host.releases("shop") if host.succeeds(f"grep \"'{version}'\" /srv/shop/releases/{name}/code/main.py"))
     host.run(f"echo '{{}}' >/srv/shop/releases/{failed}/failed.json")
     host.run(f"cd /srv/shop/releases/{failed} && cp app.service /etc/systemd/system/shop@{failed}.service && systemctl start shop@{failed}")
-    with served_throughout(host, {"brisk", "sleepy"}):
-        host.converge(shop(sleepy))
-    assert served(host) == "sleepy"
+    with served_throughout(host, {*sources}):
+        host.converge(shop(sources[version]))
+    assert served(host) == version

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import Any
 
 import pytest
 
-from ansible_collections.flaskops.hosting.tests.targets.harness import APPS, Target, app, differences, missing, write_source
+from ansible_collections.flaskops.hosting.tests.targets.harness import Target, app, differences, missing, write_source
 
 ADDRESS = "198.18.2.230"
 MAIN = """
@@ -56,12 +56,18 @@ OWN_SITE = "server { listen 8080; server_name own.example; return 200 own; }\n"
 MAIN_PATH = "/etc/nginx/nginx.conf"
 FILES = {MAIN_PATH: MAIN, "/etc/nginx/conf.d/default.conf": PAGE, "/etc/nginx/conf.d/own.conf": OWN_SITE}
 OWN_PAGE = "python3 -c 'import urllib.request as r; print(r.urlopen(\"http://127.0.0.1:8080/\").read().decode())'"
-SHOP = app("shop", APPS / "shop", requirements="requirements.txt", static={"/static": "static"}, server_names=["shop.example"])
 COUNT = """
 def app(environ, start):
     start("200 OK", [])
     return [str(len(environ["wsgi.input"].read())).encode()]
 """
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """An app that answers how much was sent to it, with a file."""
+    source = write_source(tmp_path_factory.mktemp("shop"), {"main.py": COUNT, "static/style.css": "body { color: navy; }"})
+    return app("shop", source, static={"/static": "static"}, server_names=["shop.example"])
 
 
 @pytest.fixture(scope="module")
@@ -74,14 +80,14 @@ def host(target: Target) -> Target:
     return target
 
 
-def test_apps_are_served_and_the_owners_page_too(host: Target, tmp_path: Path) -> None:
+def test_apps_are_served_and_the_owners_page_too(host: Target, shop: dict[str, Any]) -> None:
     """A body that nginx keeps in a file arrives; a name that no site has gets no answer; a second run has nothing to do; removal leaves nothing."""
     before = host.snapshot("/etc/nginx")
-    apps = [SHOP, app("api", write_source(tmp_path, {"main.py": COUNT}), listen="81", nginx_gunicorn_listen="127.0.0.1:9001")]
+    apps = [shop, app("api", listen="81", nginx_gunicorn_listen="127.0.0.1:9001")]
     play = host.converge(apps)
-    assert host.get("/items/7", host="shop.example").json()["number"] == 7
-    assert host.get("/static/style.css", host="shop.example").text == "body { color: navy; }\n"
-    assert host.get("/", port=81, method="POST", body=b"x" * 1_000_000).text == "1000000"
+    assert host.get("/", host="shop.example", method="POST", body=b"x" * 1_000_000).text == "1000000"
+    assert host.get("/static/style.css", host="shop.example").text == "body { color: navy; }"
+    assert host.get("/", port=81).json()["version"] == "one"
     assert host.run(OWN_PAGE) == "own"
     with pytest.raises(OSError):
         host.get("/", host="other.example")
@@ -96,22 +102,22 @@ def test_apps_are_served_and_the_owners_page_too(host: Target, tmp_path: Path) -
     assert host.run(OWN_PAGE) == "own"
 
 
-def test_a_name_that_nginx_has_already_is_rejected(host: Target) -> None:
+def test_a_name_that_nginx_has_already_is_rejected(host: Target, shop: dict[str, Any]) -> None:
     """Of two servers with one name it takes the first, and only warns: the app's visitors would get the other one's page."""
     host.run("cat >/etc/nginx/conf.d/own.conf", stdin=OWN_SITE.replace("8080", "80").replace("own.example", "shop.example"))
     host.run("systemctl reload nginx")
     before = host.snapshot("/etc/nginx")
-    play = host.play([SHOP])
+    play = host.play([shop])
     words = ['conflicting server name "shop.example" on 0.0.0.0:80, ignored', "Nothing was changed, because this was rejected"]
     assert play.returncode == 2 and missing(play.output.replace("\\", ""), words) == []
     assert differences(before, host.snapshot("/etc/nginx")) == {}
 
 
-def test_sites_that_nginx_does_not_read_are_rejected(host: Target) -> None:
+def test_sites_that_nginx_does_not_read_are_rejected(host: Target, shop: dict[str, Any]) -> None:
     """It would go on without them, and say that its configuration is right."""
     host.run("rm /etc/nginx/conf.d/own.conf && sed -i 's,include /etc/nginx/conf.d/.*,# sites-enabled/,' /etc/nginx/nginx.conf")
     before = host.snapshot("/etc/nginx")
-    play = host.play([SHOP])
+    play = host.play([shop])
     words = ["nginx.service does not read /etc/nginx/sites-enabled/80-shop.example.conf: nginx -T does not name it", "Nothing was changed"]
     assert play.returncode == 2 and missing(play.output, words) == []
     assert differences(before, host.snapshot("/etc/nginx")) == {}

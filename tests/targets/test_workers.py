@@ -14,12 +14,20 @@ from ansible_collections.flaskops.hosting.tests.targets.harness import APPS, ROO
 
 ADDRESS = "198.18.2.185"
 BUSY = (APPS / "busy/main.py").read_text()
-WORKER: dict[str, Any] = {"command": "python main.py work", "count": 2, "settle": 1, "stop_timeout": 30}
+SHARED = "/srv/busy/shared/shared"
+WORKER: dict[str, Any] = {"command": "python main.py work", "count": 2, "settle": 1, "stop_timeout": 300}
+JOB: dict[str, Any] = {"command": "python main.py job", "schedule": "*:*:0/2", "timeout": 300}
+JOBS = {
+    "tidy": JOB,
+    "missed": {"command": "python main.py words missed", "schedule": "yearly"},
+    "skipped": {"command": "python main.py words skipped", "schedule": "yearly", "persistent": False},
+}
 
 
 def busy(source: Path, **settings: Any) -> list[dict[str, Any]]:
-    """The app with its worker."""
-    return [app("busy", source, **{"workers": {"loop": WORKER}, "shared": ["shared"], **settings})]
+    """The app with its workers and its jobs. One release is kept, so an older one stays only as long as something needs it."""
+    given = {"workers": {"loop": WORKER}, "jobs": JOBS, "shared": ["shared"], "keep_releases": 1, **settings}
+    return [app("busy", source, **given)]
 
 
 def release(source: Path, version: str) -> Path:
@@ -27,20 +35,46 @@ def release(source: Path, version: str) -> Path:
     return write_source(source, {"main.py": BUSY.replace('"one"', f'"{version}"')})
 
 
-def units(host: Target, pattern: str = "busy.*") -> list[str]:
+def units(host: Target, pattern: str = "busy.loop*") -> list[str]:
     """The units of the app's processes that run or are to run, each with its state."""
     listed = host.run(f"systemctl list-units --all --plain --no-legend '{pattern}' | awk '$3 != \"inactive\" {{print $1, $3}}'")
     return listed.splitlines()
 
 
+def workers_of(host: Target, release: str = "") -> list[str]:
+    """The units of a release's workers with their states, if they run; without a release, of the live one."""
+    return [f"busy.loop-{number}@{release or host.live('busy')}.service active" for number in (1, 2)]
+
+
 def notes(host: Target) -> list[str]:
     """What the workers and jobs have noted since the last call."""
-    return host.run("cat /srv/busy/shared/shared/notes; : >/srv/busy/shared/shared/notes").splitlines()
+    return host.run(f"cat {SHARED}/notes; : >{SHARED}/notes").splitlines()
 
 
-def send(host: Target, name: str, seconds: float) -> None:
-    """Give the workers a message that takes so many seconds."""
-    host.run(f"echo {seconds} >/srv/busy/shared/shared/{name} && mv /srv/busy/shared/shared/{name} /srv/busy/shared/shared/queue/")
+def until(host: Target, condition: str, seconds: float = 10) -> bool:
+    """Return whether a shell's condition becomes true on the host in this time. It is asked there, which costs little."""
+    return host.succeeds(f"timeout {seconds} sh -c {shlex.quote(f'until {condition}; do sleep 0.1; done')}")
+
+
+def noted(words: str) -> str:
+    """The condition that a worker or a job has noted something."""
+    return f"grep -qx '{words}' {SHARED}/notes"
+
+
+def send(host: Target, name: str, held: bool = False) -> None:
+    """Give the workers a message; one that is held takes until `let_go`."""
+    host.run(f"{f'touch {SHARED}/hold-{name};' if held else ''} touch {SHARED}/{name} && mv {SHARED}/{name} {SHARED}/queue/")
+
+
+def hold_job(host: Target, version: str) -> None:
+    """Have a run of the job under way that takes until `let_go`."""
+    host.run(f"touch {SHARED}/hold-job")
+    assert until(host, f"tail -n 1 {SHARED}/notes | grep -qx 'job {version} begins'")
+
+
+def let_go(host: Target, name: str) -> None:
+    """Let a message or the job come to its end."""
+    host.run(f"rm {SHARED}/hold-{name}")
 
 
 @pytest.fixture(scope="module")
@@ -53,40 +87,48 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def host(target: Target, source: Path) -> Target:
     """A host with version one."""
     target.converge(busy(source))
-    target.run("install -d -o busy -g busy /srv/busy/shared/shared/queue")
+    target.run(f"install -d -o busy -g busy {SHARED}/queue")
     return target
 
 
-def test_workers_run_in_the_sandbox_and_a_second_run_does_nothing(host: Target, source: Path) -> None:
-    live = host.live("busy")
-    assert units(host) == [f"busy.loop-{number}@{live}.service active" for number in (1, 2)]
-    assert sorted(notes(host)) == [f"worker one starts busy.loop-{number}" for number in (1, 2)]
-    assert host.exposure(f"busy.loop-1@{live}.service") <= 1.5
-    second = host.converge(busy(source), "-vvv")
-    assert (second.recap["changed"], second.output.count("SSH: EXEC")) == (0, 4)
+def test_workers_and_jobs_run_in_the_sandbox(host: Target) -> None:
+    assert units(host) == workers_of(host)
+    assert until(host, noted("job one is-done"))
+    assert sorted(line for line in notes(host) if line.startswith("worker")) == [f"worker one starts busy.loop-{number}" for number in (1, 2)]
+    for unit in (f"busy.loop-1@{host.live('busy')}.service", "busy.tidy.service"):
+        assert host.exposure(unit) <= 1.5
 
 
-def test_a_release_tells_the_old_workers_to_end_and_waits_for_none(host: Target, source: Path) -> None:
-    """One that is busy completes what it does, as the old release, with its limits; meanwhile the new ones work, and a second run does nothing."""
+def test_a_release_waits_for_no_worker_and_no_job(host: Target, source: Path) -> None:
+    """Those that are busy complete what they do, as the old release, which stays; meanwhile the new ones work, and a second run does nothing."""
     old = host.live("busy")
+    send(host, "long", held=True)
+    assert until(host, f"test -e {SHARED}/taken-long")
+    hold_job(host, "one")
     notes(host)
-    send(host, "long", 25)
-    assert eventually(lambda: host.succeeds("test -e /srv/busy/shared/shared/taken-long"))
     play = host.converge(busy(release(source, "two")), "-vvv")
     new = host.live("busy")
     took = dict(re.findall(r"(told the old workers to end|started the new workers, which run): ([\d.]+) s", play.output))
-    assert sum(map(float, took.values())) < WORKER["settle"] + 2, "a release takes hardly longer than they settle"
-    send(host, "short", 0)
-    assert eventually(lambda: "worker two did short" in host.run("cat /srv/busy/shared/shared/notes"))
+    assert len(took) == 2 and sum(map(float, took.values())) < WORKER["settle"] + 2, "a release takes hardly longer than they settle"
+    send(host, "short")
+    assert until(host, noted("worker two did short"))
     states = units(host)
     assert [one for one in states if "deactivating" in one] == [one for one in states if old in one], "one of the old ones is busy"
-    assert sorted(one for one in states if new in one) == [f"busy.loop-{number}@{new}.service active" for number in (1, 2)]
-    noted = notes(host)
-    assert noted.index("worker one ends") < min(noted.index(f"worker two starts busy.loop-{number}") for number in (1, 2)), play.output
+    assert sorted(one for one in states if new in one) == workers_of(host)
+    lines = notes(host)
+    assert lines.index("worker one ends") < min(lines.index(f"worker two starts busy.loop-{number}") for number in (1, 2)), play.output
+    assert [line for line in lines if line.startswith("job ")] == [], "the job that is under way is not begun again"
     host.run("systemctl daemon-reload")
     assert host.converge(busy(source)).recap["changed"] == 0
-    assert eventually(lambda: "worker one did long" in host.run("cat /srv/busy/shared/shared/notes"), 30), "a reload of systemd took its time away"
-    assert host.get("/").text == "two"
+    assert (host.get("/").text, host.releases("busy")) == ("two", sorted([old, new]))
+
+
+def test_a_job_ends_as_its_release_and_the_next_run_is_the_new_ones(host: Target) -> None:
+    let_go(host, "job")
+    assert until(host, noted("job two is-done"), 20)
+    lines = [line.split()[1:] for line in notes(host) if line.startswith("job ")]
+    assert lines[0] == ["one", "is-done"] and {version for version, _what in lines[1:]} == {"two"}, lines
+    assert [what for _version, what in lines[1:]] == (["begins", "is-done"] * len(lines))[: len(lines) - 1], lines
 
 
 BAD: dict[str, tuple[dict[str, Any], list[str]]] = {
@@ -100,141 +142,124 @@ BAD: dict[str, tuple[dict[str, Any], list[str]]] = {
 
 @pytest.mark.parametrize("fault", BAD)
 def test_a_worker_that_cannot_run_fails_the_release(host: Target, source: Path, fault: str) -> None:
-    """Before the switch: the old web server and the old workers go on, and the reason is told and kept."""
+    """Before the switch: the old web server, the old workers and the jobs go on, and the reason is told and kept."""
     changes, words = BAD[fault]
-    live, before = host.live("busy"), units(host)
+    live, before, job = host.live("busy"), units(host), host.run("cat /etc/systemd/system/busy.tidy.*")
     notes(host)
-    play = host.play(busy(release(source, fault), workers={"loop": {**WORKER, **changes}}))
+    play = host.play(busy(release(source, fault), workers={"loop": {**WORKER, **changes}}, jobs={**JOBS, "tidy": {**JOB, "timeout": 60}}))
     assert play.returncode == 2 and missing(play.output, [*words, f"Release {live} keeps serving."]) == [], play.output
     assert (host.live("busy"), host.get("/").text) == (live, "two")
-    send(host, "next", 0)
-    assert eventually(lambda: "worker two did next" in host.run("cat /srv/busy/shared/shared/notes"))
-    assert eventually(lambda: units(host) == [one for one in before if live in one]), units(host)
+    send(host, "next")
+    assert until(host, noted("worker two did next"))
+    assert eventually(lambda: units(host) == before), units(host)
+    assert host.run("cat /etc/systemd/system/busy.tidy.*") == job
     assert not host.succeeds("ls /run/systemd/transient | grep busy"), "nothing starts them again, because they run"
 
 
-def test_status_shows_why_a_release_failed_and_how_the_workers_are(host: Target) -> None:
-    shown = " ".join(host.converge(None, playbook="status", variables={"flask_app_name": "busy"}).output.split())
-    words = [BAD["ends after a while"][1][0], "web=active,loop-1=active,loop-2=active", "loop-1 active since", "restarts 0"]
-    assert missing(shown, words) == [], shown
+def test_status_and_logs_show_workers_and_jobs(host: Target) -> None:
+    """Why a release failed, too."""
+    hold_job(host, "two")
+    shown = host.converge(None, str(ROOT / "playbooks/status.yml"), playbook="logs", variables={"flask_app_name": "busy", "process": "tidy"}).output
+    words = [
+        BAD["ends after a while"][1][0], "web=active,loop-1=active,loop-2=active", "loop-1 active since", "restarts 0",
+        "tidy runs, last ", "Finished busy.tidy.service", "--unit='busy.tidy.service'",
+    ]  # fmt: skip
+    assert missing(" ".join(shown.split()), words) == [], shown
+    let_go(host, "job")
 
 
 def test_a_rollback_changes_the_workers_too_and_a_restart_replaces_them(host: Target) -> None:
+    """A worker that still completes what it was told to end with starts again when it has."""
     new = host.live("busy")
+    (old,) = {one.partition("@")[2].partition(".")[0] for one in units(host)} - {new}
     notes(host)
     host.converge(None, playbook="rollback", variables={"flask_app_name": "busy"})
-    live = host.live("busy")
-    assert live != new
-    assert eventually(lambda: units(host) == [f"busy.loop-{number}@{live}.service active" for number in (1, 2)]), (live, new, units(host))
-    noted = notes(host)
-    assert noted[:2] == ["worker two ends"] * 2
+    assert host.live("busy") == old
+    assert eventually(lambda: sorted(one.split()[1] for one in units(host)) == ["active", "deactivating"]), units(host)
+    let_go(host, "long")
+    assert until(host, noted("worker one did long")), "a reload of systemd took its time away"
+    assert eventually(lambda: units(host) == workers_of(host, old)), units(host)
+    lines = [line for line in notes(host) if line.startswith("worker")]
     starts = [f"worker one starts busy.loop-{number}" for number in (1, 2)]
-    assert sorted(noted[2:]) == starts
+    assert lines[:2] == ["worker two ends"] * 2 and sorted(lines[2:]) == sorted(["worker one did long", "worker one ends", *starts])
     host.converge(None, playbook="restart", variables={"flask_app_name": "busy"})
-    assert eventually(lambda: len(host.run("cat /srv/busy/shared/shared/notes").splitlines()) == 4)
-    assert sorted(notes(host)) == [*["worker one ends"] * 2, *starts]
+    assert until(host, f"test $(grep -c ^worker {SHARED}/notes) = 4")
+    assert sorted(line for line in notes(host) if line.startswith("worker")) == [*["worker one ends"] * 2, *starts]
 
 
-SLOW = {"loop": {**WORKER, "settle": 4}}  # long enough to cut it off
+# In place of systemctl on the host: instead of a certain call it kills who has called it, or waits as long as he is there.
+LAST_CALL = """#!/bin/sh
+if [ -e /run/last-call ] && sh /run/last-call "$*"; then
+    mv /run/last-call /run/reached
+    $(cat /run/then) $PPID
+    exit 1
+fi
+exec /usr/bin/systemctl "$@"
+"""
+SETTLE = 'case "$1" in show*ExecMainCode*) true;; *) false;; esac'
+KILL, WAIT = "kill -9", "tail -f /dev/null --pid"
+KILLS = {
+    "the old workers are told to end": 'case "$1" in "start --no-block busy.loop"*) true;; *) false;; esac',
+    "the new workers settle": SETTLE,
+    "the jobs are being changed": '[ "$1" = daemon-reload ] && ! cmp -s /run/job /etc/systemd/system/busy.tidy.service',
+}
 
 
-def workers_of(host: Target, release: str) -> list[str]:
-    """The units of a release's workers with their states."""
-    return [f"busy.loop-{number}@{release}.service active" for number in (1, 2)]
-
-
-def begin_switch(host: Target, source: Path) -> subprocess.Popen[str]:
-    """Begin a run, and return it when the new workers have been started, which settle now."""
-    live = host.live("busy")
-    process = host.start(busy(source, workers=SLOW))
-    assert eventually(lambda: any(one.endswith(" active") and live not in one for one in units(host)), 60)
-    return process
+def interrupt(host: Target, at: str, then: str) -> None:
+    """Have the next run come to its end at a call of systemctl."""
+    host.run("install -m 755 /dev/stdin /usr/local/sbin/systemctl", stdin=LAST_CALL)
+    host.run(f"cp /etc/systemd/system/busy.tidy.service /run/job; echo '{then}' >/run/then; rm -f /run/reached; cat >/run/last-call", stdin=at)
 
 
 def test_power_is_cut_while_the_new_workers_settle(host: Target, source: Path) -> None:
-    """The live release's workers run after the boot, and no others, though both have a unit; the next run converges."""
+    """The live release's workers run after the boot, and no others, though both have a unit. They need no help if their queue comes late.
+
+    systemd itself gives up after five starts in ten seconds. A job that was missed meanwhile is made up for, unless it is not persistent.
+    """
     live = host.live("busy")
-    process = begin_switch(host, release(source, "cut"))
+    interrupt(host, SETTLE, WAIT)
+    process = host.start(busy(release(source, "cut")))
+    assert until(host, "test -e /run/reached", 60) and host.run("ls /etc/systemd/system | grep -c busy.loop") == "4"
+    host.run(f"touch {SHARED}/away; for job in missed skipped; do touch -d '2 years ago' /var/lib/systemd/timers/stamp-busy.$job.timer; done")
     subprocess.run([ROOT / "dev/docker", "kill", f"flaskops-{host.name}"], check=True, capture_output=True)
     process.communicate()
     host.reboot()
-    assert eventually(lambda: [one for one in units(host) if one.endswith(" active")] == workers_of(host, live), 15), units(host)
-    host.converge(busy(source, workers=SLOW))
-    assert eventually(lambda: units(host) == workers_of(host, host.live("busy"))), units(host)
-    assert (host.live("busy") != live, host.get("/").text) == (True, "cut")
+    assert until(host, f"test $(systemctl show --property=NRestarts --value busy.loop-1@{live}.service) -gt 6", 25)
+    host.run(f"rm {SHARED}/away")
+    assert eventually(lambda: units(host) == workers_of(host, live), 15), units(host)
+    assert (host.succeeds(f"grep missed {SHARED}/notes"), host.succeeds(f"grep skipped {SHARED}/notes")) == (True, False)
 
 
-def test_who_switches_is_killed_on_the_host(host: Target, source: Path) -> None:
-    """In a quarter of an hour systemd starts the old workers again; the next run converges."""
+@pytest.mark.parametrize("step", KILLS)
+def test_who_switches_is_killed_on_the_host(host: Target, source: Path, step: str) -> None:
+    """Visitors are served, and in a quarter of an hour systemd starts the live release's workers, if they do not run. The next run goes on."""
+    before = host.live("busy")
+    interrupt(host, KILLS[step], KILL)
+    play = host.play(busy(source))
+    assert play.returncode == 2 and host.succeeds("test -e /run/reached"), play.output
+    flipped = step == list(KILLS)[-1]
     live = host.live("busy")
-    process = begin_switch(host, release(source, "killed"))
-    host.run("kill -9 $(cat /run/flaskops/busy)")
-    process.communicate()
-    assert (host.live("busy"), host.get("/").text) == (live, "cut")
+    assert (live != before, host.get("/").text) == (flipped, "cut" if flipped else "one")
     assert "OnActiveUSec=15min " in host.run("systemctl show --property=TimersMonotonic flaskops-busy-workers.timer")
     host.run("systemctl start flaskops-busy-workers.service")
     assert eventually(lambda: set(workers_of(host, live)) <= set(units(host))), units(host)
-    host.converge(busy(source, workers=SLOW))
-    assert eventually(lambda: units(host) == workers_of(host, host.live("busy"))), units(host)
-    assert host.get("/").text == "killed"
-    assert not host.succeeds("ls -A /run/systemd/transient /run/flaskops | grep busy.")
 
 
-def test_a_queue_that_comes_late_after_a_boot_needs_no_help(host: Target) -> None:
-    """systemd itself gives up after five starts in ten seconds."""
-    host.run("touch /srv/busy/shared/shared/away")
-    host.reboot()
-    unit = f"busy.loop-1@{host.live('busy')}.service"
-    assert eventually(lambda: int(host.run(f"systemctl show --property=NRestarts --value {unit}")) > 7, 25)
-    host.run("rm /srv/busy/shared/shared/away")
-    assert eventually(lambda: units(host) == workers_of(host, host.live("busy"))), units(host)
-
-
-def test_fewer_and_renamed_workers_leave_nothing(host: Target, source: Path) -> None:
-    for workers in ({"other": {**WORKER, "count": 1}}, {}):
-        host.converge(busy(source, workers=workers))
-        expected = [f"busy.{name}-1@{host.live('busy')}.service active" for name in workers]
-        assert eventually(lambda: units(host) == expected), units(host)  # noqa: B023
-    assert not host.succeeds("ls /etc/systemd/system /etc/systemd/system/*.wants | grep 'busy\\.'")
-
-
-MOVES: list[tuple[str, dict[str, Any]]] = [
-    ("apache_mod_wsgi", {"flask_app_listen": "81"}),
-    ("nginx_uwsgi", {"uwsgi_app_manager": "supervisord"}),
-]
-
-
-def test_workers_are_systemds_in_each_topology_and_move_with_their_app(host: Target, source: Path) -> None:
-    for topology, settings in MOVES:
-        host.converge(busy(source, **settings), playbook=topology)
-        assert eventually(lambda: units(host) == workers_of(host, host.live("busy"))), units(host)
-        assert host.get("/", port=int(settings.get("flask_app_listen", 80))).text == "killed"
-
-
-JOB = {"command": "python main.py job", "schedule": "*:*:0/2", "timeout": 60}
-
-
-def test_a_job_runs_at_its_times_and_never_twice_through_a_release(host: Target, source: Path) -> None:
-    """The one under way ends as the old release, no second one runs beside it, and the next is the new one's."""
-    host.converge(busy(release(source, "three"), workers={}, jobs={"tidy": JOB}))
-    assert host.exposure("busy.tidy.service") <= 1.5
-    notes(host)
-    assert eventually(lambda: "job three is-done" in host.run("cat /srv/busy/shared/shared/notes"))
-    host.run("echo 12 >/srv/busy/shared/shared/takes")
-    assert eventually(lambda: host.run("tail -1 /srv/busy/shared/shared/notes") == "job three begins")
+def test_the_run_after_it_converges(host: Target, source: Path) -> None:
+    """The jobs are the new release's too, and of the old one's processes nothing is left."""
+    host.run("rm -f /usr/local/sbin/systemctl /run/job /run/then /run/reached")
+    host.converge(busy(source))
     live = host.live("busy")
-    host.converge(busy(release(source, "four"), workers={}, jobs={"tidy": JOB}))
-    assert host.live("busy") != live
-    shown = host.converge(None, playbook="status", variables={"flask_app_name": "busy"})
-    assert "tidy runs, last " in shown.output, shown.output
-    host.run("rm /srv/busy/shared/shared/takes")
-    assert eventually(lambda: "job four is-done" in host.run("cat /srv/busy/shared/shared/notes"), 20)
-    noted = [line.split()[1:] for line in notes(host) if line.startswith("job ")]
-    assert [what for _version, what in noted] == ["begins", "is-done"] * (len(noted) // 2) + ["begins"] * (len(noted) % 2), noted
-    versions = [version for version, _what in noted]
-    assert versions == sorted(versions, key=["three", "four"].index), noted
-    shown = host.converge(None, playbook="logs", variables={"flask_app_name": "busy", "process": "tidy"})
-    assert missing(shown.output, ["Finished busy.tidy.service", "--unit='busy.tidy.service'"]) == [], shown.output
+    assert eventually(lambda: units(host) == workers_of(host, live)), units(host)
+    notes(host)
+    assert until(host, noted("job cut is-done"))
+    assert {line.split()[1] for line in notes(host)[1:]} == {"cut"}
+    assert not host.succeeds("ls -A /run/systemd/transient /run/flaskops | grep busy.")
+    assert host.run("ls /etc/systemd/system | grep 'busy[.@]'").split() == [
+        *(f"busy.loop-{number}@{live}.service" for number in (1, 2)),
+        *(f"busy.{job}.{kind}" for job in sorted(JOBS) for kind in ("service", "timer")),
+        f"busy@{live}.service",
+    ]
 
 
 def test_what_is_wrong_with_a_job_is_told_before_anything_is_touched(host: Target, source: Path) -> None:
@@ -250,22 +275,48 @@ def test_what_is_wrong_with_a_job_is_told_before_anything_is_touched(host: Targe
     assert host.run("find /etc /srv -newer /run/before ! -path '*/shared*'") == ""
 
 
-def test_a_job_that_is_named_no_more_goes_with_its_timer(host: Target, source: Path) -> None:
-    words = ["w@%h", "$HOME", "${PATH}", "$$", "a b", "it's", '"', "\\n", "猫", ";", "", "-"]
-    other = {"command": shlex.join(["python", "main.py", "words", *words]), "schedule": "yearly"}
-    host.converge(busy(source, workers={}, jobs={"other": other}))
+WORDS = ["w@%h", "$HOME", "${PATH}", "$$", "a b", "it's", '"', "\\n", "猫", ";", "", "-"]
+OTHER = {"command": shlex.join(["python", "main.py", "words", *WORDS]), "schedule": "yearly"}
+ONE = {**WORKER, "count": 1}
+# With the job that is under way meanwhile, and named no more: it may end, and its service stays as long.
+MOVES: list[tuple[str, int, dict[str, Any], dict[str, Any], list[str]]] = [
+    ("apache_mod_wsgi", 81, {"flask_app_listen": "81"}, {"workers": {"loop": ONE}, "jobs": {}}, ["busy.tidy.service"]),
+    ("nginx_uwsgi", 80, {"uwsgi_app_manager": "supervisord"}, {"workers": {"other": ONE}, "jobs": {"other-job": OTHER}}, []),
+]
+
+
+@pytest.mark.parametrize(("topology", "port", "settings", "processes", "ending"), MOVES, ids=[move[0] for move in MOVES])
+def test_workers_and_jobs_are_systemds_in_each_topology(
+    host: Target, source: Path, topology: str, port: int, settings: dict[str, Any], processes: dict[str, Any], ending: list[str]
+) -> None:
+    """They move with their app. Of fewer and renamed workers, and of jobs that are named no more, nothing is left. `flaskops` is the same, too."""
+    for _job in ending:
+        hold_job(host, "cut")
+    host.converge(busy(source, **settings, **processes), playbook=topology)
+    assert host.get("/", port=port).text == "cut"
+    workers = [f"busy.{name}-1@{host.live('busy')}.service" for name in processes["workers"]]
+    jobs = [f"busy.{name}.{kind}" for name in processes["jobs"] for kind in ("service", "timer")]
+    expected = [*(f"{one} active" for one in [*workers, *jobs[1:]]), *(f"{one} activating" for one in ending)]
+    assert eventually(lambda: sorted(units(host, "busy.*")) == sorted(expected)), units(host, "busy.*")
+    assert host.run("ls /etc/systemd/system | grep 'busy\\.'").split() == sorted([*workers, *jobs, *ending])
+    for _job in ending:
+        let_go(host, "job")
+    assert host.run("ls /etc/systemd/system/*.wants | grep 'busy\\.'").split() == sorted([*workers, *jobs[1:]])
+    assert host.run("ls /var/lib/systemd/timers | grep busy || true").split() == [f"stamp-{timer}" for timer in jobs[1:]]
+    assert host.run("flaskops busy run -- id -un") == "busy" and host.succeeds("flaskops busy logs")
+    assert host.run("flaskops busy shell", stdin="import main; print(main.app.__name__)\n") == "app"
+
+
+def test_each_word_of_a_command_arrives_as_it_is(host: Target) -> None:
     notes(host)
-    host.run("systemctl start busy.other")
-    assert notes(host)[-1].partition("[")[2] == repr(words)[1:], "each word arrives as it is"
-    assert host.run("ls /etc/systemd/system | grep 'busy\\.'").split() == ["busy.other.service", "busy.other.timer"]
-    assert host.run("ls /var/lib/systemd/timers | grep busy || true") == "stamp-busy.other.timer"
+    host.run("systemctl start busy.other-job")
+    assert [line.partition("begins ")[2] for line in notes(host) if line.startswith("job")] == [repr(WORDS), ""]
 
 
 def test_removal_leaves_nothing_and_kills_what_does_not_end(host: Target, source: Path) -> None:
-    host.run("echo 300 >/srv/busy/shared/shared/takes")
-    host.converge(busy(source, workers={"loop": {**WORKER, "count": 1}}, jobs={"tidy": JOB}))
-    assert eventually(lambda: "busy.tidy.service activating" in units(host))
+    host.run(f"touch {SHARED}/hold-job; systemctl start --no-block busy.other-job")
+    assert until(host, noted("job cut begins .*"))
     host.converge([{**busy(source)[0], "flask_app_state": "absent", "flask_app_remove_data": True}])
-    assert units(host) == []
+    assert units(host, "busy.*") == []
     assert host.run("find /etc/systemd /run/systemd /run/flaskops /etc/flaskops /var/lib/systemd /srv -name '*busy*'") == "/run/flaskops/busy"
     assert not host.succeeds("pgrep -f '[m]ain.py'")

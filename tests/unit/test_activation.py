@@ -64,6 +64,19 @@ def test_blue_green_starts_before_it_switches_and_stops_at_the_end(tmp_path: Pat
     assert steps == ["start new", "flip new", "verify new", "stop old"]
 
 
+@pytest.mark.parametrize(("names_release", "proof"), [(True, "/srv/shop new"), (False, "/srv/shop")])
+def test_the_answer_through_the_front_must_be_the_releases_own(
+    tmp_path: Path, steps: list[str], monkeypatch: pytest.MonkeyPatch, names_release: bool, proof: str
+) -> None:
+    """A release that an older version of the collection staged names itself nowhere."""
+    asked: list[tuple[Any, ...]] = []
+    monkeypatch.setattr(activation, "wait_for_health", lambda release, *question: asked.append((release.name, *question)))
+    tree = app(tmp_path, "run/app.sock", live="old")
+    tree.release("new").mark_complete(noted(health_timeout=1, names_release=names_release))
+    activation.activate(tree.release("new"), FRONT)
+    assert asked == [("new", "127.0.0.1:80", "localhost", "http", proof)]
+
+
 def test_the_old_instance_stops_when_it_has_accepted_all_connections(tmp_path: Path, steps: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     waiting = [2, 1, 0]
 

@@ -150,3 +150,29 @@ def test_jobs_on_a_host_are_those_that_are_noted(tree: Tree, tmp_path: Path, mon
     jobs.refuse_foreign(tree.release("new"), tree, {"tidy"})
     with pytest.raises(ReleaseError, match="shop.tidy.timer is on this host, and is not this app's"):
         jobs.refuse_foreign(tree.release("new"), tree, jobs.on_host(tree, Record(), None))
+
+
+def test_jobs_are_a_releases_once_systemd_has_read_them(tree: Tree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who changed them may have been killed before it did."""
+    units, states = tmp_path / "units", {"ActiveState": "active", "NeedDaemonReload": "no"}
+    monkeypatch.setattr(jobs, "UNITS", units)
+    monkeypatch.setattr(jobs, "TIMERS", units / "wants")
+    monkeypatch.setattr(
+        jobs,
+        "show_units",
+        lambda names, *_properties: {name: {"ActiveState": "active", "NeedDaemonReload": "no"} for name in names} | {"shop.tidy.service": states},
+    )
+    (units / "wants").mkdir(parents=True)
+    (units / "wants/shop.tidy.timer").symlink_to(units / "shop.tidy.timer")
+    for kind in jobs.KINDS:
+        (units / f"shop.tidy.{kind}").write_text(f"new {kind}")
+    assert jobs.are_of(tree.release("new"), tree, {"tidy"}) and not jobs.are_of(tree.release("old"), tree, {"tidy"})
+    states["NeedDaemonReload"] = "yes"
+    assert not jobs.are_of(tree.release("new"), tree, {"tidy"})
+
+
+def test_a_release_without_workers_tells_those_of_before_to_end(tree: Tree, steps: list[str]) -> None:
+    new = tree.release("new")
+    new.mark_complete(replace(new.facts(), instances=[new.facts().web]))
+    activation.activate(new, None)
+    assert steps[:3] == ["web new", "end shop.rq-1@old.service", "flip new"]

@@ -112,6 +112,19 @@ def test_the_values_of_variables_are_shown_if_that_is_said(release: Release, cap
     assert shown.stdout == "hello hunter2 it's\n", "a shell can read them"
 
 
+def test_who_follows_a_log_sees_no_secret_of_a_release_that_came_later(
+    release: Release, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nor before it is live, because its workers run a while before."""
+    later = Tree("shop", tmp_path / "other").release("two")
+    later.path.mkdir(parents=True)
+    (later.path / "environment").write_text(environment_file({"PASSWORD": "rotated"}))
+    later.mark_complete(noted(user="shop", secrets=["PASSWORD"]))
+    comes = f"mv {later.path} {release.tree.releases}; echo worker has rotated"
+    monkeypatch.setattr(app_status, "follow", lambda *_given: f"sh -c '{comes}'")
+    assert (console.main(["shop", "logs", "-f"]), capsys.readouterr().out) == (0, "worker has <PASSWORD>\n")
+
+
 def test_run_and_shell_give_back_the_code_of_what_they_run(release: Release, monkeypatch: pytest.MonkeyPatch) -> None:
     ran: list[list[str]] = []
 

@@ -30,7 +30,8 @@ CASES: dict[str, list[tuple[str, dict[str, Any]]]] = {
                 "server_names": ["shop.example", "www.shop.example"], "listen": ["80", "192.0.2.10:8080"],
                 "static": {"/static": "static", "/media/": "files/media"}, "max_body": 200, "timeout": 90, "memory_max": 512, "compress": False,
                 "trusted_proxies": ["10.0.0.0/16", "2001:db8::7"],
-                "health_path": "/healthz?deep=1", "nginx_gunicorn_worker_class": "gevent", "nginx_gunicorn_listen": "127.0.0.1:8080",
+                "health_path": "/healthz?deep=1", "balancer_path": "/check",
+                "nginx_gunicorn_worker_class": "gevent", "nginx_gunicorn_listen": "127.0.0.1:8080",
                 "nginx_site_snippet": "gzip on;\nexpires 1h;",
             },
         )
@@ -64,7 +65,7 @@ CASES: dict[str, list[tuple[str, dict[str, Any]]]] = {
             "apache_uwsgi_mysql",
             {
                 "mount": "/flask", "static": {"/static": "static"}, "static_max_age": 3600,
-                "uwsgi_app_listen": "127.0.0.1:8930", "health_path": "/healthz",
+                "uwsgi_app_listen": "127.0.0.1:8930", "health_path": "/healthz", "balancer_path": "/check",
                 "apache_site_php": {"/": "page", "/pages": "more"}, "apache_site_php_environment_files": ["/etc/flaskops/databases/webapp/php.env"],
                 "apache_site_snippet": "SetOutputFilter DEFLATE",
             },

@@ -93,7 +93,7 @@ def test_only_an_answer_with_the_proof_counts(answering: tuple[str, list[tuple[s
     address, _asked = answering
     assert ask(address, "shop.example", "/ok", 1, proof="/srv/shop") == "204 No Content"
     found = ask(address, "shop.example", "/ok", 1, proof="/srv/blog")
-    assert found == "another site's answer: 204 No Content (it has no X-Flaskops-App: /srv/blog)"
+    assert found == "another site's or release's answer: 204 No Content (it has no X-Flaskops-App: /srv/blog)"
 
 
 def test_a_socket_without_a_server_is_reported(tmp_path: Path) -> None:

@@ -25,13 +25,13 @@ def test_the_page_is_what_the_table_is(tmp_path: Path) -> None:
 
 def test_no_row_has_an_unknown_key() -> None:
     for row in ROWS:
-        assert {"send", "status"} <= set(row) <= {"what", "send", "headers", "body", "differs"} | PROMISE, row
+        assert {"send", "status"} <= set(row) <= {"what", "send", "over", "while", "headers", "body", "differs"} | PROMISE, row
 
 
 def test_each_difference_has_a_reason_and_a_topology_that_visitors_reach() -> None:
     fronted = {name for name, topology in TOPOLOGIES.items() if topology.front}
     differences = [other for row in ROWS for other in row.get("differs", [])]
     for other in differences:
-        assert {"in", "status", "why"} <= set(other) <= {"in", "why"} | PROMISE, other
+        assert {"in", "status", "why"} <= set(other) <= {"in", "by", "why"} | PROMISE, other
         assert {name.removesuffix(" (HTTP)") for name in other["in"]} <= fronted, other
     assert {other["why"] for other in differences} == set(TABLE["reasons"])

@@ -54,6 +54,7 @@ def make(tree: Tree, data: bool = False) -> None:
     if data:
         (tree.shared / "upload.png").touch()
     tree.maintenance.touch()
+    tree.out_of_balancer.touch()
     tree.current.symlink_to("releases/one")
     tree.fresh_current.symlink_to("releases/one")
 

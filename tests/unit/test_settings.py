@@ -97,6 +97,8 @@ def test_secrets_are_not_among_the_values() -> None:
         ("flask_app_module", "main:create_app('x\n')"),
         ("flask_app_module", "main:create_app(1)()"),
         ("flask_app_health_path", "healthz"),
+        ("flask_app_balancer_path", "/"),
+        ("flask_app_balancer_path", "/a b"),
         ("flask_app_static", {"static": "static"}),
         ("flask_app_static", {"/static": "../static"}),
         ("flask_app_shared", ["/var/data"]),
@@ -350,6 +352,14 @@ def test_a_health_path_reaches_the_app() -> None:
     found = check(flask_app_static=static, flask_app_health_path="/static/ok.txt?now")
     assert only_problem(found).startswith("flask_app_health_path: got '/static/ok.txt', which is served from 'static' (flask_app_static)")
     assert check(flask_app_static=static, flask_app_health_path="/statical").problems == []
+
+
+def test_the_path_of_balancers_is_the_fronts_own() -> None:
+    found = check(flask_app_balancer_path="/check", flask_app_health_path="/check?now")
+    assert only_problem(found).startswith("flask_app_balancer_path: got '/check', which is flask_app_health_path too; give one")
+    found = check(flask_app_balancer_path="/check", flask_app_health_path="/health$x")
+    assert only_problem(found).startswith("flask_app_health_path: got '/health$x', needs nothing but letters")
+    assert check(flask_app_balancer_path="/check", flask_app_health_path="/health/z?deep=1&b=,").problems == []
 
 
 @pytest.mark.parametrize("name", ["flask_app_environment", "flask_app_secrets"])

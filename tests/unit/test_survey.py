@@ -47,7 +47,7 @@ def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tree:
     """An app with a live release."""
     found = Tree("shop", tmp_path)
     found.release("one").path.mkdir(parents=True)
-    found.release("one").mark_complete(noted(protocol="uwsgi", health_path="/healthz"))
+    found.release("one").mark_complete(noted(protocol="uwsgi", health_path="/healthz", names_release=True))
     found.point_current_to(found.release("one"))
     monkeypatch.setattr(SystemdInstance, "state", lambda _instance: "active")
     monkeypatch.setattr(activation, "instance_log", lambda release, lines, times: f"{release.name} {lines} {times}\nb")
@@ -76,7 +76,7 @@ def test_an_app_of_which_little_is_known_stops_nobody(tmp_path: Path, status: bo
 @pytest.mark.parametrize(
     ("record", "asked"),
     [
-        ({"sites": [Site("nginx", "80", [], [Listen()])], "mount": "/shop"}, ("127.0.0.1:80", "localhost", "/shop/healthz", "http", "{root}")),
+        ({"sites": [Site("nginx", "80", [], [Listen()])], "mount": "/shop"}, ("127.0.0.1:80", "localhost", "/shop/healthz", "http", "{root} one")),
         ({"instances": [NotedInstance(listen="127.0.0.1:5000")]}, ("127.0.0.1:5000", "localhost", "/healthz", "http", "")),
         ({}, ("unix:{root}/releases/one/run/app.sock", "localhost", "/healthz", "uwsgi", "")),
     ],

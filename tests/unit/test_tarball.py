@@ -19,6 +19,7 @@ TOP = {
 WITHIN = {
     "docs": {
         "day-two.md",
+        "real-apps",
         "real-apps.md",
         "facts.yml",
         "getting-started.md",

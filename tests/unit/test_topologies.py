@@ -32,6 +32,10 @@ PLACES: dict[str, tuple[str, Callable[[Topology], bool]]] = {
     "plugins/plugin_utils/plan.py, SERVED": ("a function for its server", lambda row: row.server.name in plan.SERVED),
     "plugins/plugin_utils/plan.py, FRONT_FILES": ("a function for its front", lambda row: not row.front or row.front.name in plan.FRONT_FILES),
     "roles/": ("the roles that have its variables", lambda row: set(row.roles) <= set(known_roles())),
+    "roles/, the server's files of a release": (
+        "the release's name in X-Flaskops-Release, for the health check through the front",
+        lambda row: not row.front or bool(re.search(r"X-Flaskops-Release\W+@RELEASE@", read(f"tests/unit/golden/{row.name}.txt"))),
+    ),
     "playbooks/NAME.yml": ("a playbook of its group", lambda row: f"hosting_topology: {row.name}\n" in read(f"playbooks/{row.name}.yml")),
     "molecule/NAME/": (
         "a scenario: molecule.yml, converge.yml, and an inventory with the group",

@@ -7,7 +7,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from types import ModuleType
 from typing import Any
 
@@ -15,6 +15,7 @@ import idna  # each release has another version of this package
 
 NUMBER = 0
 SHORT, LONG = 0.02, 8  # seconds
+EVENTS, LINES, LINE = 16, 128, 1 << 16  # of a stream of events; of a download, and the bytes of each
 
 
 def identity(*modules: ModuleType) -> dict[str, Any]:
@@ -31,9 +32,29 @@ def read_anew(name: str) -> ModuleType:
     return module
 
 
+def events() -> Iterator[bytes]:
+    """Server-sent events, each with what answers at that time."""
+    for _number in range(EVENTS):
+        yield b"data: %s\n\n" % json.dumps(identity()).encode()
+        time.sleep(LONG / EVENTS)
+
+
+def lines() -> Iterator[bytes]:
+    """The pieces of a long download."""
+    for _number in range(LINES):
+        yield json.dumps(identity()).encode().ljust(LINE - 1) + b"\n"
+
+
 def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
     """`/long` takes its time and then imports more of the code and of the venv."""
-    if environ["PATH_INFO"] == "/long":
+    path = environ["PATH_INFO"]
+    if path == "/events":
+        start_response("200 OK", [("Content-Type", "text/event-stream")])
+        return events()
+    if path == "/download":
+        start_response("200 OK", [("Content-Type", "application/octet-stream"), ("Content-Length", str(LINES * LINE))])
+        return lines()
+    if path == "/long":
         time.sleep(LONG)
         answer = identity(read_anew("later"), read_anew("idna.compat"))
     else:

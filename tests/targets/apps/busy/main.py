@@ -24,8 +24,14 @@ def note(*words):
         notes.write(" ".join([os.environ["FLASKOPS_PHASE"], VERSION, *words]) + "\n")
 
 
+def wait_while_there(name):
+    """Take as long as this file is there."""
+    while (SHARED / name).exists():
+        time.sleep(0.05)
+
+
 def work():
-    """Take messages until told to end; each says how many seconds it takes."""
+    """Take messages until told to end; each takes as long as there is a file `hold-` and its name."""
     if (SHARED / "away").exists():
         sys.exit("the queue is away")
     ends = []
@@ -33,15 +39,11 @@ def work():
     note("starts", os.environ["FLASKOPS_PROCESS"])
     while not ends:
         for message in sorted((SHARED / "queue").glob("*")):
-            taken = SHARED / f"taken-{message.name}"
             try:
-                message.rename(taken)
+                message.rename(SHARED / f"taken-{message.name}")
             except FileNotFoundError:  # another worker has taken it
                 continue
-            end = time.monotonic() + float(taken.read_text())
-            while time.monotonic() < end:
-                time.sleep(0.05)
-            taken.unlink()
+            wait_while_there(f"hold-{message.name}")
             note("did", message.name)
             if ends:
                 break
@@ -49,12 +51,12 @@ def work():
     note("ends")
 
 
-def job():
-    """Take as long as a file says."""
-    note("begins")
-    time.sleep(float((SHARED / "takes").read_text()) if (SHARED / "takes").exists() else 0)
+def job(*words):
+    """Take as long as there is a file `hold-job`."""
+    note("begins", *words)
+    wait_while_there("hold-job")
     note("is-done")
 
 
 if __name__ == "__main__":
-    {"work": work, "job": job, "words": lambda: note(repr(sys.argv[2:]))}[sys.argv[1]]()
+    {"work": work, "job": job, "words": lambda: job(repr(sys.argv[2:]))}[sys.argv[1]]()

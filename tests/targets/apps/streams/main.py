@@ -46,22 +46,23 @@ def chat():
 
 @plain.post("/upload")
 def upload():
-    """The body's length, and how much of it was on this process's disks and in its memory meanwhile, in bytes."""
-    size = kept = 0
+    """The body's length, in which directories this process kept some of it on a disk meanwhile, and its memory in bytes."""
+    size, kept = 0, set()
     while piece := request.stream.read(PIECE):
         size += len(piece)
         if size % (PIECE * 64) < len(piece):
-            kept = max(kept, on_disk())
-    return {"size": size, "kept": kept, "memory": memory()}
+            kept |= on_disk()
+    return {"size": size, "kept": sorted(kept), "memory": memory()}
 
 
-def on_disk() -> int:
-    """The length of all files that this process has open and that have no name any more."""
-    found = 0
+def on_disk() -> set[str]:
+    """The directories of all files that this process has open, and that have no name any more and some length."""
+    found = set()
     for name in os.listdir("/proc/self/fd"):
         try:
-            if stat.S_ISREG((one := os.stat(f"/proc/self/fd/{name}")).st_mode) and one.st_nlink == 0:
-                found += one.st_size
+            one = os.stat(f"/proc/self/fd/{name}")
+            if stat.S_ISREG(one.st_mode) and one.st_nlink == 0 and one.st_size > PIECE:
+                found.add(os.path.dirname(os.readlink(f"/proc/self/fd/{name}")))
         except OSError:
             pass
     return found
