@@ -168,7 +168,11 @@ class Visitors:
     def _ask_by_http2(self) -> None:
         """Some hundred requests in one connection, several at a time, over and over."""
         url = f"https://{self.name}/?[1-400]"
-        options = f"--silent --insecure --http2 --parallel --parallel-max 4 --max-time 10 --resolve {self.name}:443:{self.target.address}"
+        # a reload ends a connection between its requests, and Apache does so without a word
+        options = (
+            "--retry 1 --retry-all-errors --retry-delay 1 --silent --insecure --http2 --parallel --parallel-max 4 --max-time 10"
+            f" --resolve {self.name}:443:{self.target.address}"
+        )
         while not self._stop.is_set():
             shown = self.target.run(
                 f"curl {options} --output /dev/null --write-out '%{{http_code}} %{{http_version}} %{{errormsg}}\\n' '{url}'", check=False
