@@ -27,6 +27,7 @@ demo:
 	@dev/venv
 	@dev/engine
 	@dev/fleet up inventories/docker
+	@.venv/bin/python dev/ca.py
 	@dev/demo
 	@dev/show table
 

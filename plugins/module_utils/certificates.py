@@ -42,6 +42,8 @@ APACHE = Path("/etc/apache2")
 TRANSACTION_LOCK = Path("/var/lib/flaskops/transaction.lock")  # of whoever changes what a front reads
 HOUR, DAY = 3600, 86400  # seconds
 TRIES_PER_HOUR = 3  # a CA blocks a name after five
+# A CA may throw away the nonces that it has given, which costs nothing but another one. certbot asks for that only once.
+BAD_NONCE, TRIES_WITH_NONCES = "anti-replay nonce", 5
 LONGEST_WAIT = 12 * HOUR  # of the timer, after several tries
 RENEWED_AT, ALARM_AT = 1 / 3, 1 / 6  # of a certificate's life left
 NIGHT = range(2, 5)  # hours of the host's own time, for a reload that loses requests
@@ -374,7 +376,10 @@ def _run_certbot(wanted: Wanted, state: State) -> None:
     try:
         write_whole(scratch / "certbot.ini", text, 0o600)  # no secret is an argument, which every account sees
         words = ["certbot", "certonly", "--config", str(scratch / "certbot.ini"), "--cert-name", wanted.name]
-        code, output = _run([*words, "--force-renewal", "--renew-with-new-domains"], CERTBOT_SECONDS, environment)
+        for _try in range(TRIES_WITH_NONCES):
+            code, output = _run([*words, "--force-renewal", "--renew-with-new-domains"], CERTBOT_SECONDS, environment)
+            if not code or BAD_NONCE not in output:
+                break
     finally:
         shutil.rmtree(scratch)
     if code:

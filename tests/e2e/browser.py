@@ -2,17 +2,41 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from selenium.common.exceptions import NoAlertPresentException
-from selenium.webdriver import ActionChains, Chrome
+from selenium.webdriver import ActionChains, Chrome, ChromeOptions, ChromeService
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.wait import WebDriverWait
 
 PAGE_SECONDS = 10
+CHROMIUM, CHROMEDRIVER = Path("/usr/bin/chromium"), Path("/usr/bin/chromedriver")
+# Without a screen, and without the browser's own requests.
+FLAGS = (
+    "--headless --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync --window-size=1200,900"
+).split()
+
+
+def start_chromium(home: Path, *flags: str) -> Chrome:
+    """Chromium with an empty profile; what is below `home`, such as the root certificates that it trusts, is its user's."""
+    assert CHROMIUM.exists() and CHROMEDRIVER.exists(), "Chromium or its driver is missing: run dev/browser"
+    options = ChromeOptions()
+    options.binary_location = str(CHROMIUM)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    # Chromium does not sandbox itself as root.
+    sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []
+    for flag in [*FLAGS, *flags, *sandbox, f"--user-data-dir={home / 'profile'}"]:
+        options.add_argument(flag)
+    # Set explicitly, so that selenium does not download a driver.
+    driver = Chrome(options, ChromeService(str(CHROMEDRIVER), env={**os.environ, "HOME": str(home)}))
+    driver.set_page_load_timeout(20)
+    return driver
 
 
 @dataclass(frozen=True)

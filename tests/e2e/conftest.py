@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from selenium.webdriver import Chrome, ChromeOptions, ChromeService
+from selenium.webdriver import Chrome
 from testinfra.host import Host
 
-from ansible_collections.flaskops.hosting.tests.e2e.browser import Browser
+from ansible_collections.flaskops.hosting.tests.e2e.browser import Browser, start_chromium
 
 # A hook: pytest must find it here too.
 from ansible_collections.flaskops.hosting.tests.infra.conftest import pytest_configure  # noqa: F401  # pylint: disable=unused-import
-
-CHROMIUM, CHROMEDRIVER = Path("/usr/bin/chromium"), Path("/usr/bin/chromedriver")
-# Without a screen, and without the browser's own requests.
-FLAGS = (
-    "--headless --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync --window-size=1200,900"
-).split()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -42,17 +33,7 @@ def base_url(request: pytest.FixtureRequest, host: Host) -> str:
 @pytest.fixture(scope="session")
 def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
     """Chromium with a profile of its own."""
-    assert CHROMIUM.exists() and CHROMEDRIVER.exists(), "Chromium or its driver is missing: run dev/browser"
-    options = ChromeOptions()
-    options.binary_location = str(CHROMIUM)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    # Chromium does not sandbox itself as root.
-    sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []
-    for flag in [*FLAGS, *sandbox, f"--user-data-dir={tmp_path_factory.mktemp('chromium')}"]:
-        options.add_argument(flag)
-    # Set explicitly, so that selenium does not download a driver.
-    driver = Chrome(options, ChromeService(str(CHROMEDRIVER)))
-    driver.set_page_load_timeout(20)
+    driver = start_chromium(tmp_path_factory.mktemp("chromium"))
     yield driver
     driver.quit()
 

@@ -107,16 +107,18 @@ def fingerprint(certificate: Path) -> str:
 
 
 class Visitors:
-    """Visitors who ask all the time while the block runs: some with a connection for each request, some with one that they keep.
+    """Visitors who ask all the time while the block runs: with a connection for each request, with one that they keep, and by HTTP/2.
 
-    Like browsers, the latter ask once more if a kept connection turns out to be closed.
+    Like browsers, they ask once more if a kept connection turns out to be closed. ``by_http2`` counts those of curl, which the host has.
     """
 
-    def __init__(self, target: Target, name: str, each: int = 2) -> None:
+    def __init__(self, target: Target, name: str, each: int = 1) -> None:
         self.target, self.name = target, name
         self.answered, self.failed = 0, list[str]()
         self._stop = threading.Event()
-        self._threads = [threading.Thread(target=ask) for ask in (self._ask_once, self._keep_asking) for _one in range(each)]
+        self.by_http2 = 0
+        ways = (self._ask_once, self._keep_asking, self._ask_by_http2)
+        self._threads = [threading.Thread(target=ask) for ask in ways for _one in range(each)]
 
     def __enter__(self) -> Visitors:
         for thread in self._threads:
@@ -162,3 +164,20 @@ class Visitors:
                 if is_new:
                     self.failed.append(repr(error))
                 connection = None
+
+    def _ask_by_http2(self) -> None:
+        """Some hundred requests in one connection, several at a time, over and over."""
+        url = f"https://{self.name}/?[1-400]"
+        # a reload ends a connection between its requests, and Apache does so without a word
+        options = (
+            "--retry 1 --retry-all-errors --retry-delay 1 --silent --insecure --http2 --parallel --parallel-max 4 --max-time 10"
+            f" --resolve {self.name}:443:{self.target.address}"
+        )
+        while not self._stop.is_set():
+            shown = self.target.run(
+                f"curl {options} --output /dev/null --write-out '%{{http_code}} %{{http_version}} %{{errormsg}}\\n' '{url}'", check=False
+            )
+            answers = shown.splitlines()
+            good = [one for one in answers if one.startswith("200 2")]
+            self.by_http2 += len(good)
+            self.failed += [f"by HTTP/2: {one}" for one in answers if one not in good]

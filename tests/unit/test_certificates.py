@@ -144,6 +144,19 @@ def test_a_refusal_in_the_middle_names_its_time(wanted: Wanted, monkeypatch: pyt
     assert 500 < State.read("one").not_before - time.time() <= 600
 
 
+def test_a_nonce_that_the_ca_does_not_take_is_replaced(wanted: Wanted, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More often than certbot does it, and it is no try of the hour's; any other refusal is told at once."""
+    said = ["An unexpected error occurred:\nJWS has an invalid anti-replay nonce: x"] * 3 + ["Detail: no such name"]
+
+    def certbot(words: list[str], *_more: Any) -> tuple[int, str]:
+        return (1, said.pop(0)) if words[0] == "certbot" else (0, "")
+
+    monkeypatch.setattr(certificates, "_run", certbot)
+    with pytest.raises(CertificateError, match="^Detail: no such name$"):
+        certificates.obtain(wanted)
+    assert (said, len(State.read("one").tries)) == ([], 1)
+
+
 def test_no_secret_is_an_argument(wanted: Wanted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """certbot reads it from a file that is root's, and that is gone afterwards."""
     binding = tmp_path / "eab"
