@@ -19,6 +19,8 @@ FAULTS: list[dict[str, object]] = [
     {"ansible_ssh_common_args": "-o StrictHostKeyChecking=yes -o UserKnownHostsFile=/dev/null"},
     {"ansible_user": "asked"},
     {"ansible_user": "asked", "ansible_become_password": "wrong"},
+    {"ansible_become_method": "community.general.run0"},
+    {"ansible_become_method": "pkexec"},
     {"ansible_python_interpreter": "/usr/bin/python3.99"},
 ]
 
