@@ -36,7 +36,12 @@ from ansible.plugins.lookup import LookupBase
 
 # Each playbook asks this lookup for its hosts before Ansible forks a process for each task of each host. What is imported by then, none of them
 # imports: without compiled files, which Ansible has none of for collections, that costs each 20 to 100 ms of processor time.
-from ansible_collections.flaskops.hosting.plugins.action import check_apps, config_files, release, survey  # noqa: F401
+from ansible_collections.flaskops.hosting.plugins.action import (  # noqa: F401  # pylint: disable=unused-import
+    check_apps,
+    config_files,
+    release,
+    survey,
+)
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.topologies import TOPOLOGIES
 
 
