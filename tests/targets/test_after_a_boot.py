@@ -23,6 +23,8 @@ def app(environ, start_response):
     start_response("200 OK", [])
     return [b"python %d.%d" % sys.version_info[:2]]
 """
+OWN_PORT = "127.0.0.1:8080"  # of the first
+ASK_OWN_PORT = f"""python3 -c 'import urllib.request; print(urllib.request.urlopen("http://{OWN_PORT}/", timeout=5).read().decode())'"""
 PORTS = {"unit": 80, "master": 81, "program": 82}
 # From Debian's next release, whose lists may be older than they say they are valid; the mirror is the image's.
 NEWEST_PYTHON = """
@@ -43,7 +45,7 @@ def host(target: Target, tmp_path_factory: pytest.TempPathFactory) -> Target:
     target.run(NEWEST_PYTHON)
     target.run(DATABASE)
     target.converge([
-        app("unit", source, topology="nginx_gunicorn", listen="80", python="/usr/bin/python3.14"),
+        app("unit", source, topology="nginx_gunicorn", listen="80", python="/usr/bin/python3.14", nginx_gunicorn_listen=OWN_PORT),
         app("master", source, topology="nginx_uwsgi", listen="81"),
         app("program", source, topology="nginx_uwsgi", listen="82", uwsgi_app_manager="supervisord"),
     ], playbook=PLAYBOOK)  # fmt: skip
@@ -60,9 +62,10 @@ def statuses(host: Target) -> dict[str, int]:
 def test_apps_are_served_as_soon_as_their_database_is_there(host: Target) -> None:
     """However late."""
     time.sleep(LATE_SECONDS)
-    assert statuses(host) == dict.fromkeys(PORTS, 502)
+    assert statuses(host) == dict.fromkeys(PORTS, 502) and not host.succeeds(ASK_OWN_PORT)
     host.run(DATABASE)
     assert eventually(lambda: statuses(host) == dict.fromkeys(PORTS, 200), SOON), statuses(host)
+    assert host.run(ASK_OWN_PORT) == "python 3.14"
 
 
 def test_the_newest_python_is_taken(host: Target) -> None:
