@@ -496,8 +496,10 @@ def remove(name: str) -> bool:
 
 def loses_requests(unit: str) -> bool:
     """Whether a reload of a front loses requests: that of Apache does if mod_wsgi has processes for an app, ours or not."""
+    if unit != "apache2.service":
+        return False
     files = [path for place in ("conf-enabled", "sites-enabled", "flaskops") for path in (APACHE / place).glob("**/*.conf") if path.is_file()]
-    return unit == "apache2.service" and any("WSGIDaemonProcess" in path.read_text(encoding="utf-8", errors="replace") for path in files)
+    return any("WSGIDaemonProcess" in path.read_text(encoding="utf-8", errors="replace") for path in files)
 
 
 def main() -> int:
