@@ -77,7 +77,7 @@ FURTHER = {
             "route-if-not collect-header response-route-if "
             "listen chmod-socket chmod buffer-size post-buffering pidfile vacuum master no-orphans single-interpreter "
             "enable-threads hook-master-start hook-accepting gevent-monkey-patch thunder-lock max-worker-lifetime max-worker-lifetime-delta "
-            "reload-on-rss worker-reload-mercy die-on-term daemonize uid gid disable-logging log-4xx log-5xx auto-procname "
+            "worker-reload-mercy die-on-term daemonize uid gid disable-logging log-4xx log-5xx auto-procname "
             "procname-prefix-spaced",
             socket="uwsgi_app_listen",
             uwsgi_socket="uwsgi_app_listen",

@@ -40,7 +40,7 @@ SHOP = app("shop", APPS / "shop", requirements="requirements.txt", static={"/sta
 # What https://www.bloomberg.com/company/stories/configuring-uwsgi-production-deployment/ and uWSGI's own pages recommend.
 RECOMMENDED = {
     "strict", "master", "need-app", "enable-threads", "single-interpreter", "vacuum", "no-orphans", "disable-logging", "log-4xx", "log-5xx",
-    "max-worker-lifetime", "max-worker-lifetime-delta", "reload-on-rss", "worker-reload-mercy", "auto-procname", "manage-script-name",
+    "max-worker-lifetime", "max-worker-lifetime-delta", "worker-reload-mercy", "auto-procname", "manage-script-name",
     "buffer-size", "py-sys-executable",
 }  # fmt: skip
 # An app that reports how uWSGI runs it, and is slow if requested; a file shows that it has begun.
