@@ -5,7 +5,9 @@
 from __future__ import annotations
 
 # pylint: disable=ansible-bad-function  # run_command is an AnsibleModule's, and none is at hand here
+import functools
 import os
+import re
 import signal
 import subprocess
 from collections.abc import Iterable
@@ -74,9 +76,19 @@ def _leave(number: int, _frame: Any) -> None:
 
 def _start(unit: str, properties: list[str], script: str, words: list[str], *streams: str) -> list[str]:
     start = ["systemd-run", "--quiet", *streams, "--wait", "--collect", "--service-type=exec", f"--unit={unit}"]
-    # systemd would fill in variables
-    command = [word.replace("$", "$$") for word in ["/bin/sh", "-c", script, "sh", *words]]
+    command = ["/bin/sh", "-c", script, "sh", *words]
+    if _systemd_leaves_variables():
+        start.append("--expand-environment=no")
+    else:
+        # An older one fills in variables. Its reload of all units, in the moment between a unit's start and its command's, doubles what hides them.
+        command = [word.replace("$", "$$") for word in command]
     return [*start, *(f"--property={line}" for line in properties), "--", *command]
+
+
+@functools.cache
+def _systemd_leaves_variables() -> bool:
+    version = re.match(r"systemd (\d+)", run("systemd-run", "--version").stdout)
+    return bool(version) and int(version[1]) >= 254  # type: ignore[index]
 
 
 def as_app(release: Release, user: str, phase: str) -> list[str]:

@@ -127,6 +127,21 @@ def test_run_is_as_the_app_with_its_streams_and_its_code(host: Target) -> None:
     assert host.run(nobody_reads) == str(128 + signal.SIGPIPE)
 
 
+IN_UNIT = """
+import sys
+sys.path.insert(0, "/usr/local/lib/flaskops")
+from ansible_collections.flaskops.hosting.plugins.module_utils.transient_unit import run_in_unit
+print(run_in_unit("slow", ["printf", "%s|", *sys.argv[1:]], ["ExecStartPre=/bin/sleep 2"], 20))
+"""
+
+
+def test_systemd_reads_all_units_anew_while_one_starts(host: Target) -> None:
+    """As each installation of a package makes it. The command keeps its words."""
+    words = ["$HOME", "$$", "$1", "%h", "a\\b", '"', "`id`"]
+    shown = host.run(f"(sleep 1; systemctl daemon-reload) & python3 -BS - {shlex.join(words)}", stdin=IN_UNIT)
+    assert shown == repr((0, "".join(f"{word}|" for word in words)))
+
+
 def test_what_is_interrupted_leaves_nothing(host: Target) -> None:
     host.run("flaskops shop run -- sleep 999 & sleep 2; kill -TERM $!; wait $! || true")
     assert eventually(lambda: not host.succeeds("pgrep -f '[s]leep 999'"))
