@@ -101,11 +101,11 @@ def start_and_settle(workers: list[WorkerInstance]) -> None:
 
 
 def _does_not_run(one: WorkerInstance, state: dict[str, str]) -> ReleaseError:
-    code = state.get("ExecMainStatus", "")
-    how = {"1": f"with code {code}", "2": f"by signal {code}", "3": f"by signal {code}"}.get(state.get("ExecMainCode", ""), "at once")
+    code = state.get("ExecMainStatus", "")  # none if it has been started again by now: then its log tells
+    how = {"1": f" with code {code}", "2": f" by signal {code}", "3": f" by signal {code}"}.get(state.get("ExecMainCode", ""), "")
     log = hide_secrets(one.log(), one.release.secrets())
     settle = f", and must run for {one.facts.settle:g} s without that" if one.facts.settle else ""
-    return ReleaseError(f"the worker {one.facts.name} ended {how}{settle}", log)
+    return ReleaseError(f"the worker {one.facts.name} ended{how}{settle}", log)
 
 
 def end_now(workers: list[WorkerInstance]) -> None:

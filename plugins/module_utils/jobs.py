@@ -16,6 +16,14 @@ from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree impo
 TIMERS = UNITS / "timers.target.wants"
 STAMPS = Path("/var/lib/systemd/timers")  # when a persistent timer last ran, by its name
 KINDS = ("service", "timer")
+# Added to the service of a job that runs while it is removed.
+GOES_WHEN_IT_ENDS = """
+[Unit]
+CollectMode=inactive-or-failed
+
+[Service]
+ExecStopPost=+/bin/rm --force {unit}
+"""
 
 
 def unit_of(tree: Tree, job: str, kind: str = "service") -> str:
@@ -80,16 +88,20 @@ def change_to(release: Release | None, tree: Tree, there: set[str]) -> None:
 
 
 def _remove(tree: Tree, job: str) -> None:
-    """Remove a job. One that runs may end: its service stays as long, so that its limits do."""
+    """Remove a job. One that runs may end: its service stays as long, so that its limits do, and goes when it ends."""
     timer, service = unit_of(tree, job, "timer"), unit_of(tree, job)
     run("systemctl", "stop", timer)
     (TIMERS / timer).unlink(missing_ok=True)
     (UNITS / timer).unlink(missing_ok=True)
     with contextlib.suppress(OSError):
         (STAMPS / f"stamp-{timer}").unlink()
+    unit = UNITS / service
     if unit_properties(service, "ActiveState").get("ActiveState") in ("inactive", "failed"):
         run("systemctl", "reset-failed", service)
-        (UNITS / service).unlink(missing_ok=True)
+        unit.unlink(missing_ok=True)
+    elif unit.exists() and not unit.read_text(encoding="utf-8").endswith(GOES_WHEN_IT_ENDS.format(unit=unit)):
+        with unit.open("a", encoding="utf-8") as file:
+            file.write(GOES_WHEN_IT_ENDS.format(unit=unit))
 
 
 def remove_now(tree: Tree, there: set[str]) -> None:

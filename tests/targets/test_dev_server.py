@@ -27,6 +27,7 @@ from ansible_collections.flaskops.hosting.tests.targets.harness import (
 )
 from ansible_collections.flaskops.hosting.tests.targets.test_absent import traces
 from ansible_collections.flaskops.hosting.tests.targets.test_dry_run import builds, planned_tasks
+from ansible_collections.flaskops.hosting.tests.targets.test_workers import run_as_their_app_does
 
 ADDRESS = "198.18.2.190"
 TOPOLOGY = "dev_server"
@@ -57,6 +58,12 @@ connection.request("GET", sys.argv[2])
 answer = connection.getresponse()
 print(answer.status, answer.read().decode())
 """
+# What the first one runs beside its server.
+GIVEN = {"environment": {"FRUIT": "an apple"}, "secrets": {"TOKEN": "of the first"}}
+PROCESSES = {
+    "workers": {"loop": {"command": "sleep infinity", "count": 2, "settle": 1}},
+    "jobs": {"tidy": {"command": "true", "schedule": "yearly"}},
+}
 # The names are in no other file of the system.
 FIRST, SECOND = "qzfirst", "qzsecond"
 
@@ -70,7 +77,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def apps(source: Path) -> list[dict[str, Any]]:
     """Two apps on the documented ports, one of them by a factory."""
     second = app(SECOND, source, requirements="requirements.txt", module="main:create_app()", dev_server_listen="127.0.0.1:1024")
-    return [app(FIRST, source, requirements="requirements.txt"), second]
+    return [app(FIRST, source, requirements="requirements.txt", **GIVEN, **PROCESSES), second]
 
 
 @pytest.fixture(scope="module")
@@ -119,6 +126,14 @@ def test_runs_as_the_apps_account_without_a_debugger(target: Target, real: Play)
     assert answer.startswith("500 ") and "a secret reason" not in answer and "EVALEX" not in answer
     assert ask(target, 5000, "/console").startswith("404 ")
     assert "Debug mode: off" in target.run(f"journalctl --unit='{FIRST}@*' --output=cat --no-pager")
+
+
+def test_runs_one_of_each_worker_and_the_jobs(target: Target, real: Play) -> None:
+    """As in production, but for the number."""
+    listed = target.run(f"systemctl list-units --all --plain --no-legend '{FIRST}.*' | awk '{{print $1, $3}}'").splitlines()
+    worker = f"{FIRST}.loop-1@{target.live(FIRST)}.service"
+    assert set(listed) - {f"{FIRST}.tidy.service inactive"} == {f"{worker} active", f"{FIRST}.tidy.timer active"}
+    run_as_their_app_does(target, FIRST, [worker], [f"{FIRST}.tidy.service"], GIVEN)
 
 
 @contextmanager

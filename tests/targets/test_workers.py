@@ -46,6 +46,18 @@ def workers_of(host: Target, release: str = "") -> list[str]:
     return [f"busy.loop-{number}@{release or host.live('busy')}.service active" for number in (1, 2)]
 
 
+def run_as_their_app_does(host: Target, name: str, workers: list[str], jobs: list[str], given: dict[str, dict[str, str]]) -> None:
+    """Insist that these units of an app have its account and its sandbox, and the environment and the secrets that it was given."""
+    for unit in (*workers, *jobs):
+        assert host.exposure(unit) <= 1.5
+    shown = {host.run(f"systemctl show --property=User,EnvironmentFiles {unit}") for unit in (*workers, *jobs)}
+    assert len(shown) == 1 and f"User={name}" in shown.pop().splitlines()
+    variables = {f"{key}={value}" for one in given.values() for key, value in one.items()}
+    for unit in workers:
+        main = host.run(f"systemctl show --property=MainPID --value {unit}")
+        assert variables <= set(host.run(f"cat /proc/{main}/environ").split("\0"))
+
+
 def notes(host: Target) -> list[str]:
     """What the workers and jobs have noted since the last call."""
     return host.run(f"cat {SHARED}/notes; : >{SHARED}/notes").splitlines()
@@ -109,7 +121,7 @@ def test_a_release_waits_for_no_worker_and_no_job(host: Target, source: Path) ->
     play = host.converge(busy(release(source, "two")), "-vvv")
     new = host.live("busy")
     took = dict(re.findall(r"(told the old workers to end|started the new workers, which run): ([\d.]+) s", play.output))
-    assert len(took) == 2 and sum(map(float, took.values())) < WORKER["settle"] + 2, "a release takes hardly longer than they settle"
+    assert len(took) == 2 and sum(map(float, took.values())) < WORKER["settle"] + 3, "a release takes hardly longer than they settle"
     send(host, "short")
     assert until(host, noted("worker two did short"))
     states = units(host)
@@ -136,6 +148,9 @@ BAD: dict[str, tuple[dict[str, Any], list[str]]] = {
         {"command": "sh -c 'echo my last words; sleep 1; exit 3'", "settle": 3},
         ["the worker loop-1 ended with code 3, and must run for 3 s without that", "my last words"],
     ),
+    "lacks a package": ({"command": "python -m rq_scheduler"}, ["the worker loop-1 ended", "No module named rq_scheduler", "status=1/FAILURE"]),
+    "lacks its program": ({"command": "rq worker"}, ["the worker loop-1 ended", "rq: not found", "status=127/n/a"]),
+    "crashes again and again": ({"command": "sh -c 'kill -SEGV $$'", "settle": 3}, ["the worker loop-1 ended", "status=11/SEGV"]),
     "check fails": ({"check": "sh -c 'echo the queue is away; exit 4'"}, ["the check", "of a worker ended with code 4", "the queue is away"]),
 }
 
@@ -278,31 +293,45 @@ def test_what_is_wrong_with_a_job_is_told_before_anything_is_touched(host: Targe
 WORDS = ["w@%h", "$HOME", "${PATH}", "$$", "a b", "it's", '"', "\\n", "猫", ";", "", "-"]
 OTHER = {"command": shlex.join(["python", "main.py", "words", *WORDS]), "schedule": "yearly"}
 ONE = {**WORKER, "count": 1}
-# With the job that is under way meanwhile, and named no more: it may end, and its service stays as long.
-MOVES: list[tuple[str, int, dict[str, Any], dict[str, Any], list[str]]] = [
-    ("apache_mod_wsgi", 81, {"flask_app_listen": "81"}, {"workers": {"loop": ONE}, "jobs": {}}, ["busy.tidy.service"]),
-    ("nginx_uwsgi", 80, {"uwsgi_app_manager": "supervisord"}, {"workers": {"other": ONE}, "jobs": {"other-job": OTHER}}, []),
-]
+SLOW = {"command": "python main.py job", "schedule": "yearly", "timeout": 300}
+# Each with its workers and jobs, which go in the next one. The development server stands beside no other: test_dev_server.py has it.
+MOVES: dict[str, tuple[int, dict[str, Any], dict[str, Any]]] = {
+    "apache_mod_wsgi": (81, {"flask_app_listen": "81"}, {"workers": {"loop": ONE}, "jobs": {}}),
+    "apache_gunicorn": (81, {"flask_app_listen": "81"}, {"workers": {"other": WORKER}, "jobs": {"slow": SLOW}}),
+    "apache_uwsgi_mysql": (81, {"flask_app_listen": "81"}, {"workers": {"loop": WORKER}, "jobs": {"other-job": OTHER}}),
+    "nginx_uwsgi": (80, {"uwsgi_app_manager": "supervisord"}, {"workers": {"other": ONE}, "jobs": {"other-job": OTHER}}),
+}
 
 
-@pytest.mark.parametrize(("topology", "port", "settings", "processes", "ending"), MOVES, ids=[move[0] for move in MOVES])
-def test_workers_and_jobs_are_systemds_in_each_topology(
-    host: Target, source: Path, topology: str, port: int, settings: dict[str, Any], processes: dict[str, Any], ending: list[str]
-) -> None:
+def test_a_job_that_is_removed_while_it_runs_comes_to_its_end(host: Target, source: Path) -> None:
+    """As long its service is there, and no longer."""
+    hold_job(host, "cut")
+    host.converge(busy(source, jobs={}))
+    assert units(host, "busy.tidy*") == ["busy.tidy.service activating"]
+    let_go(host, "job")
+    assert until(host, noted("job cut is-done"))
+    assert until(host, "! test -e /etc/systemd/system/busy.tidy.service")
+    assert units(host, "busy.tidy*") == [] and "not-found" in host.run("systemctl show --property=LoadState busy.tidy.service")
+
+
+@pytest.mark.parametrize("topology", MOVES)
+def test_workers_and_jobs_are_systemds_in_each_topology(host: Target, source: Path, topology: str) -> None:
     """They move with their app. Of fewer and renamed workers, and of jobs that are named no more, nothing is left. `flaskops` is the same, too."""
-    for _job in ending:
-        hold_job(host, "cut")
-    host.converge(busy(source, **settings, **processes), playbook=topology)
+    port, settings, processes = MOVES[topology]
+    given = {"environment": {"FRUIT": "an apple"}, "secrets": {"TOKEN": topology}}
+    host.converge(busy(source, **settings, **processes, **given), playbook=topology)
     assert host.get("/", port=port).text == "cut"
-    workers = [f"busy.{name}-1@{host.live('busy')}.service" for name in processes["workers"]]
+    workers = [
+        f"busy.{name}-{number}@{host.live('busy')}.service"
+        for name, worker in processes["workers"].items()
+        for number in range(1, 1 + worker["count"])
+    ]
     jobs = [f"busy.{name}.{kind}" for name in processes["jobs"] for kind in ("service", "timer")]
-    expected = [*(f"{one} active" for one in [*workers, *jobs[1:]]), *(f"{one} activating" for one in ending)]
-    assert eventually(lambda: sorted(units(host, "busy.*")) == sorted(expected)), units(host, "busy.*")
-    assert host.run("ls /etc/systemd/system | grep 'busy\\.'").split() == sorted([*workers, *jobs, *ending])
-    for _job in ending:
-        let_go(host, "job")
+    assert eventually(lambda: sorted(units(host, "busy.*")) == sorted(f"{one} active" for one in [*workers, *jobs[1:]])), units(host, "busy.*")
+    assert host.run("ls /etc/systemd/system | grep 'busy\\.'").split() == sorted([*workers, *jobs])
     assert host.run("ls /etc/systemd/system/*.wants | grep 'busy\\.'").split() == sorted([*workers, *jobs[1:]])
     assert host.run("ls /var/lib/systemd/timers | grep busy || true").split() == [f"stamp-{timer}" for timer in jobs[1:]]
+    run_as_their_app_does(host, "busy", workers, jobs[:1], given)
     assert host.run("flaskops busy run -- id -un") == "busy" and host.succeeds("flaskops busy logs")
     assert host.run("flaskops busy shell", stdin="import main; print(main.app.__name__)\n") == "app"
 
