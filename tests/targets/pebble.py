@@ -11,8 +11,8 @@ from ansible_collections.flaskops.hosting.tests.targets.harness import Target, e
 
 DIRECTORY = "https://localhost:14000/dir"
 REFUSING = "https://localhost:14443/dir"
-# a validation comes at once, and each order needs one; 5 of 100 nonces are bad by themselves
-ENVIRONMENT = "PEBBLE_VA_NOSLEEP=1 PEBBLE_AUTHZREUSE=0"
+# A validation comes at once, and each order needs one; 60 of 100 nonces are bad, and certbot itself asks for another one only once.
+ENVIRONMENT = "PEBBLE_VA_NOSLEEP=1 PEBBLE_AUTHZREUSE=0 PEBBLE_WFE_NONCEREJECT=60"
 # What it answers is in /run/refusing.json: a status, headers, a body, and seconds that it waits before.
 REFUSING_CA = """
 import http.server, json, ssl, time
