@@ -9,10 +9,11 @@ from typing import Any
 from ansible_collections.flaskops.hosting.plugins.filter.hosts_with_app import hosts_with_app
 from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree import hide_credentials
 from ansible_collections.flaskops.hosting.plugins.plugin_utils import plan, processes, tls
-from ansible_collections.flaskops.hosting.plugins.plugin_utils.app import App
+from ansible_collections.flaskops.hosting.plugins.plugin_utils.app import FILES, App
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.app_action import APP, AppAction, problems_of_source, rejection
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.conflicts import conflicts
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.database import plan_database
+from ansible_collections.flaskops.hosting.plugins.plugin_utils.host_action import controller_file
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.printable import printable
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.topologies import Topology, TopologyError
 
@@ -78,6 +79,8 @@ class ActionModule(AppAction):
             return host
         host["check_mode"] = self._task.check_mode
         app = tls.with_certificate(app, host)
+        if app.tls == FILES and "deploy_chosen" not in variables:  # a deploy leaves what the host has
+            host["certificate_files"] = tls.brought(app, host, controller_file(self, app.tls_certificate))
         problems = list(conflicts(app, host))
         if problems:
             return rejection(problems)

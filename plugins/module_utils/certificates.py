@@ -42,8 +42,35 @@ APACHE = Path("/etc/apache2")
 TRANSACTION_LOCK = Path("/var/lib/flaskops/transaction.lock")  # of whoever changes what a front reads
 HOUR, DAY = 3600, 86400  # seconds
 TRIES_PER_HOUR = 3  # a CA blocks a name after five
-# A CA may throw away the nonces that it has given, which costs nothing but another one. certbot asks for that only once.
-BAD_NONCE, TRIES_WITH_NONCES = "anti-replay nonce", 5
+# The distribution's certbot, which asks a CA once more that has thrown away the nonce it gave. A busy CA does that more often, and it costs nothing
+# but another one. If a certbot cannot be taught that, it runs as it is.
+CERTBOT = """
+import sys
+
+from certbot.main import main
+
+try:
+    from acme import client, messages
+
+    post, refusal = client.ClientNetwork.post, messages.Error
+except (ImportError, AttributeError):
+    pass
+else:
+
+    def keep_posting(*words, **named):
+        for _try in range(20):
+            try:
+                return post(*words, **named)
+            except refusal as error:
+                if error.code != "badNonce":
+                    raise
+        return post(*words, **named)
+
+    client.ClientNetwork.post = keep_posting
+sys.argv[0] = "certbot"
+sys.exit(main())
+"""
+PYTHON = "/usr/bin/python3"  # certbot's, whichever this file runs with
 LONGEST_WAIT = 12 * HOUR  # of the timer, after several tries
 RENEWED_AT, ALARM_AT = 1 / 3, 1 / 6  # of a certificate's life left
 NIGHT = range(2, 5)  # hours of the host's own time, for a reload that loses requests
@@ -375,11 +402,8 @@ def _run_certbot(wanted: Wanted, state: State) -> None:
     scratch = Path(tempfile.mkdtemp(prefix="flaskops-"))
     try:
         write_whole(scratch / "certbot.ini", text, 0o600)  # no secret is an argument, which every account sees
-        words = ["certbot", "certonly", "--config", str(scratch / "certbot.ini"), "--cert-name", wanted.name]
-        for _try in range(TRIES_WITH_NONCES):
-            code, output = _run([*words, "--force-renewal", "--renew-with-new-domains"], CERTBOT_SECONDS, environment)
-            if not code or BAD_NONCE not in output:
-                break
+        options = ["--config", str(scratch / "certbot.ini"), "--cert-name", wanted.name, "--force-renewal", "--renew-with-new-domains"]
+        code, output = _run([PYTHON, "-I", "-c", CERTBOT, "certonly", *options], CERTBOT_SECONDS, environment)
     finally:
         shutil.rmtree(scratch)
     if code:

@@ -147,6 +147,12 @@ certificates:
   returned: always
   type: dict
   sample: {flaskops-shop.example.com: {names: [shop.example.com], covered: [shop.example.com], owners: [shop], days: 89, error: ""}}
+certificate_files:
+  description:
+    - Of each certificate of users' own, by its directory, C(issuer), C(expires), C(days) until then, and C(error) if something is wrong with it.
+  returned: always
+  type: dict
+  sample: {/etc/flaskops/certificates/shop.example.com: {days: 89, expires: "2027-02-26T08:00:00Z", issuer: "Let's Encrypt", error: "", next: ""}}
 package_lists:
   description: Whether the package manager knows any package that could be installed.
   returned: always
@@ -606,6 +612,11 @@ def certificates_of(owners: dict[str, Owned]) -> dict[str, dict[str, Any]]:
     }
 
 
+def certificate_files() -> dict[str, dict[str, Any]]:
+    """What is told of the certificates of users' own, by their directories."""
+    return {str(path.parent): certificates.told_of_file(path) for path in sorted(certificates.NOTES.glob("*/fullchain.pem"))}
+
+
 def nginx() -> dict[str, bool]:
     """Whether nginx reads the directory of Debian's package, and nginx.org's page as it came; of a host without nginx, what Debian's package has."""
     main, page = Path("/etc/nginx/nginx.conf"), Path("/etc/nginx/conf.d/default.conf")
@@ -708,6 +719,7 @@ def main() -> None:
         files_missing=[name for name in module.params["environment_files"] if not os.path.isfile(name)],
         owned_paths=sorted(all_paths(owners.values())),
         certificates=certificates_of(owners),
+        certificate_files=certificate_files(),
         apps=apps(records, *(module.params[name] for name in ("status", "app", "log_lines", "process"))),
         databases=noted_databases(),
     )

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.flaskops.hosting.plugins.module_utils.certificates import told_of_file
 from ansible_collections.flaskops.hosting.plugins.module_utils.record import Listen, Record, Site
 from ansible_collections.flaskops.hosting.plugins.module_utils.sandbox import CAPABILITIES, sandbox
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.app import (
@@ -145,12 +146,23 @@ def lineage(names: list[str], noted: dict[str, Any]) -> str:
 
 
 def told(app: App, host: dict[str, Any]) -> str:
-    """What a run says at its end of a certificate that its host has from a CA; empty for none."""
-    found = host["certificates"].get(app.certificate.name, {}) if app.certificate and app.certificate.is_complete else {}
-    error = f", but: {found['error']}" if found.get("error") else ""
+    """What a run says at its end of a certificate that its host has; empty for none."""
+    certificate = app.certificate
+    if certificate is None or not certificate.is_complete:
+        return ""
+    of_files = app.tls == FILES
+    found = host.get("certificate_files", {}).get(certificate.directory, {}) if of_files else host["certificates"].get(certificate.name, {})
     if "days" not in found:
         return ""
-    return f". Its certificate from {found['issuer']} has {found['days']} days left, and will be renewed: {found['next']}{error}"
+    renewal = "; to renew it, run with new files" if of_files else f", and will be renewed: {found['next']}"
+    error = f", but: {found['error']}" if found["error"] else ""
+    return f". Its certificate from {found['issuer']} has {found['days']} days left{renewal}{error}"
+
+
+def brought(app: App, host: dict[str, Any], file: Path) -> dict[str, Any]:
+    """The certificates of users' own that a host has after a run which brings it that of the app from this file on the controller."""
+    there: dict[str, Any] = host.get("certificate_files", {})
+    return {**there, app.certificate.directory: told_of_file(file)} if app.certificate else there
 
 
 def leaving(app: str, wanted: str, noted: dict[str, Any]) -> list[str]:

@@ -213,11 +213,12 @@ class Target:
         assert differences(before, self.snapshot()) == {}
         return play
 
-    def get(self, path: str, port: int = 80, host: str | None = None, method: str = "GET", body: bytes | None = None) -> Answer:
-        """Send one request from the controller; a redirect is an answer like any other."""
+    def get(self, path: str, port: int = 80, host: str | None = None, method: str = "GET", body: bytes | None = None, **more: str) -> Answer:
+        """Send one request from the controller, with ``more`` headers; a redirect is an answer like any other."""
         connection = http.client.HTTPConnection(self.address, port, timeout=10)
         try:
-            connection.request(method, path, body=body, headers={"Host": host} if host else {})
+            headers = {**({"Host": host} if host else {}), **{name.replace("_", "-"): value for name, value in more.items()}}
+            connection.request(method, path, body=body, headers=headers)
             answer = connection.getresponse()
             return Answer(answer.status, dict(answer.getheaders()), answer.read())
         finally:

@@ -11,8 +11,8 @@ from ansible_collections.flaskops.hosting.tests.targets.harness import Target, e
 
 DIRECTORY = "https://localhost:14000/dir"
 REFUSING = "https://localhost:14443/dir"
-# a validation comes at once, and each order needs one; 5 of 100 nonces are bad by themselves
-ENVIRONMENT = "PEBBLE_VA_NOSLEEP=1 PEBBLE_AUTHZREUSE=0"
+# A validation comes at once, and each order needs one; 60 of 100 nonces are bad, and certbot itself asks for another one only once.
+ENVIRONMENT = "PEBBLE_VA_NOSLEEP=1 PEBBLE_AUTHZREUSE=0 PEBBLE_WFE_NONCEREJECT=60"
 # What it answers is in /run/refusing.json: a status, headers, a body, and seconds that it waits before.
 REFUSING_CA = """
 import http.server, json, ssl, time
@@ -76,7 +76,8 @@ class Pebble:
         """Start it; its accounts are in memory, so the host must not know any."""
         self.target.run("rm -rf /etc/letsencrypt/accounts")
         environment = " ".join(f"--setenv={one}" for one in ENVIRONMENT.split())
-        dns = "pebble-challtestsrv -http01 '' -https01 '' -tlsalpn01 '' -doh '' -management 127.0.0.1:8055 -dns01 127.0.0.1:8053"
+        doh = "-doh ''" if self.target.succeeds("pebble-challtestsrv -help 2>&1 | grep -e -doh") else ""  # Debian 12's knows none
+        dns = f"pebble-challtestsrv -http01 '' -https01 '' -tlsalpn01 '' {doh} -management 127.0.0.1:8055 -dns01 127.0.0.1:8053"
         self.target.run(f"systemd-run --unit=pebble-dns --quiet {dns} -defaultIPv4 '' -defaultIPv6 ''")
         self.target.run(f"systemd-run --unit=pebble --quiet {environment} pebble -config /run/pebble/config.json -dnsserver 127.0.0.1:8053")
         assert eventually(lambda: self.target.succeeds("curl -ks https://localhost:14000/dir || bash -c '</dev/tcp/127.0.0.1/14000'"), 20)

@@ -66,9 +66,9 @@ def host(new_target: NewTarget) -> Target:
     return target
 
 
-def opened(name: str, path: str) -> WebSocket:
+def opened(name: str, path: str, site: str = "same-origin") -> WebSocket:
     """A WebSocket to the app."""
-    return WebSocket(ADDRESS, port_of(name), f"{name}.example", f"{mount_of(name)}{path}")
+    return WebSocket(ADDRESS, port_of(name), f"{name}.example", f"{mount_of(name)}{path}", site)
 
 
 def entered(name: str) -> WebSocket:
@@ -80,10 +80,11 @@ def entered(name: str) -> WebSocket:
     return found
 
 
+@pytest.mark.parametrize("site", ["same-origin", "cross-site"])
 @pytest.mark.parametrize("name", WITH_WEBSOCKETS)
-def test_a_websocket_passes(host: Target, name: str) -> None:
+def test_a_websocket_passes(host: Target, name: str, site: str) -> None:
     """In both directions, and several times."""
-    with opened(name, "/websocket") as chat:
+    with opened(name, "/websocket", site) as chat:
         for text in ("hello", "ペン"):
             chat.send(text)
             assert chat.receive() == f"one {text}"

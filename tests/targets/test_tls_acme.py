@@ -6,6 +6,7 @@ The tests tell one host's story, in their order. Each play has several apps, bec
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from ansible_collections.flaskops.hosting.tests.targets.harness import ROOT, Pla
 from ansible_collections.flaskops.hosting.tests.targets.pebble import DIRECTORY, REFUSING, Pebble
 
 ADDRESS = "198.18.2.31"
+VARIANT = os.environ.get("VARIANT", "ubuntu-like-ready")
 PLAYBOOK = ROOT / "playbooks/hosting.yml"  # each app names its topology
 NAME, BLOG, LATE, NOWHERE, WIKI = "shop.example.com", "blog.example.com", "late.example.com", "nowhere.example", "wiki.example.com"
 TWENTY = [NAME, *(f"w{number}.shop.example.com" for number in range(2, 21))]

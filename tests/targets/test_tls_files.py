@@ -107,6 +107,7 @@ def test_each_front_and_a_move(target: Target, authority: Authority, topology: s
     apps = [secured("shop", pair, topology), balanced(behind, target, authority, other)]
     play = target.converge([*gone, *apps], playbook=PLAYBOOK)
     assert missing(play.output, ["shop answers at https://shop.example/ ", f"{behind} answers at https://{behind}.example/ "]) == []
+    assert "Its certificate from A CA for tests has 89 days left" in " ".join(play.output.split())
     assert_served(target, authority, pair[0])
     assert_balanced(target, f"{behind}.example")
     told = visit(target, NAMES[0], "/", authority.root).answer.json()

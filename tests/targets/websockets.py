@@ -13,13 +13,13 @@ GOING_AWAY = 1001
 
 
 class WebSocket:
-    """An open WebSocket. Raises ``ConnectionError`` if the server does not agree to one."""
+    """An open WebSocket of a page on the same site or another one. Raises ``ConnectionError`` if the server does not agree to one."""
 
-    def __init__(self, address: str, port: int, host: str, path: str) -> None:
+    def __init__(self, address: str, port: int, host: str, path: str, site: str = "same-origin") -> None:
         self.connection = socket.create_connection((address, port), timeout=15)
         key = base64.b64encode(os.urandom(16)).decode()
         lines = [f"GET {path} HTTP/1.1", f"Host: {host}", "Upgrade: websocket", "Connection: keep-alive, Upgrade", f"Origin: http://{host}",
-                 f"Sec-WebSocket-Key: {key}", "Sec-WebSocket-Version: 13", "", ""]  # fmt: skip
+                 f"Sec-Fetch-Site: {site}", f"Sec-WebSocket-Key: {key}", "Sec-WebSocket-Version: 13", "", ""]  # fmt: skip
         self.connection.sendall("\r\n".join(lines).encode())
         self.stream = self.connection.makefile("rb")
         self.answer = [self.stream.readline()]

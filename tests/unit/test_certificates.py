@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import http.server
 import json
+import subprocess
+import sys
+import textwrap
 import threading
 import time
 from collections.abc import Iterator
@@ -116,7 +119,7 @@ def test_a_front_that_does_not_answer_costs_the_ca_nothing(wanted: Wanted) -> No
 
 def refuse(words: list[str], *_more: Any) -> tuple[int, str]:
     """Be a certbot whose CA refuses."""
-    return (1, "Saving debug log to /x\n\nDetail: no such name\nAsk for help at y") if words[0] == "certbot" else (0, "")
+    return (1, "Saving debug log to /x\n\nDetail: no such name\nAsk for help at y") if "certonly" in words else (0, "")
 
 
 def test_three_tries_an_hour(wanted: Wanted, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -144,17 +147,47 @@ def test_a_refusal_in_the_middle_names_its_time(wanted: Wanted, monkeypatch: pyt
     assert 500 < State.read("one").not_before - time.time() <= 600
 
 
-def test_a_nonce_that_the_ca_does_not_take_is_replaced(wanted: Wanted, monkeypatch: pytest.MonkeyPatch) -> None:
-    """More often than certbot does it, and it is no try of the hour's; any other refusal is told at once."""
-    said = ["An unexpected error occurred:\nJWS has an invalid anti-replay nonce: x"] * 3 + ["Detail: no such name"]
+def pretend_certbot(directory: Path, post: str) -> None:
+    """Put a certbot into a directory that asks its CA once, with this ``post``, and says what it was called with."""
+    main = "import sys\nfrom acme import client\ndef main():\n    print(sys.argv, client.ClientNetwork().post('order', to='url'))\n"
+    messages = "class Error(Exception):\n    code = property(lambda error: error.args[0])\n"
+    said = "said = []\nclass ClientNetwork:\n" + textwrap.indent(post, "    ")
+    for path, text in {"certbot/main.py": main, "acme/messages.py": messages, "acme/client.py": f"from acme import messages\n{said}"}.items():
+        (directory / path).parent.mkdir(exist_ok=True)
+        (directory / path).write_text(text)
+        (directory / path).with_name("__init__.py").touch()
 
-    def certbot(words: list[str], *_more: Any) -> tuple[int, str]:
-        return (1, said.pop(0)) if words[0] == "certbot" else (0, "")
 
-    monkeypatch.setattr(certificates, "_run", certbot)
-    with pytest.raises(CertificateError, match="^Detail: no such name$"):
-        certificates.obtain(wanted)
-    assert (said, len(State.read("one").tries)) == ([], 1)
+def run_certbot(directory: Path) -> subprocess.CompletedProcess[str]:
+    """Run it as a host does."""
+    words = [
+        sys.executable,
+        "-I",
+        "-c",
+        f"import sys\nsys.path.insert(0, {str(directory)!r})\n{certificates.CERTBOT}",
+        "certonly",
+        "--cert-name",
+        "one",
+    ]
+    return subprocess.run(words, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize(("code", "asked"), [("badNonce", 12), ("rateLimited", 1)])
+def test_a_nonce_that_the_ca_does_not_take_is_replaced(tmp_path: Path, code: str, asked: int) -> None:
+    """More often than certbot does it; any other refusal is told at once."""
+    refuse = f"said.append(1)\n    if len(said) < 12:\n        raise messages.Error({code!r})"
+    pretend_certbot(tmp_path, f"def post(self, *words, **named):\n    print('asked')\n    {refuse}\n    return words, named\n")
+    done = run_certbot(tmp_path)
+    assert done.stdout.count("asked\n") == asked
+    if asked == 1:
+        assert (done.returncode, "rateLimited" in done.stderr) == (1, True)
+    else:
+        assert done.stdout.splitlines()[-1] == "['certbot', 'certonly', '--cert-name', 'one'] (('order',), {'to': 'url'})"
+
+
+def test_a_certbot_of_another_kind_runs_as_it_is(tmp_path: Path) -> None:
+    pretend_certbot(tmp_path, "def __getattr__(self, name):\n    return lambda *words, **named: name\n")
+    assert run_certbot(tmp_path).stdout == "['certbot', 'certonly', '--cert-name', 'one'] post\n"
 
 
 def test_no_secret_is_an_argument(wanted: Wanted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -172,7 +205,7 @@ def test_no_secret_is_an_argument(wanted: Wanted, tmp_path: Path, monkeypatch: p
         certificates.obtain(Wanted(**{**vars(wanted), "eab": str(binding)}))
     assert "hush" not in " ".join(seen[0][0])
     assert "eab-hmac-key = hush" in seen[0][1]
-    assert not Path(seen[0][0][3]).exists()
+    assert not Path(seen[0][0][seen[0][0].index("--config") + 1]).exists()
 
 
 def test_a_front_that_does_not_take_it_stays_as_it_was(wanted: Wanted, tmp_path: Path) -> None:

@@ -141,6 +141,22 @@ def test_a_site_is_switched_by_what_its_certificate_has(covered: list[str], site
     assert found["firewall_plan"]["allow"]["flaskops"] == [80, 443]
 
 
+def test_the_end_of_a_run_tells_of_files(authority: Authority) -> None:
+    """Those that it brings, or what the host has if it brings none; a host of an older version shows none."""
+    directory = "/etc/flaskops/certificates/shop.example-www.shop.example"
+    there = {"days": 9, "issuer": "A CA", "error": "", "next": ""}
+    host = a_host(certificate_files={directory: there})
+    app = hosts_app(host=host, tls="files", tls_certificate="/c", tls_key="/k")
+    assert app.certificate is not None
+    assert app.certificate.directory == directory
+    assert tls.told(app, host) == ". Its certificate from A CA has 9 days left; to renew it, run with new files"
+    brought = {**host, "certificate_files": tls.brought(app, host, authority.give(*NAMES)[0])}
+    assert tls.told(app, brought) == ". Its certificate from A CA for tests has 89 days left; to renew it, run with new files"
+    assert tls.told(app, a_host()) == ""
+    host["certificate_files"][directory] = {**there, "days": -1, "error": "it is not valid now"}
+    assert tls.told(app, host).endswith("has -1 days left; to renew it, run with new files, but: it is not valid now")
+
+
 def test_a_certificate_keeps_its_name_when_names_come_and_go() -> None:
     certificates = noted("flaskops-shop.example", NAMES, NAMES, "shop")
     assert tls.lineage(["a.example", "www.shop.example"], certificates) == "flaskops-shop.example"
