@@ -10,7 +10,23 @@ from ansible_collections.flaskops.hosting.tests.targets.harness import Target, a
 
 ADDRESS = "198.18.2.231"
 VARIANT = "debian13"  # run0 came with systemd 256
+PACKAGES = "opendoas sudo-rs rust-coreutils locales polkitd systemd-container krb5-kdc krb5-admin-server krb5-user"
 PASSWORD = "to become 'root'"  # noqa: S105
+KERBEROS = "[libdefaults]\ndefault_realm = SHOP\n[realms]\nSHOP = {\nkdc = 127.0.0.1\n}\n"
+KDC = f"""kdb5_util create -s -P secret && kadmin.local <<end
+addprinc -pw "{PASSWORD}" ubuntu
+addprinc -randkey host/$(hostname -f)
+ktadd host/$(hostname -f)
+end
+echo ubuntu@SHOP >/root/.k5login && systemctl restart krb5-kdc"""
+
+
+def allowed(action: str) -> str:
+    """What lets the user do this without a question."""
+    rule = f'if (action.id == "org.freedesktop.{action}" && subject.user == "ubuntu") {{ return polkit.Result.YES; }}'
+    return f"echo 'polkit.addRule(function(action, subject) {{ {rule} }});' >/etc/polkit-1/rules.d/60-ubuntu.rules && systemctl restart polkit"
+
+
 WAYS: dict[str, tuple[str, dict[str, Any]]] = {
     "sudo with a password": (
         "rm /etc/sudoers.d/90-cloud-init-users && echo 'ubuntu ALL=(ALL) ALL' >/etc/sudoers.d/ubuntu",
@@ -26,20 +42,26 @@ WAYS: dict[str, tuple[str, dict[str, Any]]] = {
         {"ansible_become_method": "community.general.doas"},
     ),
     "sudosu": ("", {"ansible_become_method": "community.general.sudosu", "ansible_become_password": PASSWORD}),
-    # Ansible's own plugin for it wants a terminal, which SSH does not give
-    "run0": (
-        "apt-get install -qq -y --no-install-recommends polkitd >/dev/null 2>&1 && echo 'polkit.addRule(function(action, subject) {"
-        ' if (action.id == "org.freedesktop.systemd1.manage-units" && subject.user == "ubuntu") { return polkit.Result.YES; } });\''
-        " >/etc/polkit-1/rules.d/60-ubuntu.rules && systemctl restart polkit",
-        {"ansible_become_exe": "run0", "ansible_become_flags": "--pipe"},
+    "ksu": (
+        KDC,
+        {"ansible_become_method": "community.general.ksu", "ansible_become_user": "root", "ansible_become_password": PASSWORD},
+    ),
+    # Ansible's own plugin for it wants a terminal
+    "run0": (allowed("systemd1.manage-units"), {"ansible_become_exe": "run0", "ansible_become_flags": "--pipe"}),
+    "run0 in a terminal": (allowed("systemd1.manage-units"), {"ansible_become_method": "community.general.run0"}),
+    "machinectl in a terminal": (
+        allowed("machine1.host-shell"),
+        {"ansible_become_method": "community.general.machinectl", "ansible_become_user": "root"},
     ),
 }
+TERMINAL = {"ANSIBLE_SSH_EXTRA_ARGS": "-tt"}  # of the inventory, Ansible reads this only after it has looked for a terminal
 
 
 @pytest.fixture(scope="module")
 def host(target: Target) -> Target:
     """A host with all of them, whose user has an umask that closes files to others, another language, and a PATH without root's programs."""
-    target.run("apt-get update -qq && apt-get install -qq -y --no-install-recommends opendoas sudo-rs rust-coreutils locales >/dev/null 2>&1")
+    target.run(f"apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends {PACKAGES} >/dev/null 2>&1")
+    target.run("cat >/etc/krb5.conf", stdin=KERBEROS)
     target.run(f'printf \'%s\\n\' "root:{PASSWORD}" "ubuntu:{PASSWORD}" | chpasswd')
     target.run("sed -i 's/^UMASK.*/UMASK 077/' /etc/login.defs && echo 'session optional pam_umask.so umask=077' >>/etc/pam.d/common-session")
     target.run("echo 'de_DE.UTF-8 UTF-8' >/etc/locale.gen && locale-gen >/dev/null 2>&1 && echo LANG=de_DE.UTF-8 >/etc/default/locale")
@@ -60,7 +82,7 @@ def test_an_app_is_removed_and_another_one_is_put_there(host: Target, way: str) 
     command, variables = WAYS[way]
     host.run(command or "true")
     gone, name = absent_apps(host), f"shop{list(WAYS).index(way)}"
-    host.converge([*gone, app(name)], variables=variables)
+    host.converge([*gone, app(name)], variables=variables, environment=TERMINAL if way.endswith("terminal") else None)
     assert host.get("/").json()["version"] == "one"
     assert host.run(f"stat -c '%a %U' /srv/{name} /etc/nginx/flaskops /etc/nginx/sites-enabled | sort -u") == "755 root"
     assert host.run("ls /srv /etc/nginx/flaskops/80").split() == ["/etc/nginx/flaskops/80:", f"{name}.conf", "/srv:", name]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import pathlib
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -44,4 +45,6 @@ def readings(directory: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, int]
 
     monkeypatch.setattr(io, "open", count)
     monkeypatch.setattr("builtins.open", count)
+    if accessor := getattr(pathlib, "_NormalAccessor", None):  # Python 3.10's own reference to it
+        monkeypatch.setattr(accessor, "open", staticmethod(count))
     return opened

@@ -24,4 +24,5 @@ def test_logins_go_into_a_file_that_only_the_build_reads(tmp_path: Path) -> None
         "requirements.txt": "--extra-index-url https://pypi.example:8443/simple\ntool @ git+https://token@git.example/tool.git\n",
         "constraints.txt": "--index-url https://other:login@pypi.example/simple\n",
     }
-    assert netrc.netrc(str(tmp_path / ".netrc")).hosts == {"pypi.example": ("me", "", "hu@sh")}
+    hosts = netrc.netrc(str(tmp_path / ".netrc")).hosts
+    assert {name: (login, password) for name, (login, _account, password) in hosts.items()} == {"pypi.example": ("me", "hu@sh")}

@@ -257,6 +257,15 @@ def test_daemon_processes_are_replaced_though_they_have_the_release(tree: Tree, 
     assert sorted(apache.children) == [101, 1201, 1202] and active(tree) == ["new"]
 
 
+def test_a_daemon_process_that_does_not_end_is_not_replaced(tree: Tree, apache: Apache, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would answer for those that the restart has to bring."""
+    monkeypatch.setattr(instance_apache, "DRAIN_TIMEOUT", 0.1)
+    monkeypatch.setattr("os.kill", lambda _process, _number: None)
+    apache.add(201, "new")
+    with pytest.raises(ReleaseError, match="shop@new does not start: no daemon process of Apache has loaded it in 0.2 s"):
+        instance(tree, "new", "apache", socket="", log="error.log").restart()
+
+
 def test_an_app_that_some_daemon_process_has_not_loaded_is_not_up(tree: Tree, apache: Apache) -> None:
     apache.add(201, "old")
     apache.add(202, "new")
@@ -376,6 +385,15 @@ def test_a_master_that_dies_of_it_is_reported(tree: Tree, master: Workers, manag
     master.replaces = False
     with pytest.raises(ReleaseError, match="shop@new.* died when its workers were replaced"):
         instance(tree, "new", manager).restart()
+
+
+def test_an_old_worker_that_stays_is_reported(tree: Tree, master: Workers, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would answer for the new ones."""
+    monkeypatch.setattr(workers, "REPLACE_TIMEOUT", 0)
+    monkeypatch.setattr(instance_systemd, "unit_properties", lambda _unit, *_names: {"MainPID": "10", "Type": "notify", "ActiveState": "active"})
+    monkeypatch.setattr("os.kill", lambda *_given: setattr(master, "workers", {12, 13}))
+    with pytest.raises(ReleaseError, match="shop@new.service has not replaced its workers in 0 s"):
+        instance(tree, "new").restart()
 
 
 def test_a_server_without_workers_is_restarted(tree: Tree, master: Workers, monkeypatch: pytest.MonkeyPatch) -> None:
