@@ -1,4 +1,4 @@
-"""`ansible-test sanity`, all of it, on the files of this checkout, committed or not."""
+"""`ansible-test sanity`, all of it, on the files of this checkout, committed or not, but for those of the tests, which users do not get."""
 
 from __future__ import annotations
 
@@ -63,7 +63,8 @@ def test_ansible_test_finds_nothing(tmp_path: Path) -> None:
     copy_checkout(collection)
     prepare_home()
     env = {**os.environ, "HOME": str(HOME), "PATH": search_path()}
-    command: list[str | Path] = [VENV / "ansible-test", "sanity", "--local", "--allow-disabled", "--color", "no", "--truncate", "0"]
+    # ruff and mypy read the tests too, which are more than all the rest
+    command: list[str | Path] = [VENV / "ansible-test", *"sanity --local --allow-disabled --color no --truncate 0 --exclude tests/".split()]
     done = subprocess.run(command, cwd=collection, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     assert done.returncode == 0, done.stdout
     skipped = [line for line in done.stdout.splitlines() if "Skipping" in line or "Required program" in line]

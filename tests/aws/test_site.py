@@ -74,7 +74,7 @@ def site(server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site
     instances = {}
     for topology, name in names.items():
         address = inventory["_meta"]["hostvars"][name]["ansible_host"]
-        instances[topology] = Target(f"aws-{topology}".replace("_", "-"), address, "ubuntu-like", tmp_path_factory.mktemp(topology))
+        instances[topology] = Target(f"aws-{topology}".replace("_", "-"), address, "ubuntu-like-ready", tmp_path_factory.mktemp(topology))
     with ThreadPoolExecutor() as pool:
         try:
             list(pool.map(Target.up, instances.values()))

@@ -19,10 +19,12 @@ from typing import Any
 import yaml
 
 from ansible_collections.flaskops.hosting.plugins.plugin_utils import topologies
+from ansible_collections.flaskops.hosting.tests.fleet import load
 
 ROOT = Path(__file__).resolve().parents[2]
 APPS = Path(__file__).resolve().parent / "apps"
 TOPOLOGIES = list(topologies.TOPOLOGIES)
+FLEET = load()
 SERVER_VARIABLES = ("flask_app_", "nginx_", "uwsgi_app_", "apache_", "dev_server_")
 SSH_OPTIONS = "-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR"
 PLAY_SECONDS = 600
@@ -109,26 +111,25 @@ class Target:
         """Start the container and wait until Ansible can log in."""
         host = {
             "ansible_host": self.address,
-            "target_variant": self.variant,
             "ansible_user": "ubuntu",
             "ansible_ssh_private_key_file": str(ROOT / ".cache/ssh/id_ed25519"),
             "ansible_ssh_common_args": SSH_OPTIONS,
         }
         self.inventory.write_text(yaml.safe_dump({group: {"hosts": {self.name: host}} for group in TOPOLOGIES}))
-        self._fleet("up")
+        FLEET.up([self._host])
 
     def down(self) -> None:
         """Remove the container."""
-        self._fleet("down")
+        FLEET.down([self._host.container] if self._host.container in FLEET.mine() else [])
         shutil.rmtree(self.control)
 
     def reboot(self) -> None:
         """Restart the container and wait until it has booted."""
-        self._fleet("restart")
+        FLEET.restart([self._host])
 
-    def _fleet(self, command: str) -> None:
-        done = subprocess.run([ROOT / "dev/fleet", command, self.inventory], capture_output=True, text=True, check=False)
-        assert done.returncode == 0, f"dev/fleet {command}: {done.stdout}{done.stderr}"
+    @property
+    def _host(self) -> Any:
+        return FLEET.Host(self.name, self.address, os.environ.get("TARGET_VARIANT") or self.variant)
 
     def run(self, command: str, check: bool = True, stdin: str = "") -> str:
         """Run a shell command as root; returns what it printed."""

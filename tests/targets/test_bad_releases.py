@@ -5,13 +5,16 @@ from __future__ import annotations
 import http.client
 import itertools
 import json
+import re
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from ansible_collections.flaskops.hosting.tests.targets.harness import Play, Target, app, eventually, missing, write_source
 
@@ -77,21 +80,71 @@ UNDER_THE_SERVER: dict[str, tuple[str, dict[str, Any], list[str]]] = {
     ),
     "hangs": ("import sys\nif sys.argv[0] != '-':\n    print('waiting', flush=True)\n    time.sleep(600)", {"health_timeout": 3}, ["waiting"]),
 }  # fmt: skip
+# What shows only to the front: with a unit of its own, in the requests that come through it; with mod_wsgi, in Apache's process.
+AFTER_THE_FRONT = """def broken(environ, start_response):
+    start_response('500 Oh' if 'HTTP_X_FORWARDED_FOR' in environ else '200 OK', [])
+    return [b'bad']
+"""
+TO_THE_FRONT: dict[str, tuple[str, dict[str, Any], list[str]]] = {
+    **dict.fromkeys(
+        BLUE_GREEN,
+        (AFTER_THE_FRONT, {"module": "main:broken", "health_timeout": 5}, ["at 127.0.0.1:", "did not get healthy in 5 s: 500 Oh"]),
+    ),
+    "modwsgi": (
+        "import sys\nif 'mod_wsgi' in sys.modules:\n    raise RuntimeError('not in Apache')", {"health_timeout": 5}, ["RuntimeError: not in Apache"]
+    ),
+}  # fmt: skip
+PRE_FLIGHT, SERVER, FRONT = "the pre-flight", "the server", "the front"
 
 
-def shop(server: str, source: Path, **settings: Any) -> list[dict[str, Any]]:
+@dataclass(frozen=True)
+class Bad:
+    """A bad release under one server, and what finds that it is bad."""
+
+    server: str
+    found_by: str
+    code: str
+    settings: dict[str, Any]
+    words: list[str]
+
+
+# The pre-flight is the same for each server: each fault meets one of them. Behind Apache runs the same gunicorn, which no front sees before it
+# is healthy.
+ALL_BAD = [
+    *(Bad(server, PRE_FLIGHT, *fault) for fault, server in zip(FAULTS.values(), itertools.cycle(SERVERS))),
+    *(Bad(server, SERVER, *fault) for server in ("gunicorn", "uwsgi") for fault in UNDER_THE_SERVER.values()),
+    *(Bad(server, FRONT, *fault) for server, fault in TO_THE_FRONT.items()),
+]
+# For each run a bad release of each server, as long as a server has one more.
+RUNS = [
+    {bad.server: bad for bad in one if bad}
+    for one in itertools.zip_longest(*([bad for bad in ALL_BAD if bad.server == server] for server in SERVERS))
+]  # fmt: skip
+
+
+def shop(server: str, source: Path, **settings: Any) -> dict[str, Any]:
     """The app of a server."""
-    return [app(server, source, **{**SERVERS[server][2], **settings})]
+    return app(server, source, **{**SERVERS[server][2], **settings})
 
 
-def play(host: Target, server: str, source: Path, **settings: Any) -> Play:
-    """Deploy a source under a server."""
-    return host.play(shop(server, source, **settings), playbook=SERVERS[server][0])
+def play(host: Target, apps: dict[str, dict[str, Any]], *arguments: str, playbook: str = "hosting") -> Play:
+    """Run a playbook once for the apps of several servers: to Ansible each server is another host, and all of them are the target.
+
+    So what fails under one keeps none of the others from their turn.
+    """
+    several = replace(host, work=host.work / "several")
+    several.work.mkdir(exist_ok=True)
+    login = yaml.safe_load(host.inventory.read_text())[host.topology]["hosts"][host.name]
+    groups: dict[str, dict[str, Any]] = {SERVERS[server][0]: {"hosts": {}} for server in apps}
+    for server, one in apps.items():
+        groups[SERVERS[server][0]]["hosts"][server] = {**login, "flask_app_name": server, "flask_apps": [one]}
+    several.inventory.write_text(yaml.safe_dump(groups, allow_unicode=True))
+    return several.play(None, *arguments, playbook=playbook)
 
 
 def deploy_good(host: Target, source: Path, servers: Iterable[str], **settings: Any) -> None:
     """Deploy a source under several servers in one run."""
-    host.converge([one for server in servers for one in shop(server, source, topology=SERVERS[server][0], **settings)], playbook="hosting")
+    host.converge([shop(server, source, topology=SERVERS[server][0], **settings) for server in servers], playbook="hosting")
 
 
 @pytest.fixture(scope="module")
@@ -109,12 +162,12 @@ def host(target: Target, good: Path) -> Target:
 
 @contextmanager
 def asked_all_the_time(host: Target, server: str) -> Iterator[list[str]]:
-    """Ask the app again and again; the answers that are not the good release's, and how many there were at the end."""
+    """Ask the app again and again; the answers that are not the good release's."""
     wrong: list[str] = []
     answered, over = [0], threading.Event()
 
     def ask() -> None:
-        while not over.wait(0.02):
+        while not over.wait(0.05):
             answer = host.get("/", port=SERVERS[server][1])
             answered[0] += 1
             if answer.status != 200 or not answer.text.startswith("good "):
@@ -138,7 +191,9 @@ def bad_source(directory: Path, code: str) -> Path:
 def assert_rejected(host: Target, server: str, done: Play, live: str, words: list[str]) -> None:
     """The play says why, and the terminal only shows it; the old release is live, and the failed one is kept, with the reason."""
     assert done.returncode == 2 and "\x1b" not in done.output, done.output
-    assert missing(done.output, [*words, f"Release {live} keeps serving."]) == [], done.output
+    assert re.search(rf"^{server} +: .* unreachable=0 +failed=1 ", done.output, re.MULTILINE), done.output
+    (said,) = (task for task in done.output.split("\nTASK [") if f"\nfatal: [{server}]: " in task)
+    assert missing(said, [*words, f"Release {live} keeps serving."]) == [], done.output
     assert host.live(server) == live
     marked = host.run(f"ls -t /srv/{server}/releases/*/failed.json").splitlines()[0]
     assert marked.split("/")[4] != live
@@ -146,23 +201,42 @@ def assert_rejected(host: Target, server: str, done: Play, live: str, words: lis
     assert missing(f"{noted['reason']}\n{noted['log']}", words) == [], noted
 
 
-# The pre-flight is the same for each server: each fault meets one of them.
-@pytest.mark.parametrize(("fault", "server"), zip(FAULTS, itertools.cycle(SERVERS)))
-def test_bad_release_serves_nothing(host: Target, tmp_path: Path, server: str, fault: str) -> None:
-    """The pre-flight finds it; the processes of the old release are the same as before."""
-    code, settings, words = FAULTS[fault]
-    live, processes = host.live(server), host.run(f"pgrep -u {server} | sort")
-    with asked_all_the_time(host, server) as wrong:
-        done = play(host, server, bad_source(tmp_path, code), **settings)
-    assert wrong == []
-    assert_rejected(host, server, done, live, words)
-    assert host.run(f"pgrep -u {server} | sort") == processes
+@pytest.mark.parametrize("number", range(len(RUNS)))
+def test_bad_release_serves_nothing(host: Target, tmp_path: Path, number: int) -> None:
+    """A run with a bad release under each server, whatever finds it.
+
+    The pre-flight finds it beside the processes of the old release, which are the same as before. Under a server the new instance never gets healthy
+    on its own socket, so `current` does not move. If only the front finds it, it is switched back.
+    """
+    releases = RUNS[number]
+    live = {server: host.live(server) for server in releases}
+    processes = {server: host.run(f"pgrep -u {server} | sort") for server in releases}
+    apps = {server: shop(server, bad_source(tmp_path / server, bad.code), **bad.settings) for server, bad in releases.items()}
+    with ExitStack() as stack:
+        unnoticed = [server for server, bad in releases.items() if bad.found_by != FRONT]
+        wrong = {server: stack.enter_context(asked_all_the_time(host, server)) for server in unnoticed}
+        done = play(host, apps)
+    assert wrong == {server: [] for server in unnoticed}
+    for server, bad in releases.items():
+        assert_rejected(host, server, done, live[server], bad.words)
+        assert host.get("/", port=SERVERS[server][1]).text.startswith("good ")
+        if bad.found_by == PRE_FLIGHT:
+            assert host.run(f"pgrep -u {server} | sort") == processes[server]
+        if bad.found_by == SERVER:
+            assert host.run(f"systemctl list-units --all --plain --no-legend '{server}@*' | wc -l") == "1"
+
+
+def test_every_server_meets_a_bad_release_wherever_one_can_be_found() -> None:
+    """The runs above leave none out."""
+    assert sum(map(len, RUNS)) == len(ALL_BAD) == len(FAULTS) + 2 * len(UNDER_THE_SERVER) + len(TO_THE_FRONT)
+    assert RUNS[0].keys() == SERVERS.keys()
 
 
 def test_failed_release_is_shown_and_never_gone_back_to(host: Target, tmp_path: Path) -> None:
     """Neither by its name."""
     live, reason = host.live("modwsgi"), "/ raised ZeroDivisionError: division by zero"
-    done = play(host, "modwsgi", bad_source(tmp_path, "def broken(environ, start_response):\n    return 1 / 0\n"), module="main:broken")
+    source = bad_source(tmp_path, "def broken(environ, start_response):\n    return 1 / 0\n")
+    done = play(host, {"modwsgi": shop("modwsgi", source, module="main:broken")})
     assert_rejected(host, "modwsgi", done, live, [reason, "main.py"])
     failed = host.run("ls -t /srv/modwsgi/releases/*/failed.json").splitlines()[0].split("/")[4]
     shown = host.converge(None, playbook="status", variables={"flask_app_name": "modwsgi"})
@@ -172,102 +246,82 @@ def test_failed_release_is_shown_and_never_gone_back_to(host: Target, tmp_path: 
     assert host.live("modwsgi") == live
 
 
-@pytest.mark.parametrize("server", SERVERS)
-def test_a_restart_replaces_all_processes_and_loses_no_request(host: Target, server: str) -> None:
+def test_a_restart_replaces_all_processes_and_loses_no_request(host: Target, good: Path) -> None:
     """Whatever server it is; the release stays the same."""
-    live, before = host.live(server), set(host.run(f"pgrep -u {server}").split())
-    masters = {line.split()[0] for line in host.run(f"ps --user {server} -o pid=,ppid=").splitlines() if line.split()[1] == "1"}
-    with asked_all_the_time(host, server) as wrong:
-        play = host.converge(None, playbook="restart", variables={"flask_app_name": server})
-    assert wrong == [] and host.live(server) == live
-    assert set(host.run(f"pgrep -u {server}").split()) & before == masters, play.output
-
-
-# Behind Apache runs the same gunicorn, which no front sees before it is healthy.
-@pytest.mark.parametrize("fault", UNDER_THE_SERVER)
-@pytest.mark.parametrize("server", ["gunicorn", "uwsgi"])
-def test_what_the_pre_flight_cannot_see_serves_nothing_either(host: Target, tmp_path: Path, server: str, fault: str) -> None:
-    """The new instance never gets healthy on its own socket, so `current` does not move."""
-    code, settings, words = UNDER_THE_SERVER[fault]
-    live = host.live(server)
-    with asked_all_the_time(host, server) as wrong:
-        done = play(host, server, bad_source(tmp_path, code), **settings)
-    assert wrong == []
-    assert_rejected(host, server, done, live, words)
-    assert host.run(f"systemctl list-units --all --plain --no-legend '{server}@*' | wc -l") == "1"
-
-
-@pytest.mark.parametrize("server", BLUE_GREEN)
-def test_failure_behind_the_front_switches_back(host: Target, tmp_path: Path, server: str) -> None:
-    """Healthy on its own socket, an error through the front; the play says that the old release keeps serving."""
-    answer = "'500 Oh' if 'HTTP_X_FORWARDED_FOR' in environ else '200 OK'"
-    code = f"def broken(environ, start_response):\n    start_response({answer}, [])\n    return [b'bad']\n"
-    live = host.live(server)
-    done = play(host, server, bad_source(tmp_path, code), module="main:broken", health_timeout=2)
-    assert_rejected(host, server, done, live, ["at 127.0.0.1:", "did not get healthy in 2 s: 500 Oh"])
-    assert host.get("/", port=SERVERS[server][1]).text.startswith("good ")
-
-
-def test_failure_in_apache_switches_back(host: Target, tmp_path: Path) -> None:
-    """What fails only in mod_wsgi's process is seen through the front, and switched back."""
-    live = host.live("modwsgi")
-    source = bad_source(tmp_path, "import sys\nif 'mod_wsgi' in sys.modules:\n    raise RuntimeError('not in Apache')")
-    done = play(host, "modwsgi", source, health_timeout=2)
-    assert_rejected(host, "modwsgi", done, live, ["RuntimeError: not in Apache"])
-    assert host.get("/").text.startswith("good ")
+    live = {server: host.live(server) for server in SERVERS}
+    before = {server: set(host.run(f"pgrep -u {server}").split()) for server in SERVERS}
+    listed = {server: host.run(f"ps --user {server} -o pid=,ppid=").splitlines() for server in SERVERS}
+    masters = {server: {line.split()[0] for line in lines if line.split()[1] == "1"} for server, lines in listed.items()}
+    with ExitStack() as stack:
+        wrong = {server: stack.enter_context(asked_all_the_time(host, server)) for server in SERVERS}
+        done = play(host, {server: shop(server, good) for server in SERVERS}, playbook="restart")
+    assert done.returncode == 0, done.output
+    assert wrong == {server: [] for server in SERVERS}
+    for server in SERVERS:
+        assert host.live(server) == live[server]
+        assert set(host.run(f"pgrep -u {server}").split()) & before[server] == masters[server], done.output
 
 
 # What else may answer at the host's own name: a distribution's default page, or somebody's site.
 OTHERS = {
-    "nginx": ("/etc/nginx/conf.d/other.conf", "server {{ listen {port}; server_name localhost; return 200 welcome; }}"),
+    "nginx": ("/etc/nginx/conf.d/other-{port}.conf", "server {{ listen {port}; server_name localhost; return 200 welcome; }}"),
     "apache": (
-        "/etc/apache2/sites-enabled/000-other.conf",
+        "/etc/apache2/sites-enabled/000-other-{port}.conf",
         "<VirtualHost *:{port}>\nServerName localhost\nDocumentRoot /var/www/html\n</VirtualHost>",
     ),
 }
+RELOAD = "systemctl reload nginx apache2"
 
 
-@pytest.mark.parametrize("server", SERVERS)
-def test_nobody_else_answers_for_a_release(host: Target, good: Path, server: str) -> None:
+def test_nobody_else_answers_for_a_release(host: Target, good: Path) -> None:
     """Another site answers 200 to the gate's question: the release, which nobody would see, fails; and so says the status."""
-    topology, port, _settings = SERVERS[server]
-    front = topology.partition("_")[0]
-    path, text = OTHERS[front]
-    live, service = host.live(server), {"nginx": "nginx", "apache": "apache2"}[front]
-    host.run(f"cat >{path} && systemctl reload {service}", stdin=text.format(port=port))
+    live, files = {server: host.live(server) for server in SERVERS}, []
+    for topology, port, _settings in SERVERS.values():
+        path, text = OTHERS[topology.partition("_")[0]]
+        files.append(path.format(port=port))
+        host.run(f"cat >{files[-1]}", stdin=text.format(port=port))
+    apps = {server: shop(server, good, environment={"MODE": "unseen"}, health_timeout=5) for server in SERVERS}
     try:
-        assert eventually(lambda: not host.get("/", port=port, host="localhost").text.startswith("good"))
-        done = play(host, server, good, environment={"MODE": "unseen"}, health_timeout=2)
-        status = host.converge(None, playbook="status", variables={"flask_app_name": server})
+        host.run(RELOAD)
+        for _topology, port, _settings in SERVERS.values():
+            assert eventually(lambda port=port: not host.get("/", port=port, host="localhost").text.startswith("good"))  # type: ignore[misc]
+        done = play(host, apps)
+        shown = {server: host.converge(None, playbook="status", variables={"flask_app_name": server}).output for server in SERVERS}
     finally:
-        host.run(f"rm {path} && systemctl reload {service}")
-    assert_rejected(host, server, done, live, ["another site's or release's answer: 200 OK", f"it has no X-Flaskops-App: /srv/{server} "])
-    assert f"200 OK (it has no X-Flaskops-App: /srv/{server} {live})" in " ".join(status.output.split()), status.output
-    with closing(http.client.HTTPConnection(ADDRESS, port, timeout=10)) as visitor:
-        visitor.request("GET", "/", headers={"User-Agent": "flaskops-health"})
-        seen = visitor.getresponse()
-    assert seen.status == 200
-    assert "flaskops" not in str(seen.headers).lower(), "visitors need not know"
+        host.run(f"rm {' '.join(files)} && {RELOAD}")
+    for server, (_topology, port, _settings) in SERVERS.items():
+        assert_rejected(host, server, done, live[server], ["another site's or release's answer: 200 OK", f"it has no X-Flaskops-App: /srv/{server} "])
+        assert f"200 OK (it has no X-Flaskops-App: /srv/{server} {live[server]})" in " ".join(shown[server].split()), shown[server]
+        with closing(http.client.HTTPConnection(ADDRESS, port, timeout=10)) as visitor:
+            visitor.request("GET", "/", headers={"User-Agent": "flaskops-health"})
+            seen = visitor.getresponse()
+        assert seen.status == 200
+        assert "flaskops" not in str(seen.headers).lower(), "visitors need not know"
 
 
-@pytest.mark.parametrize("server", SERVERS)
-def test_an_older_release_does_not_answer_for_a_new_one(host: Target, good: Path, server: str) -> None:
+def test_an_older_release_does_not_answer_for_a_new_one(host: Target, good: Path) -> None:
     """What still has the old release behind the same site answers 200: the new one, which nobody would see, fails."""
-    topology, front = SERVERS[server][0], SERVERS[server][0].partition("_")[0]
-    directory, service = {"nginx": ("nginx", "nginx"), "apache": ("apache2", "apache2")}[front]
-    live, files, commands = host.live(server), f"/etc/{directory}/flaskops/*/*{server}.conf", []
-    if server == "modwsgi":  # the old daemon processes are taken for the new release's
-        commands = [f"sh -c 'echo loaded >$FLASKOPS_RELEASE_PATH/run/daemon-{process}'" for process in host.run(f"pgrep -u {server}").split()]
-    else:  # the web server still has the old release's socket
-        host.run(f"cp -a {files} /root/ && sed -i 's#/srv/{server}/current/run/#/srv/{server}/releases/{live}/run/#' {files}")
-        host.run(f"systemctl reload {service}")
-    apps = shop(server, good, topology=topology, environment={"MODE": "unseen"}, health_timeout=2, before_activation=commands)
+    live = {server: host.live(server) for server in SERVERS}
+    settings = {"environment": {"MODE": "unseen"}, "health_timeout": 5}
+    apps = {server: shop(server, good, **settings) for server in SERVERS}
+    others = SERVERS.keys() - {"modwsgi"}
+    files = " ".join(f"/etc/*/flaskops/*/*{server}.conf" for server in others)
+    host.run(f"tar --absolute-names --create --file=/root/files.tar {files}")
+    daemons = set(host.run("pgrep -u modwsgi").split())
+    for server in others:  # the web server still has the old release's socket
+        host.run(f"sed -i 's#/srv/{server}/current/run/#/srv/{server}/releases/{live[server]}/run/#' {files}")
     try:
-        done = host.play(apps, playbook="deploy", variables={"flask_app_name": server})
+        host.run(RELOAD)
+        assert eventually(lambda: daemons.isdisjoint(host.run("pgrep -u modwsgi").split()))
+        # the old daemon processes are taken for the new release's
+        loaded = [f"sh -c 'echo loaded >$FLASKOPS_RELEASE_PATH/run/daemon-{process}'" for process in host.run("pgrep -u modwsgi").split()]
+        apps["modwsgi"] = shop("modwsgi", good, **settings, before_activation=loaded)
+        done = play(host, apps, "-e", "deploy_any_errors_fatal=false", playbook="deploy")
     finally:
-        host.run(f"cd /root && for file in *{server}.conf; do [ ! -e $file ] || mv $file {files}; done && systemctl reload {service}")
-    assert_rejected(host, server, done, live, ["another site's or release's answer: 200 OK", f"it has no X-Flaskops-App: /srv/{server} "])
-    assert host.get("/", port=SERVERS[server][1]).text.startswith("good ")
+        host.run(f"tar --absolute-names --extract --file=/root/files.tar && {RELOAD}")
+    for server in SERVERS:
+        assert_rejected(host, server, done, live[server], ["another site's or release's answer: 200 OK", f"it has no X-Flaskops-App: /srv/{server} "])
+        assert host.get("/", port=SERVERS[server][1]).text.startswith("good ")
 
 
 def test_changed_configuration_is_gated_too(host: Target, good: Path) -> None:
@@ -278,10 +332,10 @@ def test_changed_configuration_is_gated_too(host: Target, good: Path) -> None:
         wrong = [stack.enter_context(asked_all_the_time(host, server)) for server in servers]
         deploy_good(host, good, servers, environment={"MODE": "new"})
         second = {server: host.live(server) for server in servers}
-        rejected = play(host, "modwsgi", good, secrets={"MODE": "bad"})
+        rejected = play(host, {"modwsgi": shop("modwsgi", good, secrets={"MODE": "bad"})})
         assert_rejected(host, "modwsgi", rejected, second["modwsgi"], ["AssertionError: this mode is bad"])
-        for server in servers:
-            host.converge(None, playbook="rollback", variables={"flask_app_name": server})
+        back = play(host, {server: shop(server, good) for server in servers}, playbook="rollback")
+    assert back.returncode == 0, back.output
     assert not any(wrong)
     for server in servers:
         assert host.live(server) == first[server] != second[server]

@@ -2,32 +2,23 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import subprocess
-import sys
-from importlib.machinery import SourceFileLoader
-from pathlib import Path
 from types import ModuleType
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from ansible_collections.flaskops.hosting.tests.fleet import load
+
 FULL = (
     "Failed to create control group inotify object: Too many open files\nFailed to allocate manager object: Too many open files\nExiting PID 1...\n"
 )
 
 
 @pytest.fixture
-def fleet(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """The script dev/fleet as a module."""
-    spec = importlib.util.spec_from_loader("fleet", SourceFileLoader("fleet", str(ROOT / "dev/fleet")))
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, "fleet", module)
-    monkeypatch.setattr(sys, "dont_write_bytecode", True)
-    spec.loader.exec_module(module)
-    return module
+def fleet() -> ModuleType:
+    """The script dev/fleet as a module of this test's own, which changes it."""
+    return load()
 
 
 @pytest.mark.parametrize(

@@ -131,15 +131,15 @@ def test_hashing_and_packing_take_little_memory(tmp_path: Path) -> None:
     """Of one large file, of many, and of one that compresses well, which is most of a zip bomb."""
     pieces = os.urandom(1 << 20)
     with (tmp_path / "large").open("wb") as large:
-        for _mebibyte in range(64):
+        for _mebibyte in range(32):
             large.write(pieces)
     with (tmp_path / "zeros").open("wb") as zeros:
         zeros.truncate(64 << 20)
-    for number in range(64):
+    for number in range(32):
         (tmp_path / f"{number}").write_bytes(pieces)
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run([sys.executable, "-c", MEASURED, str(tmp_path)], env=environment, capture_output=True, text=True, check=True)
-    assert int(done.stdout) < 20, "mebibytes for 192 of them"
+    assert int(done.stdout) < 20, "mebibytes for 128 of them"
 
 
 def test_a_small_source_is_read_once_to_be_hashed_and_packed(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
