@@ -251,18 +251,26 @@ def socket_of(instance: Instance) -> Path:
 
 
 def drain(instance: Instance) -> None:
-    """Wait till an instance has accepted every connection that was made to it: one that waits is lost when the instance stops."""
-    deadline = time.monotonic() + DRAIN_TIMEOUT
-    while waiting_connections(instance) and instance.state() == "active" and time.monotonic() < deadline:
-        time.sleep(0.05)
+    """Wait till an instance has accepted every connection that was made to it: one that waits is lost when the instance stops.
+
+    One that would cut short what it is sending must have completed that too.
+    """
+    began = time.monotonic()
+    waits = [(waiting_connections, DRAIN_TIMEOUT), (open_connections, instance.facts.drain_timeout)]
+    for connections, timeout in waits if instance.facts.socket else []:
+        while time.monotonic() < began + timeout and connections(instance) and instance.state() == "active":
+            time.sleep(0.05)
 
 
 def waiting_connections(instance: Instance) -> int:
     """How many connections were made to an instance's socket and are not accepted yet."""
-    if not instance.facts.socket:
-        return 0
     listed = run("ss", "--listening", "--unix", "--no-header", "src", str(socket_of(instance))).stdout.splitlines()
     return sum(int(line.split()[2]) for line in listed if len(line.split()) > 4)
+
+
+def open_connections(instance: Instance) -> int:
+    """How many connections an instance has accepted that are still open."""
+    return len(run("ss", "--unix", "--no-header", "state", "established", "src", str(socket_of(instance))).stdout.splitlines())
 
 
 def proof_of(release: Release, of_site: str) -> str:

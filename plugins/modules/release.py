@@ -186,6 +186,12 @@ options:
         description: The file that its errors go to, with O(instances[].manager=apache).
         type: str
         default: ""
+      drain_timeout:
+        description:
+          - For a server that cuts short what it is sending when it is told to stop, how many seconds it may have connections before it is told. With
+            C(0), it is told at once.
+        type: float
+        default: 0.0
       settle:
         description: With O(instances[].manager=worker), how many seconds it must run before the release goes live.
         type: float
@@ -443,6 +449,7 @@ ARGUMENTS: dict[str, Any] = {
             "socket": {"type": "str", "default": "run/app.sock"},
             "protocol": {"type": "str", "choices": ["http", "uwsgi"], "default": "http"},
             "log": {"type": "str", "default": ""},
+            "drain_timeout": {"type": "float", "default": 0.0},
             "settle": {"type": "float", "default": 0.0},
             "check": {"type": "str", "default": ""},
         },

@@ -129,7 +129,7 @@ class Served:
     """
 
     settings: list[Text]
-    instance: dict[str, str]
+    instance: dict[str, Any]
     packages: list[str] = field(default_factory=list)
     requirements: list[str] = field(default_factory=list)
     minimum: dict[str, str] = field(default_factory=dict)
@@ -141,7 +141,7 @@ class Served:
     @property
     def protocol(self) -> str:
         """What the instance speaks at its socket."""
-        return self.instance["protocol"]
+        return str(self.instance["protocol"])
 
 
 @dataclass(frozen=True)

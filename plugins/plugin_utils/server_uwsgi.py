@@ -46,7 +46,11 @@ def served(app: App) -> Served:
             ),
             _program(app, command, stop_timeout) if under_supervisord else web_unit(app, command, stop_timeout, lines=["NotifyAccess=main"]),
         ],
-        instance=_supervisord_instance(own["protocol"]) if under_supervisord else systemd_instance(own["protocol"]),
+        instance={
+            **(_supervisord_instance(own["protocol"]) if under_supervisord else systemd_instance(own["protocol"])),
+            # the signal would interrupt a process that waits for a slow visitor, and so end what it sends him
+            "drain_timeout": 0 if own["worker_class"] == "gevent" else stop_timeout,
+        },
         packages=[*(PACKAGES if from_distribution else []), *(["supervisor"] if under_supervisord else [])],
         requirements=[*([] if from_distribution else [values["uwsgi_app_requirement"]]), *([GEVENT] if own["worker_class"] == "gevent" else [])],
         minimum={"pyuwsgi": OLDEST},
@@ -77,5 +81,5 @@ def _program(app: App, command: str, stop_timeout: int) -> Text:
     return Text("supervisor.conf", fill("uwsgi_app", "supervisor.conf.j2", app=app, command=command, stop_timeout=stop_timeout, told=told_to(app)))
 
 
-def _supervisord_instance(protocol: str) -> dict[str, str]:
+def _supervisord_instance(protocol: str) -> dict[str, Any]:
     return {"name": "web", "manager": "supervisord", "file": "supervisor.conf", "socket": SOCKET, "protocol": protocol}

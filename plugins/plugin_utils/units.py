@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from ipaddress import ip_address
+from typing import Any
 
 from ansible_collections.flaskops.hosting.plugins.module_utils.account import FRONT_ACCOUNT
 from ansible_collections.flaskops.hosting.plugins.module_utils.record import Listen
@@ -38,7 +39,7 @@ def drop_in(service: str, **changes: str | list[str]) -> Text:
     return Text(f"{UNITS}/{service}.d/flaskops.conf", fill("flask_app", "drop_in.conf.j2", lines=sandbox_of_the_distribution(**changes)))
 
 
-def systemd_instance(protocol: str) -> dict[str, str]:
+def systemd_instance(protocol: str) -> dict[str, Any]:
     """A release's web server under systemd, as the module ``release`` takes it. ``protocol`` is ``http`` or ``uwsgi``."""
     return {"name": "web", "manager": "systemd", "file": "app.service", "socket": SOCKET, "protocol": protocol}
 

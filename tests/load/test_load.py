@@ -81,7 +81,7 @@ ALL = [
     Topology("mod_wsgi-one-process", "apache_mod_wsgi", {"apache_wsgi_processes": 1, "apache_wsgi_threads": 40}),
 ]
 # Each way to an app and each kind of worker; `make load` takes all.
-ALWAYS = ("gunicorn-sync", "gunicorn-port-gevent", "apache-gunicorn-gthread", "uwsgi-threads", "uwsgi-http-sync", "uwsgi-port-gevent", "mod_wsgi")
+ALWAYS = ("gunicorn-sync", "gunicorn-port-gevent", "apache-gunicorn-gthread", "uwsgi-threads", "uwsgi-port-sync", "uwsgi-port-gevent", "mod_wsgi")
 CHOSEN = [one for one in ALL if one.name in ALWAYS or ALL_OF_IT]
 
 

@@ -90,6 +90,34 @@ def test_the_old_instance_stops_when_it_has_accepted_all_connections(tmp_path: P
     assert steps[-4:] == ["2 wait at old", "1 wait at old", "0 wait at old", "stop old"]
 
 
+@pytest.mark.parametrize(
+    ("drain_timeout", "open_at_each_look", "last"),
+    [
+        (5, [1, 0], ["1 open at old", "0 open at old", "stop old"]),
+        (0.2, [1] * 99, ["1 open at old", "stop old"]),
+        (0, [], ["verify new", "stop old"]),
+    ],
+    ids=["they end", "one does not", "it ends them itself"],
+)
+def test_what_an_instance_would_cut_short_is_completed_before_it_stops(
+    tmp_path: Path, steps: list[str], monkeypatch: pytest.MonkeyPatch, drain_timeout: float, open_at_each_look: list[int], last: list[str]
+) -> None:
+    """At most as long as a request may take."""
+
+    def open_connections(one: Instance) -> int:
+        steps.append(f"{open_at_each_look[0]} open at {one.release.name}")
+        return open_at_each_look.pop(0)
+
+    monkeypatch.setattr(SystemdInstance, "state", lambda _instance: "active")
+    monkeypatch.setattr(activation, "waiting_connections", lambda _one: 0)
+    monkeypatch.setattr(activation, "open_connections", open_connections)
+    tree = app(tmp_path, "run/app.sock", live="old")
+    facts = noted(health_timeout=1)
+    tree.release("old").mark_complete(replace(facts, instances=[replace(facts.web, drain_timeout=drain_timeout)]))
+    activation.activate(tree.release("new"), FRONT)
+    assert steps[-len(last) :] == last
+
+
 def test_a_release_that_does_not_start_never_gets_the_switch(tmp_path: Path, steps: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     tree = app(tmp_path, "run/app.sock", live="old")
     monkeypatch.setattr(SystemdInstance, "is_up", lambda one: one.release.name == "old")
