@@ -334,8 +334,8 @@ def test_changed_configuration_is_gated_too(host: Target, good: Path) -> None:
         second = {server: host.live(server) for server in servers}
         rejected = play(host, {"modwsgi": shop("modwsgi", good, secrets={"MODE": "bad"})})
         assert_rejected(host, "modwsgi", rejected, second["modwsgi"], ["AssertionError: this mode is bad"])
-        back = play(host, {server: shop(server, good) for server in servers}, playbook="rollback")
-    assert back.returncode == 0, back.output
+        for server in servers:
+            host.converge(None, playbook="rollback", variables={"flask_app_name": server})
     assert not any(wrong)
     for server in servers:
         assert host.live(server) == first[server] != second[server]
