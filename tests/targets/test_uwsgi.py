@@ -7,6 +7,7 @@ import json
 import os
 import re
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -74,7 +75,22 @@ def app(environ, start_response):
     except ImportError:  # the pre-flight
         pass
     start_response("200 OK", [("Content-Type", "application/json")])
+    if environ["PATH_INFO"] == "/large":
+        return (b"x" * 65536 for _number in range(256))
     return [json.dumps(reported).encode()]
+"""
+LARGE = 256 * 65536  # bytes
+# A visitor of the app's own socket who takes it slowly until a file is there.
+SLOW_VISITOR = """
+import os, socket, time
+with socket.socket(socket.AF_UNIX) as connection:
+    connection.connect("/srv/http/current/run/app.sock")
+    connection.sendall(b"GET /large HTTP/1.0\\r\\n\\r\\n")
+    taken = 0
+    while piece := connection.recv(65536):
+        taken += len(piece)
+        time.sleep(0 if os.path.exists("/run/hurry") else 0.5)
+print(taken)
 """
 
 
@@ -318,6 +334,22 @@ def test_new_code_takes_over_without_a_lost_request(host: Target, source: Path, 
         assert instances(host, name) == [f"{name}@{host.live(name)}"]
         assert set(host.run(f"pgrep -u {name}").split()) == {str(master(host, name)), *host.run(f"pgrep -P {master(host, name)}").split()}
     assert host.run("stat -c '%n %i %Y' /srv/plain/venvs/* /srv/other/venvs/*") == venvs
+
+
+def test_a_slow_visitor_gets_all_of_it(host: Target, source: Path) -> None:
+    """A signal would interrupt a process that waits for him; so the old release is told to stop when it has sent everything."""
+    live, releases = host.live("http"), host.releases("http")
+    with ThreadPoolExecutor(1) as pool, host.start([{**apps(source, "http")[0], "flask_app_environment": {"VISITOR": "slow"}}]) as run:
+        assert eventually(lambda: host.releases("http") != releases, 60)
+        taken = pool.submit(host.run, "python3 -", stdin=SLOW_VISITOR)
+        assert eventually(lambda: host.live("http") != live, 60)
+        time.sleep(2)  # what would tell the old release to stop does it at once
+        assert instances(host, "http") == sorted(f"http@{one}" for one in (live, host.live("http")))
+        host.run("touch /run/hurry")
+        output, _none = run.communicate()
+    assert run.returncode == 0, output
+    assert int(taken.result()) > LARGE
+    assert instances(host, "http") == [f"http@{host.live('http')}"]
 
 
 @pytest.fixture(scope="module")
