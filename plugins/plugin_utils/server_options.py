@@ -92,6 +92,7 @@ FURTHER = {
             threads="uwsgi_app_threads",
             gevent="uwsgi_app_worker_class",
             harakiri=TIMEOUT,
+            socket_timeout=TIMEOUT,
             lazy="uwsgi_app_lazy",
             lazy_apps="uwsgi_app_lazy",
         ),

@@ -80,13 +80,16 @@ def app(environ, start_response):
     return [json.dumps(reported).encode()]
 """
 LARGE = 256 * 65536  # bytes
-# A visitor of the app's own socket who takes it slowly until a file is there.
+# A visitor of the app's own socket who pauses while he sends and while he takes, and then takes it slowly until a file is there.
 SLOW_VISITOR = """
 import os, socket, time
 with socket.socket(socket.AF_UNIX) as connection:
     connection.connect("/srv/http/current/run/app.sock")
-    connection.sendall(b"GET /large HTTP/1.0\\r\\n\\r\\n")
-    taken = 0
+    connection.sendall(b"POST /large HTTP/1.0\\r\\nContent-Length: 2\\r\\n\\r\\n1")
+    time.sleep(6)
+    connection.sendall(b"2")
+    taken = len(connection.recv(65536))
+    time.sleep(6)
     while piece := connection.recv(65536):
         taken += len(piece)
         time.sleep(0 if os.path.exists("/run/hurry") else 0.5)
