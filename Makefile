@@ -1,6 +1,6 @@
 # Everything a developer does here, by name. `make` without a target lists all targets.
 .DEFAULT_GOAL := help
-.PHONY: help venv demo urls demo-down test unit lint build docs bench bench-http load testssl clean
+.PHONY: help venv demo urls demo-down test test-all unit lint build docs bench bench-http load testssl clean
 SHELL := bash
 
 help:
@@ -8,7 +8,8 @@ help:
 	@echo 'make demo         start a local fleet and host the documented apps on it, in one command'
 	@echo 'make urls         topology, app and URL of all apps of the demo, one per line'
 	@echo 'make demo-down    remove the fleet: containers, network, key'
-	@echo 'make test         the whole suite: lint, unit tests, molecule scenarios'
+	@echo 'make test         lint, unit tests, molecule scenarios, each promise on a target: half an hour on two processors'
+	@echo 'make test-all     all variants of them too, and make load (hours)'
 	@echo 'make unit         only the unit tests (seconds)'
 	@echo "make lint         ruff, mypy, ansible-lint (profile production), yamllint, ansible-test sanity, galaxy-importer, the site's links"
 	@echo 'make molecule-X   one scenario: converge and verify (molecule/X); its containers stay'
@@ -40,6 +41,9 @@ demo-down:
 
 test:
 	@dev/test
+
+test-all:
+	@SUITE=all dev/test
 
 unit:
 	@dev/venv
@@ -78,7 +82,7 @@ bench-http:
 	@PATH=$(CURDIR)/.venv/bin:$$PATH python dev/bench-http
 
 load:
-	@LOAD=all dev/test tests/load
+	@SUITE=all dev/test tests/load
 
 testssl:
 	@dev/venv

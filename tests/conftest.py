@@ -6,12 +6,17 @@ from itertools import chain, zip_longest
 
 import pytest
 
+from ansible_collections.flaskops.hosting.tests.suite import ALL_OF_IT
 from ansible_collections.flaskops.hosting.tests.targets.harness import TOPOLOGIES, NewTarget, Target
 
 
 @pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """The longest tests start first, so that no long test is left at the end; load, which mostly waits, runs beside what computes."""
+    left_out = [] if ALL_OF_IT else [item for item in items if item.get_closest_marker("thorough")]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if not item.get_closest_marker("thorough")]
     load = [item for item in items if item.path.parent.name == "load"]
     others = [item for item in items if item.path.parent.name != "load"]
     others.sort(key=lambda item: (item.get_closest_marker("molecule") is None, item.path.parent.name not in ("controllers", "aws")))

@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from ansible_collections.flaskops.hosting.tests.aws.conftest import INVENTORY, OFFICE, Ec2, new_key
+from ansible_collections.flaskops.hosting.tests.suite import thorough
 from ansible_collections.flaskops.hosting.tests.targets.harness import ROOT, missing
 
 KEY_PAIR, GROUPS, INSTANCES = "Make the key pair", "Make a security group for each topology", "Make the instances, and wait until SSH answers"
@@ -60,6 +61,7 @@ def test_one_host_as_the_inventory_has_it(ec2: Ec2) -> None:
     assert ec2.provisioned().recap["changed"] == 0
 
 
+@thorough
 def test_several_topologies_and_changes(ec2: Ec2) -> None:
     """Each topology has its instances and ports; a changed entry changes only what it names. Another key never overwrites one."""
     ec2.provisioned(

@@ -15,9 +15,10 @@ import yaml
 
 from ansible_collections.flaskops.hosting.tests.aws.conftest import moto
 from ansible_collections.flaskops.hosting.tests.controllers.controller import COLLECTION, Controller
+from ansible_collections.flaskops.hosting.tests.suite import thorough
 from ansible_collections.flaskops.hosting.tests.targets.harness import ROOT, TOPOLOGIES, NewTarget, missing
 
-KINDS = pytest.mark.parametrize("kind", ["oldest", "newest"], scope="module")
+KINDS = pytest.mark.parametrize("kind", ["oldest", pytest.param("newest", marks=thorough)], scope="module")
 CORE = {"oldest": "2.17.", "newest": "2.21."}
 CONTROLLER = {"oldest": "198.18.3.10", "newest": "198.18.3.20"}
 # With the newest, test_real_apps.py has the other topologies with a front, and test_getting_started.py a database; Molecule's scenarios have the

@@ -9,6 +9,7 @@ import pytest
 from ansible_collections.flaskops.hosting.tests.controllers.controller import Controller
 from ansible_collections.flaskops.hosting.tests.controllers.examples import serve_git
 from ansible_collections.flaskops.hosting.tests.documents import sections_of
+from ansible_collections.flaskops.hosting.tests.suite import thorough
 from ansible_collections.flaskops.hosting.tests.targets.authority import Authority, visit
 from ansible_collections.flaskops.hosting.tests.targets.harness import ROOT, Target, missing
 from ansible_collections.flaskops.hosting.tests.targets.pebble import DIRECTORY, Pebble
@@ -136,6 +137,7 @@ def test_day_two(reader: Controller, host: Target) -> None:
     assert not missing(status.output, ["200 OK", "blog"])
 
 
+@thorough
 def test_the_page_of_day_two(reader: Controller, host: Target) -> None:
     """Every command of the page works. A restore brings back what was in the backup, and nothing that came later."""
     sections = sections_of(ROOT / "docs/day-two.md")

@@ -12,6 +12,7 @@ import yaml
 
 from ansible_collections.flaskops.hosting.tests.controllers.controller import Controller
 from ansible_collections.flaskops.hosting.tests.documents import Block, sections_of
+from ansible_collections.flaskops.hosting.tests.suite import thorough
 from ansible_collections.flaskops.hosting.tests.targets.harness import ROOT, Play, Target
 
 CONTROLLER, HOST = "198.18.3.50", "198.18.3.51"
@@ -95,18 +96,21 @@ def normal(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
+@thorough
 def test_isso(reader: Controller, host: Target) -> None:
     """A comment is there after the rollback."""
     *_rest, comments = follow(reader, host, "Host isso", "isso")
     assert "<p>First!</p>" in comments.output
 
 
+@thorough
 def test_i_hate_money(reader: Controller, host: Target) -> None:
     """So is a member of a project, which is in the database."""
     *_rest, members = follow(reader, host, "Host I hate money", "ihatemoney")
     assert '"Ada"' in members.output
 
 
+@thorough
 def test_kinto(reader: Controller, host: Target) -> None:
     """So is a record in PostgreSQL."""
     *_rest, record = follow(reader, host, "Host Kinto", "kinto")

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.flaskops.hosting.tests.suite import ALL_OF_IT
 from ansible_collections.flaskops.hosting.tests.targets.harness import ROOT
 from ansible_collections.flaskops.hosting.tests.targets.websockets import GOING_AWAY, WebSocket
 
@@ -25,7 +26,7 @@ PAUSE = 4  # seconds between two long requests of one client, so that nearly eve
 BETWEEN_MESSAGES = 0.5  # seconds
 # Milliseconds between two short requests of one client. Without a pause, the releases would wait for a processor most of the time; tests that
 # run at the same time cause that even with a pause.
-SHORT_PAUSE = 40 if os.environ.get("LOAD") == "all" else 300
+SHORT_PAUSE = 40 if ALL_OF_IT else 300
 COUNT = ROOT / "tests/load/count.lua"
 
 

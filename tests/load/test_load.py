@@ -15,10 +15,10 @@ import pytest
 import yaml
 
 from ansible_collections.flaskops.hosting.tests.load.clients import Clients, Deployed
+from ansible_collections.flaskops.hosting.tests.suite import ALL_OF_IT
 from ansible_collections.flaskops.hosting.tests.targets.harness import ROOT, Target, app, write_source
 
 SOURCE, LOGS = ROOT / "tests/load/app", ROOT / ".cache/logs"
-ALL_OF_IT = os.environ.get("LOAD") == "all"
 VERSIONS = ["3.1", "3.2", "3.3", "3.4", "3.5", "3.6", "3.7", "3.8", "3.9", "3.10", "3.11"]  # of idna: one for each release
 RELEASES = VERSIONS if ALL_OF_IT else VERSIONS[:3]  # a fault that one of ten releases has is for `make load` to find
 HOST_LOGS = "journalctl --no-pager --lines=2000 --unit='shop*'; tail -n 200 /var/log/*/*error*.log"

@@ -16,6 +16,8 @@ SOON = 15  # the intervals of supervisord grow by a second each
 SOURCE = """
 import socket, sys
 
+pytestmark = thorough
+
 socket.create_connection(("127.0.0.1", 5432), timeout=2).close()
 
 

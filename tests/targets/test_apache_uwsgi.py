@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.flaskops.hosting.tests.suite import ALL_OF_IT
 from ansible_collections.flaskops.hosting.tests.targets.awkward import SECRETS, as_given
 from ansible_collections.flaskops.hosting.tests.targets.harness import (
     Answer,
@@ -31,7 +32,7 @@ from ansible_collections.flaskops.hosting.tests.targets.test_dry_run import buil
 
 ADDRESS = "198.18.2.170"
 TOPOLOGY = "apache_uwsgi_mysql"
-VARIANT = "ubuntu-like"
+VARIANT = "ubuntu-like" if ALL_OF_IT else "ubuntu-like-ready"
 ENVIRONMENT_FILE = "/etc/qz-page.env"
 PAGE_SECRET = 'only "the" page\'s $ecret ペン'
 # The names are in no other file of the system.

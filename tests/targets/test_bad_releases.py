@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import yaml
 
+from ansible_collections.flaskops.hosting.tests.suite import thorough
 from ansible_collections.flaskops.hosting.tests.targets.harness import Play, Target, app, eventually, missing, write_source
 
 ADDRESS = "198.18.2.240"
@@ -273,6 +274,7 @@ OTHERS = {
 RELOAD = "systemctl reload nginx apache2"
 
 
+@thorough
 def test_nobody_else_answers_for_a_release(host: Target, good: Path) -> None:
     """Another site answers 200 to the gate's question: the release, which nobody would see, fails; and so says the status."""
     live, files = {server: host.live(server) for server in SERVERS}, []

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.flaskops.hosting.tests.suite import thorough
 from ansible_collections.flaskops.hosting.tests.targets.harness import Answer, NewTarget, Play, Target, app, differences, missing, write_source
 
 ADDRESS, APACHE = "198.18.2.210", "198.18.2.211"
@@ -282,6 +283,7 @@ PAGES = {"wsgi": "/wsgi-page/", "unix": "/pages/", "http": "/pages/", "deep": "/
 
 
 @pytest.mark.parametrize("name", APACHE_APPS)
+@thorough
 def test_apache_gives_the_page_for_whatever_is_asked(apache: Target, name: str) -> None:
     """Of an app in mod_wsgi or behind a proxy, and of its PHP pages; all other apps' visitors get what they always get."""
     mount, port = APACHE_APPS[name]
@@ -304,6 +306,7 @@ def test_apache_gives_the_page_for_whatever_is_asked(apache: Target, name: str) 
     assert name not in PAGES or apache.get(PAGES[name], port=port, method="POST", body=b"a=b").text == "page POST"
 
 
+@thorough
 def test_apache_loses_no_request(apache: Target) -> None:
     """Closed and opened by the playbook, or as it does it, with keep-alive: the app's answers or the page, nothing else."""
 
@@ -320,6 +323,7 @@ def test_apache_loses_no_request(apache: Target) -> None:
     assert {answer.status for answer in answers["/unix/x"]} == {200} and len(answers["/unix/x"]) > 100
 
 
+@thorough
 def test_apache_deploys_while_closed(apache: Target, source: Path, tmp_path: Path) -> None:
     """By mod_wsgi's strategy and by uWSGI's, with a health path that visitors find closed."""
     second = write_source(tmp_path, {**FILES, "main.py": MAIN.replace('"one"', '"two"')})
@@ -332,6 +336,7 @@ def test_apache_deploys_while_closed(apache: Target, source: Path, tmp_path: Pat
     everything_is_open(apache, "")
 
 
+@thorough
 def test_removed_app_takes_its_page_along(apache: Target) -> None:
     """Also if the app's data stays."""
     apache.run("touch /srv/tcp/maintenance.html /srv/tcp/shared/data")

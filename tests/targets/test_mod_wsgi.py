@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.flaskops.hosting.tests.suite import ALL_OF_IT, thorough
 from ansible_collections.flaskops.hosting.tests.targets.awkward import MARK, SECRETS, WATCH, as_given, leaks
 from ansible_collections.flaskops.hosting.tests.targets.harness import (
     APPS,
@@ -31,9 +32,9 @@ from ansible_collections.flaskops.hosting.tests.targets.test_dry_run import buil
 
 ADDRESS = "198.18.2.160"
 TOPOLOGY = "apache_mod_wsgi"
-VARIANT = "ubuntu-like"
+VARIANT = "ubuntu-like" if ALL_OF_IT else "ubuntu-like-ready"
 SUITS = max(2, min(os.cpu_count() or 1, 12))  # daemon processes by default; a target has the processors of this machine
-OUTAGE = 5.0  # seconds, on a machine that is busy with other tests
+OUTAGE = 15.0  # seconds, on a slow machine that is busy with other tests
 STAGE, ACTIVATE = "Stage the release, and let it prove itself", "Make the release live, and ask for it through the front"
 BROKEN = "qzbroken"  # an app whose first release fails
 # The probe, with what only a server shows: its process, a slow answer, and three ways to name the callable.
@@ -437,6 +438,7 @@ def test_killed_daemon_process_and_stopped_apache_come_back(host: Target, source
     assert version(host) == "one" and host.run("systemctl is-enabled apache2") == "enabled"
 
 
+@thorough
 def test_app_that_moves_on_its_front_leaves_nothing(host: Target, source: Path) -> None:
     """To another mount, name and port, and back: Apache's files are as they were."""
     places = ("/etc/apache2", "/etc/flaskops/apps", "/etc/ufw/user.rules")
@@ -450,6 +452,7 @@ def test_app_that_moves_on_its_front_leaves_nothing(host: Target, source: Path) 
     assert "8082" not in host.run("ufw status; ss --listening --tcp --numeric")
 
 
+@thorough
 def test_removing_some_leaves_the_others(host: Target) -> None:
     """The neighbour on the site hardly notices; nothing of the apps stays, also of one that never served."""
     gone = [{"flask_app_name": name, "flask_app_state": "absent"} for name in (SHOP, PORT, BROKEN)]

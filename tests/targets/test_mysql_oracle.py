@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from ansible_collections.flaskops.hosting.tests.suite import thorough
 from ansible_collections.flaskops.hosting.tests.targets.database_promises import Server, ServerPromises
+
+pytestmark = thorough
 
 ADDRESS = "198.18.2.141"
 VARIANT = "debian13-mysql"

@@ -6,7 +6,10 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.flaskops.hosting.tests.suite import thorough
 from ansible_collections.flaskops.hosting.tests.targets.harness import Target, app, differences, missing, write_source
+
+pytestmark = thorough
 
 ADDRESS = "198.18.2.230"
 MAIN = """

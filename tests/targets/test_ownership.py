@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.flaskops.hosting.tests.suite import thorough
 from ansible_collections.flaskops.hosting.tests.targets.harness import APPS, Target, app, differences, missing, write_source
 
 ADDRESS = "198.18.2.95"
@@ -98,6 +99,7 @@ def test_an_app_whose_data_alone_is_left_is_in_nobodys_way(untouched: Target) ->
     untouched.run("rm -r /opt/tools /etc/flaskops/apps/torn.json /etc/flaskops/apps/empty.json")
 
 
+@thorough
 def test_two_topologies_share_a_host_in_one_run(untouched: Target) -> None:
     """Each app says its own; the host is in the groups of all topologies, so one that says none is rejected. Two have one port at two addresses."""
     play = untouched.converge(list(SHARING.values()), playbook="site")
@@ -124,6 +126,7 @@ def test_an_app_moves_between_fronts_by_its_topology_alone(untouched: Target) ->
     assert untouched.run(f"find {PLACES} -name '*wiki*'; ss --listening --tcp --numeric --no-header | grep -e :81 -e :8082 || true") == ""
 
 
+@thorough
 def test_a_host_with_notes_of_0_1_0_goes_on(untouched: Target) -> None:
     """It converges to today's notes, a second run changes nothing, and nothing is left when its apps move or go."""
     old = [{**MOVED, "flask_app_topology": "nginx_gunicorn"}, SHARING["blog"], SHARING["news"]]

@@ -17,6 +17,7 @@ import pytest
 import yaml
 
 from ansible_collections.flaskops.hosting.tests.documents import sections_of
+from ansible_collections.flaskops.hosting.tests.suite import thorough
 from ansible_collections.flaskops.hosting.tests.targets.harness import ROOT, SSH_OPTIONS, Target, app, eventually, write_source
 
 ADDRESS = "198.18.2.186"
@@ -155,6 +156,7 @@ def test_the_microblog_of_the_page_works_as_it_is(host: Target, tmp_path: Path) 
     assert host.get("/ada/export").status == 404
 
 
+@thorough
 def test_the_other_examples_of_the_page_work_as_they_are(host: Target, tmp_path: Path) -> None:
     """Beside the app of the next test, which so needs no run of its own."""
     apps = [*stream(tmp_path / OURS, 0)]

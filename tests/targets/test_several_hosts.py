@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+from ansible_collections.flaskops.hosting.tests.suite import thorough
 from ansible_collections.flaskops.hosting.tests.targets.harness import APPS, TOPOLOGIES, Play, Target, app, eventually, missing, write_source
 
 ADDRESSES = ["198.18.2.221", "198.18.2.222", "198.18.2.223"]
@@ -112,6 +113,7 @@ def test_all_hosts_stage_before_any_switches(hosts: Hosts) -> None:
     assert not missing(play.output, [f"(release {name})" for name in hosts.live()])
 
 
+@thorough
 def test_commands_run_once_for_all_batches(hosts: Hosts) -> None:
     """As if all hosts switched at once."""
     commands_run_once(hosts, *SERIAL)
@@ -179,6 +181,7 @@ def test_hosts_go_back_where_one_fails_to_activate(hosts: Hosts) -> None:
     assert [one.run(failed) == before for one, before in zip(hosts.targets, marked, strict=True)] == [True, False, True]
 
 
+@thorough
 def test_hosts_of_earlier_batches_go_back_too(hosts: Hosts) -> None:
     """And those of later ones stay as they are."""
     live = hosts.live()
@@ -191,6 +194,7 @@ def test_hosts_of_earlier_batches_go_back_too(hosts: Hosts) -> None:
     assert hosts.live() == live
 
 
+@thorough
 def test_each_host_for_itself(hosts: Hosts) -> None:
     """If one cannot be reached, the others get the release; a later run for all does not change them, because they had it before that run."""
     before, version = hosts.served(), hosts.change()
@@ -242,6 +246,7 @@ def test_a_host_that_cannot_be_reached_counts_as_one_that_fails(hosts: Hosts) ->
     assert hosts.live() == live and hosts.notes() == [[], [], []]
 
 
+@thorough
 def test_hosts_go_back_where_one_is_lost_before_it_activates(hosts: Hosts) -> None:
     """A command on the first host waits until the second is unreachable."""
     live = hosts.live()

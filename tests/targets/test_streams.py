@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 import itertools
 import json
-import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,17 +12,18 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.flaskops.hosting.tests.suite import ALL_OF_IT
 from ansible_collections.flaskops.hosting.tests.targets.harness import APPS, PLAY_SECONDS, NewTarget, Target, app
 from ansible_collections.flaskops.hosting.tests.targets.websockets import GOING_AWAY, WebSocket
 
 ADDRESS = "198.18.2.103"
 MEBIBYTE = 1 << 20
 # MiB; of what has been read of a file, a process must keep far less
-LARGE = 1024 if os.environ.get("LOAD") == "all" else 192
+LARGE = 1024 if ALL_OF_IT else 192
 LITTLE = 96 * MEBIBYTE  # of memory, bytes
 GTHREAD = {"nginx_gunicorn_worker_class": "gthread", "nginx_gunicorn_threads": 8, "nginx_gunicorn_workers": 1, "module": "main:plain"}
 GEVENT = {"nginx_gunicorn_worker_class": "gevent", "nginx_gunicorn_workers": 1, "module": "rooms:app"}
-SETTINGS: dict[str, dict[str, Any]] = {
+ALL: dict[str, dict[str, Any]] = {
     "threads": {"topology": "nginx_gunicorn", "mount": "/chat", **GTHREAD},
     "green": {"topology": "nginx_gunicorn", **GEVENT},
     "uwsgi": {"topology": "nginx_uwsgi", "module": "main:plain"},
@@ -32,7 +32,9 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "apache-uwsgi": {"topology": "apache_uwsgi_mysql", "module": "main:plain"},
     "wsgi": {"topology": "apache_mod_wsgi", "module": "main:plain"},
 }
-WITH_WEBSOCKETS = ["threads", "green", "apache-threads", "apache-green"]
+# each server once, and each front
+SETTINGS = {name: settings for name, settings in ALL.items() if ALL_OF_IT or name in ("threads", "uwsgi", "apache-green", "wsgi")}
+WITH_WEBSOCKETS = [name for name in SETTINGS if name.endswith(("threads", "green"))]
 
 
 def port_of(name: str) -> int:

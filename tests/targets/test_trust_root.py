@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from ansible_collections.flaskops.hosting.tests.suite import ALL_OF_IT
 from ansible_collections.flaskops.hosting.tests.targets.harness import APPS, Play, Target, app, differences, write_source
 
 ADDRESS = "198.18.2.62"
 VARIANT = "debian12"  # its Python follows directories by recursion
 # Each a topology and its port: the sandboxed server, and the one without a sandbox.
 HOSTILE = {"boxed": ("nginx_gunicorn", "81"), "loose": ("apache_mod_wsgi", "80")}
-DEPLOYS = 50 if os.environ.get("LOAD") == "all" else 1
+DEPLOYS = 50 if ALL_OF_IT else 1
 LONGEST = 300  # seconds for one run; one that hangs would take for ever
 # What changes by itself or is each run's to change: logs, caches, what the apps have themselves, records, sessions, and what is left of a move.
 OWN = "/srv /var/log /var/cache /var/lib/systemd /var/lib/flaskops /var/lib/nginx /var/lib/private /var/tmp /etc/flaskops /tmp /home/ubuntu/.ansible"

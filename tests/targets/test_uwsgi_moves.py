@@ -7,9 +7,12 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.flaskops.hosting.tests.suite import thorough
 from ansible_collections.flaskops.hosting.tests.targets.awkward import SECRETS, WATCH, as_given, leaks
 from ansible_collections.flaskops.hosting.tests.targets.harness import Play, Target, app, differences, eventually, missing, write_source
 from ansible_collections.flaskops.hosting.tests.targets.test_dry_run import builds, planned_tasks
+
+pytestmark = thorough
 
 ADDRESS = "198.18.2.151"
 VARIANT = "debian12"

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.flaskops.hosting.tests.suite import each
 from ansible_collections.flaskops.hosting.tests.targets.harness import APPS, ROOT, Target, app, eventually, missing, write_source
 
 ADDRESS = "198.18.2.185"
@@ -314,7 +315,7 @@ def test_a_job_that_is_removed_while_it_runs_comes_to_its_end(host: Target, sour
     assert units(host, "busy.tidy*") == [] and "not-found" in host.run("systemctl show --property=LoadState busy.tidy.service")
 
 
-@pytest.mark.parametrize("topology", MOVES)
+@pytest.mark.parametrize("topology", each(MOVES, "apache_mod_wsgi", "nginx_uwsgi"))
 def test_workers_and_jobs_are_systemds_in_each_topology(host: Target, source: Path, topology: str) -> None:
     """They move with their app. Of fewer and renamed workers, and of jobs that are named no more, nothing is left. `flaskops` is the same, too."""
     port, settings, processes = MOVES[topology]
