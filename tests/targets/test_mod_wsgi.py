@@ -453,7 +453,6 @@ def test_app_that_moves_on_its_front_leaves_nothing(host: Target, source: Path) 
     assert "8082" not in host.run("ufw status; ss --listening --tcp --numeric")
 
 
-@thorough
 def test_removing_some_leaves_the_others(host: Target) -> None:
     """The neighbour on the site hardly notices; nothing of the apps stays, also of one that never served."""
     gone = [{"flask_app_name": name, "flask_app_state": "absent"} for name in (SHOP, PORT, BROKEN)]
