@@ -59,7 +59,8 @@ def port_on_host(app: App, port: str) -> OnHost:
     listen = Listen.parse(port)
     unit = f"{app.name}-port-{listen.port}"
     accounts = f"root, {FRONT_ACCOUNT if app.topology.front else PEOPLE}"
-    lines = sandbox(PrivateNetwork="yes", UMask="0077", MemoryDenyWriteExecute="yes")
+    # Not PrivateNetwork: its connections would be of another network, and a deploy could not see how many an old release still has.
+    lines = sandbox(RestrictAddressFamilies="AF_UNIX", UMask="0077", MemoryDenyWriteExecute="yes")
     socket, service = f"{UNITS}/{unit}.socket", f"{UNITS}/{unit}.service"
     return OnHost(
         files=[

@@ -6,7 +6,10 @@ import time
 
 import pytest
 
+from ansible_collections.flaskops.hosting.tests.suite import thorough
 from ansible_collections.flaskops.hosting.tests.targets.harness import ROOT, Target, app, eventually, write_source
+
+pytestmark = thorough
 
 ADDRESS = "198.18.2.232"
 VARIANT = "debian13"
@@ -15,8 +18,6 @@ LATE_SECONDS = 18  # systemd's own limit is 5 starts in 10 seconds, supervisord'
 SOON = 15  # the intervals of supervisord grow by a second each
 SOURCE = """
 import socket, sys
-
-pytestmark = thorough
 
 socket.create_connection(("127.0.0.1", 5432), timeout=2).close()
 

@@ -80,21 +80,23 @@ def app(environ, start_response):
     return [json.dumps(reported).encode()]
 """
 LARGE = 256 * 65536  # bytes
-# A visitor of the app's own socket who pauses while he sends and while he takes, and then takes it slowly until a file is there.
+# A visitor who pauses while he sends and while he takes, and then takes it slowly until a file is there.
 SLOW_VISITOR = """
 import os, socket, time
-with socket.socket(socket.AF_UNIX) as connection:
-    connection.connect("/srv/http/current/run/app.sock")
+family, address = {}
+with socket.socket(family) as connection:
+    connection.connect(address)
     connection.sendall(b"POST /large HTTP/1.0\\r\\nContent-Length: 2\\r\\n\\r\\n1")
     time.sleep(6)
     connection.sendall(b"2")
     taken = len(connection.recv(65536))
     time.sleep(6)
-    while piece := connection.recv(65536):
+    while piece := connection.recv(262144):
         taken += len(piece)
         time.sleep(0 if os.path.exists("/run/hurry") else 0.5)
 print(taken)
 """
+WHERE = {"socket": 'socket.AF_UNIX, "/srv/http/current/run/app.sock"', "port": 'socket.AF_INET, ("127.0.0.1", 1024)'}
 
 
 def port(name: str) -> int:
@@ -339,12 +341,14 @@ def test_new_code_takes_over_without_a_lost_request(host: Target, source: Path, 
     assert host.run("stat -c '%n %i %Y' /srv/plain/venvs/* /srv/other/venvs/*") == venvs
 
 
-def test_a_slow_visitor_gets_all_of_it(host: Target, source: Path) -> None:
+@pytest.mark.parametrize("where", WHERE)
+def test_a_slow_visitor_gets_all_of_it(host: Target, source: Path, where: str) -> None:
     """A signal would interrupt a process that waits for him; so the old release is told to stop when it has sent everything."""
+    host.run("rm -f /run/hurry")
     live, releases = host.live("http"), host.releases("http")
-    with ThreadPoolExecutor(1) as pool, host.start([{**apps(source, "http")[0], "flask_app_environment": {"VISITOR": "slow"}}]) as run:
+    with ThreadPoolExecutor(1) as pool, host.start([{**apps(source, "http")[0], "flask_app_environment": {"VISITOR": where}}]) as run:
         assert eventually(lambda: host.releases("http") != releases, 60)
-        taken = pool.submit(host.run, "python3 -", stdin=SLOW_VISITOR)
+        taken = pool.submit(host.run, "python3 -", stdin=SLOW_VISITOR.format(WHERE[where]))
         assert eventually(lambda: host.live("http") != live, 60)
         time.sleep(2)  # what would tell the old release to stop does it at once
         assert instances(host, "http") == sorted(f"http@{one}" for one in (live, host.live("http")))
