@@ -12,8 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from ansible_collections.flaskops.hosting.tests.suite import each
+
 ROOT = Path(__file__).resolve().parent.parent
 SCENARIOS = sorted(path.parent.name for path in ROOT.glob("molecule/*/molecule.yml"))
+# tests/targets have the rest too
+ALWAYS = ("default", "nginx_gunicorn", "nginx_uwsgi", "apache_mod_wsgi", "apache_uwsgi_mysql")
 LIMIT_SECONDS = 20 * 60
 # As after `. .venv/bin/activate`; plain output, because it is read in logs.
 ENV = {
@@ -28,7 +32,7 @@ ENV = {
 
 
 @pytest.mark.molecule
-@pytest.mark.parametrize("scenario", SCENARIOS)
+@pytest.mark.parametrize("scenario", each(SCENARIOS, *ALWAYS))
 def test_scenario(scenario: str, capfd: pytest.CaptureFixture[str]) -> None:
     """`molecule test` ends well; what it says goes to a log, and its current step every quarter of a minute to the terminal."""
     log = ROOT / f".cache/logs/molecule-{scenario}.log"

@@ -125,6 +125,7 @@ def test_django(reader: Controller, host: Target) -> None:
     assert "body" in reader.succeed(f"curl --fail {DJANGO}/static/admin/css/base.css").output
 
 
+@thorough
 def test_dash(reader: Controller, host: Target) -> None:
     """So is a note."""
     ask = f"curl --fail --json '{json.dumps(ADD)}' http://192.0.2.10:8085/_dash-update-component"

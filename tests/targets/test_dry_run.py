@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
+from ansible_collections.flaskops.hosting.tests.suite import thorough
 from ansible_collections.flaskops.hosting.tests.targets.harness import Play, Target, app, differences
 
 ADDRESS = "198.18.2.10"
@@ -88,6 +89,7 @@ def test_dry_run_of_a_change_shows_only_that_change(target: Target, real: Play) 
     assert differences(before, target.snapshot()) == {}
 
 
+@thorough
 def test_host_without_package_lists(new_target: Callable[..., Target]) -> None:
     """A host that never ran `apt update` works in a dry run and in a real run."""
     host = new_target("198.18.2.11")

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.flaskops.hosting.tests.suite import thorough
 from ansible_collections.flaskops.hosting.tests.targets.harness import APPS, Target, app, eventually, write_source
 
 ADDRESS = "198.18.2.80"
@@ -162,6 +163,7 @@ def test_archive_gives_the_same_build(host: Target, source: Path, tmp_path: Path
     assert listing_on(host) == listing(clean)
 
 
+@thorough
 def test_git_commit_and_head(host: Target, tmp_path: Path) -> None:
     """A bare repository by its URL; the same code as from a directory has the same build name."""
     work, bare = tmp_path / "work", tmp_path / "shop.git"
@@ -246,6 +248,7 @@ def test_half_staged_release_is_repaired(host: Target, sources: dict[str, Path])
     assert host.run("cat /srv/shop/releases/*/code/data.txt") == "wholewhole"
 
 
+@thorough
 def test_killed_run_is_made_good(host: Target, tmp_path: Path) -> None:
     """A run that is killed while it stages does not affect the live release, and leaves no lock that stops the next run."""
     live = host.live("shop")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import yaml
 
+from ansible_collections.flaskops.hosting.tests.suite import thorough
 from ansible_collections.flaskops.hosting.tests.targets.harness import APPS, Play, Target, app, missing
 
 ADDRESS = "198.18.2.120"
@@ -19,6 +20,7 @@ def round_trips(play: Play) -> int:
     return play.output.count("SSH: EXEC")
 
 
+@thorough
 def test_a_run_takes_four_round_trips_and_deploy_three(target: Target, tmp_path: Path) -> None:
     """One for each phase that has to look at the host; none more for the app's own port, its workers and its jobs."""
     source = tmp_path / "probe"
