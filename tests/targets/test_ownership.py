@@ -100,7 +100,6 @@ def test_an_app_whose_data_alone_is_left_is_in_nobodys_way(untouched: Target) ->
     untouched.run("rm -r /opt/tools /etc/flaskops/apps/torn.json /etc/flaskops/apps/empty.json")
 
 
-@thorough
 def test_two_topologies_share_a_host_in_one_run(untouched: Target) -> None:
     """Each app says its own; the host is in the groups of all topologies, so one that says none is rejected. Two have one port at two addresses."""
     play = untouched.converge(list(SHARING.values()), playbook="site")
