@@ -158,6 +158,7 @@ def test_no_playbook_is_left_out(installed: Controller, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["oldest"], scope="module")
+@thorough
 def test_unit_tests_pass(installed: Controller, kind: str) -> None:
     """In a checkout, with this Ansible and its Python: those in which Ansible itself has a part."""
     listed = subprocess.run(["git", "ls-files", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True)

@@ -367,6 +367,7 @@ def test_reboot(host: Target) -> None:
     assert eventually(lambda: [host.get(path, port=port).status for path, port in (("/", 80), ("/app/", 80), ("/", 8081))] == [200] * 3, 10)
 
 
+@thorough
 def test_changed_environment_is_a_release_of_the_same_build(host: Target, source: Path) -> None:
     """It goes live, and back, like code, and Apache's own files stay as they are."""
     before = host.live(SHOP)

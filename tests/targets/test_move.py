@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.flaskops.hosting.tests.suite import each
 from ansible_collections.flaskops.hosting.tests.targets.harness import APPS, Target, app, differences, missing, write_source
 from ansible_collections.flaskops.hosting.tests.targets.test_absent import traces
 
@@ -124,7 +125,7 @@ def rejects_development(host: Target, source: Path) -> None:
     assert differences(before, host.snapshot()) == {}
 
 
-@pytest.mark.parametrize("move", MOVES)
+@pytest.mark.parametrize("move", each(MOVES, "gunicorn", "mod_wsgi", "uwsgi", "apache", "gunicorn on TCP", "nowhere"))
 def test_move(target: Target, source: Path, tmp_path: Path, move: str) -> None:
     """To the next topology. Before some moves a release fails after its front has changed, or a development server is rejected."""
     topology, settings, expected = MOVES[move]
