@@ -88,7 +88,6 @@ def test_a_root_with_somebodys_files_is_rejected(untouched: Target, tmp_path: Pa
     untouched.run("echo theirs >/opt/tools/note.txt; touch /srv/gone/shared/uploads/kept")
 
 
-@thorough
 def test_an_app_whose_data_alone_is_left_is_in_nobodys_way(untouched: Target) -> None:
     """Any other app can be put on the host, also one whose neighbours' notes are no JSON or empty."""
     untouched.run("echo '{' >/etc/flaskops/apps/torn.json; echo '{}' >/etc/flaskops/apps/empty.json")
