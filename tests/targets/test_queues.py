@@ -17,7 +17,7 @@ import pytest
 import yaml
 
 from ansible_collections.flaskops.hosting.tests.documents import sections_of
-from ansible_collections.flaskops.hosting.tests.suite import thorough
+from ansible_collections.flaskops.hosting.tests.suite import ALL_OF_IT, thorough
 from ansible_collections.flaskops.hosting.tests.targets.harness import ROOT, SSH_OPTIONS, Target, app, eventually, write_source
 
 ADDRESS = "198.18.2.186"
@@ -87,7 +87,7 @@ RELEASES = 5
 OURS = "stream"
 # The same releases, switched in the order of others, with the units of ours: the app's name, its port and its databases in Redis.
 STREAMS = {OURS: ("84", 2), "dokku": ("85", 4), "capistrano": ("86", 6)}
-CHOSEN = STREAMS if os.environ.get("LOAD") == "all" else [OURS]
+CHOSEN = STREAMS if ALL_OF_IT else [OURS]
 ORDERS = {
     "dokku": "start_web start_workers flip retire end_workers stop_web",
     "capistrano": "start_web flip next_command end_workers start_workers stop_web",
@@ -216,7 +216,7 @@ def switch_by(host: Target, name: str, apps: list[dict[str, Any]]) -> None:
 def test_no_message_is_lost_or_misread_by_a_release(host: Target, tmp_path: Path, capfd: pytest.CaptureFixture[str], name: str) -> None:
     """Five releases and a rollback under a stream of messages whose form each release changes, while jobs of 20 s are under way.
 
-    With LOAD=all also in the orders of others, which are only measured.
+    With SUITE=all also in the orders of others, which are only measured.
     """
     port = int(STREAMS[name][0])
     if not host.live(name):
