@@ -26,7 +26,7 @@ ADDRESSES = [f"198.18.2.{last}" for last in range(230, 240)]
 LONG_AT_LEAST, LONG_AT_MOST = 8, 20  # seconds that a request of 8 s may take
 START_SECONDS = 10  # of the app that starts slowly
 NO_FAILURES: dict[str, dict[str, int]] = {"short": {}, "long": {}, "websocket": {}}
-UNNOTICED = 3.0  # seconds, on a machine that is busy with other tests; a client that must wait for the app's start would wait ten
+UNNOTICED = 6.0  # seconds, on a machine that is busy with other tests; a client that must wait for the app's start would wait ten
 
 
 @dataclass(frozen=True)

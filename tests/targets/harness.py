@@ -274,7 +274,7 @@ def write_source(directory: Path, files: Mapping[str, str | bytes]) -> Path:
     return directory
 
 
-def eventually(holds: Callable[[], bool], seconds: float = 5) -> bool:
+def eventually(holds: Callable[[], bool], seconds: float = 15) -> bool:
     """Return whether something becomes true in this time."""
     deadline = time.monotonic() + seconds
     while not holds():

@@ -294,7 +294,7 @@ def test_reboot(host: Target) -> None:
     """Apps and pages answer with no help; the next run, which the next test is about, has nothing to mend."""
     host.reboot()
     asked = [("/flask/", 80), ("/flask/", PORTS[TCP]), ("/", PORTS[HTTP]), ("/", 80), ("/pages/", PORTS[HTTP])]
-    assert eventually(lambda: [host.get(path, port=port).status for path, port in asked] == [200] * 5, 10)
+    assert eventually(lambda: [host.get(path, port=port).status for path, port in asked] == [200] * 5)
 
 
 def test_release_of_app_and_page_loses_no_request(host: Target, tmp_path: Path) -> None:

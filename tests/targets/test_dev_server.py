@@ -167,7 +167,7 @@ def test_printed_tunnel_works(target: Target, real: Play) -> None:
                 except OSError:
                     return False
 
-        assert eventually(answer, 10)
+        assert eventually(answer)
 
 
 def test_edited_code_is_reloaded(target: Target, real: Play, source: Path) -> None:
@@ -175,17 +175,17 @@ def test_edited_code_is_reloaded(target: Target, real: Play, source: Path) -> No
     code = f"/srv/{FIRST}/current/code/main.py"
     main = target.run(f"systemctl show --property=MainPID --value {FIRST}@{target.live(FIRST)}")
     target.run(f'sed -i \'s/"one"/"edited"/\' {code}')
-    assert eventually(lambda: ask(target, 5000) == "200 edited", 15)
+    assert eventually(lambda: ask(target, 5000) == "200 edited")
     assert target.run(f"systemctl show --property=MainPID --value {FIRST}@{target.live(FIRST)}") == main
     assert ask(target, 1024) == "200 one"
     target.run(f'sed -i \'s/"edited"/"one"/\' {code}')
-    assert eventually(lambda: ask(target, 5000) == "200 one", 15)
+    assert eventually(lambda: ask(target, 5000) == "200 one")
 
 
 def test_boot_and_second_run_change_nothing(target: Target, real: Play, source: Path) -> None:
     """Both answer after a boot, and a run has nothing to do."""
     target.reboot()
-    assert eventually(lambda: ask(target, 5000) == "200 one" and ask(target, 1024) == "200 one", 15)
+    assert eventually(lambda: ask(target, 5000) == "200 one" and ask(target, 1024) == "200 one")
     before = target.snapshot()
     assert target.converge(apps(source)).recap["changed"] == 0
     changed = differences(before, target.snapshot())

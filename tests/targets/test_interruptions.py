@@ -160,7 +160,7 @@ def test_power_is_cut(host: Target, tmp_path: Path) -> None:
         process.communicate()
         slow.join()
         host.reboot()
-        assert eventually(lambda: _answers(host), 15), moment
+        assert eventually(lambda: _answers(host)), moment
         assert served(host) == ("powerful" if flipped else before), moment
         assert flipped == (moment == "after the flip")
     host.converge(apps)

@@ -152,7 +152,7 @@ def begin_slow(host: Target, pool: ThreadPoolExecutor, seconds: int) -> Any:
     begun = f"/srv/{SHOP}/current/run/begun"
     host.run(f"rm -f {begun}")
     answer = pool.submit(host.get, f"/app/slow?path={seconds}")
-    assert eventually(lambda: host.succeeds(f"test -e {begun}"), 10)
+    assert eventually(lambda: host.succeeds(f"test -e {begun}"))
     return answer
 
 
@@ -365,7 +365,7 @@ def test_changed_settings_of_apache_are_hardly_noticed(host: Target, source: Pat
 def test_reboot(host: Target) -> None:
     """After a boot all apps answer with no help; the next run, which the next test is about, has nothing to mend."""
     host.reboot()
-    assert eventually(lambda: [host.get(path, port=port).status for path, port in (("/", 80), ("/app/", 80), ("/", 8081))] == [200] * 3, 10)
+    assert eventually(lambda: [host.get(path, port=port).status for path, port in (("/", 80), ("/app/", 80), ("/", 8081))] == [200] * 3)
 
 
 @thorough

@@ -144,7 +144,7 @@ def test_reboot(host: Target) -> None:
     """After a boot the app answers with no help; a run, which the next test does, has nothing to do."""
     live = host.live("shop")
     host.reboot()
-    assert eventually(lambda: host.get("/").status == 200, 10)
+    assert eventually(lambda: host.get("/").status == 200)
     assert host.live("shop") == live
 
 

@@ -161,7 +161,7 @@ def test_killed_worker_and_killed_server_come_back(host: Target) -> None:
     unit = f"plain@{host.live('plain')}.service"
     server = host.run(f"systemctl show --property=MainPID --value {unit}")
     host.run(f"systemctl kill --signal=KILL {unit}")
-    assert eventually(lambda: host.get("/").status == 200, 10)
+    assert eventually(lambda: host.get("/").status == 200)
     assert host.run(f"systemctl show --property=MainPID --value {unit}") != server
 
 

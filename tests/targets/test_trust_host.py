@@ -27,7 +27,7 @@ NGINX_CONF = "/etc/nginx/nginx.conf"
 LOGS = "/var/log/nginx /var/log/apache2 /var/log/supervisor"
 SITE_LOGS = [f"/var/log/apache2/{PORTS['inside']}-{kind}.log" for kind in ("access", "error")]
 HALF = b"GET / HTTP/1.1\r\nHost: slow.example\r\nX-Slow: "  # a request that does not go on
-VISITS, PATIENCE = 5, 2.0  # how often a visitor comes while slow clients hold on, and the seconds that an answer may take
+VISITS, PATIENCE = 5, 5.0  # how often a visitor comes while slow clients hold on, and the seconds that an answer may take
 SLOW = 1600  # clients, of which each front would have too many if it were as the distribution has it
 MANY = 600  # visitors at one moment
 HEADER_SECONDS = 10  # that a header may take
@@ -54,7 +54,7 @@ def host(target: Target, source: Path) -> Target:
     """A target with both apps, after a boot, which makes what is below /run anew."""
     target.converge(apps(source), playbook=PLAYBOOK)
     target.reboot()
-    assert eventually(lambda: answering(target), 15)
+    assert eventually(lambda: answering(target))
     return target
 
 
@@ -127,10 +127,10 @@ def test_a_slow_client_does_not_hold_on_for_long(host: Target) -> None:
     with slow_clients(PORTS["super"], 1) as nginx, slow_clients(PORTS["inside"], 1) as apache:
         began = time.monotonic()
         for client in (*nginx, *apache):
-            client.settimeout(HEADER_SECONDS + 3)
+            client.settimeout(HEADER_SECONDS + 5)
             while client.recv(1000):  # Apache says why
                 pass
-        assert HEADER_SECONDS - 1 < time.monotonic() - began < HEADER_SECONDS + 3
+        assert HEADER_SECONDS - 1 < time.monotonic() - began < HEADER_SECONDS + 5
 
 
 def supervisor_log(host: Target) -> str:

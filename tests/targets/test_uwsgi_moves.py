@@ -117,7 +117,7 @@ def test_boot(target: Target, real: Play) -> None:
     """Both managers start their app with no help; the next run, which the next test is about, has nothing else to mend."""
     live = [target.live(ONE), target.live(TWO)]
     target.reboot()
-    assert eventually(lambda: [target.get("/", port=port).status for port in (80, 8081)] == [200, 200], 10)
+    assert eventually(lambda: [target.get("/", port=port).status for port in (80, 8081)] == [200, 200])
     assert [target.live(ONE), target.live(TWO)] == live
 
 
