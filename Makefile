@@ -82,7 +82,7 @@ bench-http:
 	@PATH=$(CURDIR)/.venv/bin:$$PATH python dev/bench-http
 
 load:
-	@SUITE=all dev/test tests/load
+	@SUITE=all dev/test tests/load --numprocesses 1
 
 testssl:
 	@dev/venv

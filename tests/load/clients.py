@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.flaskops.hosting.tests.suite import ALL_OF_IT
 from ansible_collections.flaskops.hosting.tests.targets.harness import ROOT
 from ansible_collections.flaskops.hosting.tests.targets.websockets import GOING_AWAY, WebSocket
 
@@ -24,9 +23,10 @@ LASTING = ["/long", "/long", "/long", "/events", "/download"]  # what others ask
 GIVE_UP = 60  # seconds without an answer
 PAUSE = 4  # seconds between two long requests of one client, so that nearly every release has some in progress
 BETWEEN_MESSAGES = 0.5  # seconds
-# Milliseconds between two short requests of one client. Without a pause, the releases would wait for a processor most of the time; tests that
-# run at the same time cause that even with a pause.
-SHORT_PAUSE = 40 if ALL_OF_IT else 300
+# Milliseconds between two short requests of one client. Without a pause, the releases would wait for a processor most of the time; beside other tests
+# they would do so even with a short one, and Gunicorn would close connections that only seem idle.
+ALONE = os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1") == "1"
+SHORT_PAUSE = 40 if ALONE else 300
 COUNT = ROOT / "tests/load/count.lua"
 
 
