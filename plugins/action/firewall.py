@@ -6,8 +6,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible.errors import AnsibleConnectionFailure
+from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
 
+from ansible_collections.flaskops.hosting.plugins.modules.firewall import KEEP
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.host_action import HostAction
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.printable import printable
 
@@ -32,21 +33,22 @@ class ActionModule(HostAction):
             self._display.warning(printable(f"{host}: the firewall will close ports that something listens on: {', '.join(shut)}. {advice}"))
         result = printable(self._execute_module(MODULE, module_args=arguments, task_vars=task_vars))
         if result.get("guarded"):
-            if self._connection.transport in OVER_THE_NETWORK:
-                self._connect_anew(str(host), arguments)
-            printable(self._execute_module(MODULE, module_args={"state": "confirmed"}, task_vars=task_vars))
+            self._keep_by_a_new_connection(str(host), arguments)
         if shut and result.get("changed") and not self._task.check_mode:
             result["msg"] = f"closed for others, though something listens there: {', '.join(shut)}"
         return result
 
-    def _connect_anew(self, host: str, arguments: dict[str, Any]) -> None:
-        allowed = sorted(port for ports in (arguments.get("allow") or {}).values() for port in ports)
+    def _keep_by_a_new_connection(self, host: str, arguments: dict[str, Any]) -> None:
         try:
-            self._connection.reset()
-            self._low_level_execute_command("true", sudoable=False)
+            if self._connection.transport in OVER_THE_NETWORK:
+                self._connection.reset()
+            done = self._low_level_execute_command(KEEP)
         except AnsibleConnectionFailure as error:
+            allowed = sorted(port for ports in (arguments.get("allow") or {}).values() for port in ports)
             raise AnsibleConnectionFailure(
                 f"the firewall lets no new connection in to {host}, and takes back its rules by itself within {GUARD} s. It allows "
                 f"{', '.join(map(str, allowed))}; name the port that SSH comes in by in flask_app_firewall_ports, or keep the firewall as it is with "
                 f"flask_app_firewall: false. {error}"
             ) from error
+        if done["rc"]:
+            raise AnsibleActionFail(printable(f"{host} has taken back the firewall's rules, or will: {KEEP}: {done['stdout']}{done['stderr']}"))

@@ -15,13 +15,6 @@ description:
     seconds, the host itself takes back all that was changed, also if nobody reaches it any more.
 author: flaskops contributors (@flaskops)
 options:
-  state:
-    description:
-      - With V(applied), the ports are allowed and closed.
-      - With V(confirmed), the host is told that a new connection came through. The module does this itself after V(applied).
-    type: str
-    choices: [applied, confirmed]
-    default: applied
   allow:
     description: Lists of the ports to allow, by what their rules' comment says of them, such as C(SSH).
     type: dict
@@ -65,7 +58,7 @@ EXAMPLES = r"""
 RETURN = r"""
 guarded:
   description: Whether the host takes the change back, unless it is confirmed.
-  returned: with O(state=applied)
+  returned: always
   type: bool
   sample: false
 """
@@ -82,6 +75,8 @@ from ansible_collections.flaskops.hosting.plugins.module_utils.command import ru
 FILES = ("/etc/ufw/user.rules", "/etc/ufw/user6.rules", "/etc/ufw/ufw.conf", "/etc/default/ufw")
 BEFORE = Path("/var/lib/flaskops/firewall")
 GUARD = "flaskops-firewall"
+# What a new connection does, so that the change is not taken back.
+KEEP = f"systemctl stop --quiet {GUARD}.timer"
 # Disabled, ufw removes its rules from the kernel; enabled, if it was before, it loads those that are back.
 TAKE_BACK = (
     f"ufw disable; cp --archive --parents --target-directory=/ {' '.join(name.lstrip('/') for name in FILES)}; "
@@ -109,21 +104,15 @@ def keep_what_is(guard: int) -> None:
     shutil.rmtree(BEFORE, ignore_errors=True)
     BEFORE.mkdir(mode=0o700, parents=True)
     run("cp", "--archive", "--parents", f"--target-directory={BEFORE}", *FILES)
-    confirm()
+    run(*KEEP.split())
     timer = [f"--on-active={guard}", "--timer-property=AccuracySec=1", f"--property=WorkingDirectory={BEFORE}"]
     run("systemd-run", "--quiet", f"--unit={GUARD}", *timer, "/bin/sh", "-c", TAKE_BACK)
-
-
-def confirm() -> None:
-    """Stop what would take the change back."""
-    run("systemctl", "stop", "--quiet", f"{GUARD}.timer")
 
 
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(
         argument_spec={
-            "state": {"type": "str", "choices": ["applied", "confirmed"], "default": "applied"},
             "allow": {"type": "dict", "default": {}},
             "close": {"type": "list", "elements": "int", "default": []},
             "enabled": {"type": "bool", "default": False},
@@ -134,9 +123,6 @@ def main() -> None:
     )
     settle()
     options: dict[str, Any] = module.params
-    if options["state"] == "confirmed":
-        confirm()
-        module.exit_json(changed=False)
     calls = commands(options)
     result = {"changed": bool(calls), "diff": shown(options), "guarded": False}
     if module.check_mode or not calls:
