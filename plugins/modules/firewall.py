@@ -57,7 +57,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 guarded:
-  description: Whether the host takes the change back, unless it is confirmed.
+  description: Whether the host takes the change back, unless a new connection keeps it.
   returned: always
   type: bool
   sample: false
