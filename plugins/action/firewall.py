@@ -8,22 +8,21 @@ from typing import Any
 
 from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
 
-from ansible_collections.flaskops.hosting.plugins.modules.firewall import KEEP
+from ansible_collections.flaskops.hosting.plugins.modules.firewall import GUARD_SECONDS, KEEP
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.host_action import HostAction
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.printable import printable
 
 MODULE = "flaskops.hosting.firewall"
 OVER_THE_NETWORK = ("ssh", "paramiko", "paramiko_ssh", "libssh", "smart")
-GUARD = 60  # seconds, the module's default
 
 
 class ActionModule(HostAction):
-    """Say what will be closed, apply the rules, connect anew, and say that it came through."""
+    """Say what will be closed, apply the rules, and keep them by a new connection."""
 
     TRANSFERS_FILES = False
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Return the module's result. Raises ``AnsibleConnectionFailure`` if no new connection comes through."""
+        """Return the module's result. Raises ``AnsibleConnectionFailure`` if no new connection comes through, ``AnsibleActionFail`` if it comes too late."""
         super().run(tmp, task_vars)
         host = (task_vars or {}).get("inventory_hostname")
         arguments = dict(self._task.args)
@@ -46,7 +45,7 @@ class ActionModule(HostAction):
         except AnsibleConnectionFailure as error:
             allowed = sorted(port for ports in (arguments.get("allow") or {}).values() for port in ports)
             raise AnsibleConnectionFailure(
-                f"the firewall lets no new connection in to {host}, and takes back its rules by itself within {GUARD} s. It allows "
+                f"the firewall lets no new connection in to {host}, and takes back its rules by itself within {GUARD_SECONDS} s. It allows "
                 f"{', '.join(map(str, allowed))}; name the port that SSH comes in by in flask_app_firewall_ports, or keep the firewall as it is with "
                 f"flask_app_firewall: false. {error}"
             ) from error

@@ -11,7 +11,7 @@ short_description: Allow ports through the host's firewall, and reject all other
 version_added: 0.2.0
 description:
   - Sets up C(ufw) so that it allows the given TCP ports from everywhere, for IPv4 and IPv6, and rejects all others that come in.
-  - Where this turns the firewall on, a new connection to the host must come through afterwards. If that does not succeed within O(guard)
+  - Where this turns the firewall on, a new connection to the host must come through afterwards. If that does not succeed within 60
     seconds, the host itself takes back all that was changed, also if nobody reaches it any more.
 author: flaskops contributors (@flaskops)
 options:
@@ -33,10 +33,6 @@ options:
     type: list
     elements: dict
     default: []
-  guard:
-    description: Seconds until the host takes back what turned the firewall on, if no new connection came through.
-    type: int
-    default: 60
 requirements:
   - root on the host, C(ufw) and systemd.
 attributes:
@@ -75,6 +71,7 @@ from ansible_collections.flaskops.hosting.plugins.module_utils.command import ru
 FILES = ("/etc/ufw/user.rules", "/etc/ufw/user6.rules", "/etc/ufw/ufw.conf", "/etc/default/ufw")
 BEFORE = Path("/var/lib/flaskops/firewall")
 GUARD = "flaskops-firewall"
+GUARD_SECONDS = 60
 # What a new connection does, so that the change is not taken back.
 KEEP = f"systemctl stop --quiet {GUARD}.timer"
 # Disabled, ufw removes its rules from the kernel; enabled, if it was before, it loads those that are back.
@@ -99,13 +96,13 @@ def shown(options: dict[str, Any]) -> dict[str, str]:
     return {"before": "".join(f"allow {port}/tcp\n" for port in options["close"]), "after": "".join(allow + rest)}
 
 
-def keep_what_is(guard: int) -> None:
-    """Keep ufw's state, and start what takes it back after ``guard`` seconds."""
+def keep_what_is() -> None:
+    """Keep ufw's state, and start what takes it back after ``GUARD_SECONDS``."""
     shutil.rmtree(BEFORE, ignore_errors=True)
     BEFORE.mkdir(mode=0o700, parents=True)
     run("cp", "--archive", "--parents", f"--target-directory={BEFORE}", *FILES)
     run(*KEEP.split())
-    timer = [f"--on-active={guard}", "--timer-property=AccuracySec=1", f"--property=WorkingDirectory={BEFORE}"]
+    timer = [f"--on-active={GUARD_SECONDS}", "--timer-property=AccuracySec=1", f"--property=WorkingDirectory={BEFORE}"]
     run("systemd-run", "--quiet", f"--unit={GUARD}", *timer, "/bin/sh", "-c", TAKE_BACK)
 
 
@@ -117,7 +114,6 @@ def main() -> None:
             "close": {"type": "list", "elements": "int", "default": []},
             "enabled": {"type": "bool", "default": False},
             "shuts": {"type": "list", "elements": "dict", "default": []},
-            "guard": {"type": "int", "default": 60},
         },
         supports_check_mode=True,
     )
@@ -128,7 +124,7 @@ def main() -> None:
     if module.check_mode or not calls:
         module.exit_json(**result)
     if options["enabled"]:
-        keep_what_is(options["guard"])
+        keep_what_is()
     for words in calls:
         done = run(*words)
         if done.returncode:

@@ -24,7 +24,7 @@ GIVE_UP = 60  # seconds without an answer
 PAUSE = 4  # seconds between two long requests of one client, so that nearly every release has some in progress
 BETWEEN_MESSAGES = 0.5  # seconds
 # Milliseconds between two short requests of one client. Without a pause, the releases would wait for a processor most of the time; beside other tests
-# they would do so even with a short one, and Gunicorn would close connections that only seem idle.
+# they would do so even with a short one, and some connections that were kept to Gunicorn's own port were cut.
 ALONE = os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1") == "1"
 SHORT_PAUSE = 40 if ALONE else 300
 COUNT = ROOT / "tests/load/count.lua"
@@ -98,7 +98,7 @@ def of_a_stream(path: str, body: str) -> str:
 
 
 class Clients:
-    """Keep-alive and one-shot clients, which send the next request at once, some whose requests take 8 s, and one that keeps a WebSocket open.
+    """Keep-alive and one-shot clients, which pause between two requests, some whose requests take 8 s, and one that keeps a WebSocket open.
 
     ``messages`` are the answers on the WebSocket; ``told_to_go`` is how often it was closed because the server goes away.
     """
