@@ -22,7 +22,7 @@ class ActionModule(HostAction):
     TRANSFERS_FILES = False
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Return the module's result. Raises ``AnsibleConnectionFailure`` if no new connection comes through, ``AnsibleActionFail`` if it comes too late."""
+        """Return the module's result. Raises ``AnsibleConnectionFailure`` if no connection gets in, ``AnsibleActionFail`` if one is too late."""
         super().run(tmp, task_vars)
         host = (task_vars or {}).get("inventory_hostname")
         arguments = dict(self._task.args)
