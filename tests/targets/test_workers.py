@@ -195,8 +195,9 @@ def test_a_rollback_changes_the_workers_too_and_a_restart_replaces_them(host: Ta
     let_go(host, "long")
     assert until(host, noted("worker one did long")), "a reload of systemd took its time away"
     assert eventually(lambda: units(host) == workers_of(host, old)), units(host)
-    lines = [line for line in notes(host) if line.startswith("worker")]
     starts = [f"worker one starts busy.loop-{number}" for number in (1, 2)]
+    assert all(until(host, noted(line)) for line in starts), "a unit is active before its process has begun to work"
+    lines = [line for line in notes(host) if line.startswith("worker")]
     assert lines[:2] == ["worker two ends"] * 2 and sorted(lines[2:]) == sorted(["worker one did long", "worker one ends", *starts])
     host.converge(None, playbook="restart", variables={"flask_app_name": "busy"})
     assert until(host, f"test $(grep -c ^worker {SHARED}/notes) = 4")
