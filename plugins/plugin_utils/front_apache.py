@@ -149,7 +149,8 @@ def on_host(app: App, served: Served, host: dict[str, Any]) -> OnHost:
             # after security.conf, which would take precedence
             Text("/etc/apache2/conf-enabled/zz-flaskops.conf", fill("apache_site", "server.conf.j2")),
             *refusals(site, listens, "apache_site", "/etc/apache2/conf-enabled"),
-            Text("/etc/apache2/conf-available/flaskops-request.conf", _request_file()),
+            Text("/etc/apache2/conf-available/flaskops-request.conf", fill("apache_site", "request.conf.j2", removed=forwarded.REMOVED)),
+            *_spellings(view),
             # as many tasks as there may be threads: systemd's own limit on a small host is below what Apache starts with
             # the directory of its sockets, which its children must reach, would have the mode that the umask gives
             drop_in(SERVICE.name, TasksMax="16384", RuntimeDirectory="apache2"),
@@ -169,8 +170,11 @@ def _site_file(site: Site, apps: str, halves: list[tls.Half]) -> str:
     return fill("apache_site", "site.conf.j2", site=site, apps=apps, halves=halves, **_names(site))
 
 
-def _request_file() -> str:
-    return fill("apache_site", "request.conf.j2", removed=[*forwarded.REMOVED, *forwarded.other_spellings()])
+def _spellings(view: ApacheApp) -> list[Text]:
+    """What removes headers with `_` in their names, of which Apache itself makes no variables: uWSGI, mod_wsgi and PHP would not get them."""
+    if view.in_apache or view.served.protocol != "http":
+        return []
+    return [Text("/etc/apache2/conf-available/flaskops-spellings.conf", fill("apache_site", "spellings.conf.j2", names=forwarded.other_spellings()))]
 
 
 def _names(site: Site) -> dict[str, Any]:
