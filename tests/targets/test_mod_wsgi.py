@@ -339,8 +339,8 @@ def test_process_that_starts_during_a_switch_is_replaced(host: Target) -> None:
     new = next(path for path, venv in venvs.items() if venv != venvs[old])
     slow = host.run(f"ls -d {old}/.venv/lib/python3*/site-packages") + "/slow.pth"  # Python reads it as it starts
     (before,) = daemons(host, SHOP)
-    host.run(f"echo 'import time; time.sleep(3)' >{slow}; kill -9 {before}")
-    assert eventually(lambda: daemons(host, SHOP) not in ([], [before]), 3)
+    host.run(f"echo 'import time; time.sleep(5)' >{slow}; kill -9 {before}")
+    assert eventually(lambda: daemons(host, SHOP) not in ([], [before]), 5)
     (mixed,) = daemons(host, SHOP)
     host.run(f"ln -sfn {new} /srv/{SHOP}/current")
     shown = host.get("/app/process").json()

@@ -64,7 +64,7 @@ def notes(host: Target) -> list[str]:
     return host.run(f"cat {SHARED}/notes; : >{SHARED}/notes").splitlines()
 
 
-def until(host: Target, condition: str, seconds: float = 10) -> bool:
+def until(host: Target, condition: str, seconds: float = 20) -> bool:
     """Return whether a shell's condition becomes true on the host in this time. It is asked there, which costs little."""
     return host.succeeds(f"timeout {seconds} sh -c {shlex.quote(f'until {condition}; do sleep 0.1; done')}")
 
@@ -138,7 +138,7 @@ def test_a_release_waits_for_no_worker_and_no_job(host: Target, source: Path) ->
 
 def test_a_job_ends_as_its_release_and_the_next_run_is_the_new_ones(host: Target) -> None:
     let_go(host, "job")
-    assert until(host, noted("job two is-done"), 20)
+    assert until(host, noted("job two is-done"))
     lines = [line.split()[1:] for line in notes(host) if line.startswith("job ")]
     assert lines[0] == ["one", "is-done"] and {version for version, _what in lines[1:]} == {"two"}, lines
     assert [what for _version, what in lines[1:]] == (["begins", "is-done"] * len(lines))[: len(lines) - 1], lines
@@ -241,7 +241,7 @@ def test_power_is_cut_while_the_new_workers_settle(host: Target, source: Path) -
     subprocess.run([ROOT / "dev/docker", "kill", f"flaskops-{host.name}"], check=True, capture_output=True)
     process.communicate()
     host.reboot()
-    assert until(host, f"test $(systemctl show --property=NRestarts --value busy.loop-1@{live}.service) -gt 6", 25)
+    assert until(host, f"test $(systemctl show --property=NRestarts --value busy.loop-1@{live}.service) -gt 6", 60)
     host.run(f"rm {SHARED}/away")
     assert eventually(lambda: units(host) == workers_of(host, live)), units(host)
     assert (host.succeeds(f"grep missed {SHARED}/notes"), host.succeeds(f"grep skipped {SHARED}/notes")) == (True, False)
