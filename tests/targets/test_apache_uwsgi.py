@@ -84,6 +84,7 @@ echo json_encode([
     'version' => 'one', 'uid' => posix_getuid(), 'groups' => posix_getgroups(), 'secret' => getenv('PAGE_SECRET'),
     'address' => $_SERVER['REMOTE_ADDR'], 'refused' => $refused($_GET['file'] ?? '/'),
     'write' => @file_put_contents(($_GET['file'] ?? '') . '.new', 'x') !== false, 'posted' => $_POST,
+    'told' => array_filter($_SERVER, fn($name) => str_starts_with($name, 'HTTP_'), ARRAY_FILTER_USE_KEY),
 ]);
 """
 FILES = {
@@ -243,6 +244,17 @@ def test_page_is_shut_in(host: Target, client: str) -> None:
         assert not host.succeeds(f"setpriv --reuid={account} --regid={account} --init-groups cat {ENVIRONMENT_FILE}")
     assert not host.succeeds(f"setpriv --reuid={TCP} --regid={TCP} --init-groups test -w /run/{UNIX}-php.sock")
     assert page(host, "/pages/", PORTS[HTTP])["secret"] is False, "of another app's page"
+
+
+@pytest.mark.parametrize(("name", "path"), [(UNIX, "/"), (HTTP, "/pages/")])
+def test_a_page_is_told_nothing_that_its_visitor_makes_up(host: Target, name: str, path: str) -> None:
+    """Neither behind uWSGI nor beside an app that is asked by HTTP, in any spelling."""
+    connection = http.client.HTTPConnection(ADDRESS, PORTS[name], timeout=10)
+    names = ["X_Forwarded_For", "X-Forwarded_Proto", "x_real-ip", "X-Forwarded-Host", "X-Forwarded-Prefix", "X_Script_Name", "Proxy"]
+    connection.request("GET", path, headers=dict.fromkeys(names, "evil"))
+    told = json.load(connection.getresponse())["told"]
+    assert "evil" not in str(told) and told["HTTP_X_FORWARDED_PROTO"] == "http" and told["HTTP_X_REAL_IP"] == told["HTTP_X_FORWARDED_FOR"]
+    connection.close()
 
 
 def test_page_beside_the_app(host: Target) -> None:

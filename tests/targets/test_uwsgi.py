@@ -260,9 +260,9 @@ def test_gevent_answers_slow_requests_side_by_side(host: Target, name: str) -> N
     """More requests than processes, all of them under way."""
     at_once = int(SERVERS[name].get("uwsgi_app_threads", 2)) * PROCESSES[name]
     with ThreadPoolExecutor(at_once) as pool:
-        asked = pool.map(lambda _number: host.get("/sleep/5", port=port(name)), range(at_once))
+        asked = pool.map(lambda _number: host.get("/sleep/3", port=port(name)), range(at_once))
         asleep = f"ls /srv/{name}/current/run | grep -c asleep- || true"
-        assert eventually(lambda: int(host.run(asleep)) == at_once, 4), "some wait for others"
+        assert eventually(lambda: int(host.run(asleep)) == at_once, 3), "some wait for others"
     answers = list(asked)
     assert {answer.status for answer in answers} == {200}
     assert len({answer.json()["pid"] for answer in answers}) <= PROCESSES[name] < at_once
