@@ -7,7 +7,6 @@ from __future__ import annotations
 from typing import Any
 
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.host_action import HostAction
-from ansible_collections.flaskops.hosting.plugins.plugin_utils.printable import printable
 
 
 class ActionModule(HostAction):
@@ -18,4 +17,4 @@ class ActionModule(HostAction):
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Return the module's result."""
         super().run(tmp, task_vars)
-        return printable(self._execute_module("flaskops.hosting.certificate", module_args=dict(self._task.args), task_vars=task_vars))
+        return self.ask_host("certificate", dict(self._task.args), task_vars)

@@ -30,7 +30,7 @@ class ActionModule(HostAction):
         secrets = {entry["dest"]: entry.pop("content") for entry in entries if entry.get("secret") and entry.get("content")}
         payload = base64.b64encode(json.dumps(secrets).encode()).decode() if secrets else ""
         arguments = {**arguments, "files": entries, "payload": payload}
-        return printable(self._execute_module("flaskops.hosting.config_files", module_args=arguments, task_vars=task_vars))
+        return self.ask_host("config_files", arguments, task_vars)
 
     def _with_text(self, entry: dict[str, Any]) -> dict[str, Any]:
         """An entry with the text of its ``file``. Raises ``AnsibleActionFail`` if that is none, or cannot be decrypted."""

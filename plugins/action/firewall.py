@@ -8,11 +8,10 @@ from typing import Any
 
 from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
 
-from ansible_collections.flaskops.hosting.plugins.modules.firewall import GUARD_SECONDS, KEEP
+from ansible_collections.flaskops.hosting.plugins.module_utils.host_firewall import GUARD_SECONDS, KEEP
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.host_action import HostAction
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.printable import printable
 
-MODULE = "flaskops.hosting.firewall"
 OVER_THE_NETWORK = ("ssh", "paramiko", "paramiko_ssh", "libssh", "smart")
 
 
@@ -30,7 +29,7 @@ class ActionModule(HostAction):
         if shut:
             advice = "To allow a port for others, name it in flask_app_firewall_ports"
             self._display.warning(printable(f"{host}: the firewall will close ports that something listens on: {', '.join(shut)}. {advice}"))
-        result = printable(self._execute_module(MODULE, module_args=arguments, task_vars=task_vars))
+        result = self.ask_host("firewall", arguments, task_vars)
         if result.get("guarded"):
             self._keep_by_a_new_connection(str(host), arguments)
         if shut and result.get("changed") and not self._task.check_mode:

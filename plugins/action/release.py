@@ -96,7 +96,7 @@ class ActionModule(HostAction):
     def _call(self, options: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         host, state = task_vars.get("inventory_hostname"), str(options.get("state"))
         with sign_of_life(self._display.display, f"{host}: {options.get('app')}: {UNDER_WAY.get(state, state)}"):
-            return printable(self._execute_module("flaskops.hosting.release", module_args=options, task_vars=task_vars))
+            return self.ask_host("release", options, task_vars)
 
     def _send(self, source: Source) -> str:
         remote = self._connection._shell.join_path(self._make_tmp_path(), "source.tar.gz")

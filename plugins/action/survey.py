@@ -14,7 +14,6 @@ from ansible_collections.flaskops.hosting.plugins.plugin_utils.app_action import
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.conflicts import conflicts
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.database import plan_database
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.host_action import controller_file
-from ansible_collections.flaskops.hosting.plugins.plugin_utils.printable import printable
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.topologies import Topology, TopologyError
 
 LOOKED_FOR = ("user", "group", "python", "root", "environment_files")  # of an app, on its host
@@ -95,7 +94,7 @@ class ActionModule(AppAction):
         return {**host, "settings": shown, "topology": topology.name, "before": before, **planned}
 
     def _look(self, options: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
-        return printable(self._execute_module("flaskops.hosting.survey", module_args=options, task_vars=variables))
+        return self.ask_host("survey", options, variables)
 
 
 def _is_first(name: str, topology: Topology, variables: dict[str, Any]) -> bool:

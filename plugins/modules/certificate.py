@@ -1,7 +1,7 @@
 #!/usr/bin/python
 # Copyright: flaskops contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Get a certificate from a CA, and have a site served with it."""
+"""Get a certificate from a CA, and have a site served with it: the documentation of the action."""
 
 from __future__ import annotations
 
@@ -63,54 +63,3 @@ told:
   elements: str
   sample: ["flaskops-shop.example.com: Let's Encrypt, 89 days left, renewed after 2027-01-29T08:00:00Z"]
 """
-
-import os
-from typing import Any
-
-from ansible.module_utils.basic import AnsibleModule
-
-from ansible_collections.flaskops.hosting.plugins.module_utils import certificates
-from ansible_collections.flaskops.hosting.plugins.module_utils.certificates import CertificateError, Wanted
-
-
-def get(wanted: Wanted, check_mode: bool) -> tuple[bool, str, str]:
-    """Have a site served with its certificate: whether anything changed, what to tell, and the problem if there is one."""
-    if check_mode:
-        due = certificates.is_due(wanted)
-        return due, "the CA would be asked" if due else "is there", ""
-    try:
-        changed = certificates.obtain(wanted)
-    except (CertificateError, OSError) as error:
-        return True, "", f"no HTTPS for {', '.join(wanted.names)}: {error}"
-    told = certificates.told(wanted)
-    return changed, f"{told['issuer']}, {told['days']} days left, will be renewed after {told['next']}", ""
-
-
-def main() -> None:
-    """Run the module."""
-    module = AnsibleModule(
-        argument_spec={
-            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
-            "names": {"type": "list", "elements": "str", "required": True},
-        },
-        supports_check_mode=True,
-    )
-    names: list[str] = module.params["names"]
-    os.umask(0o022)
-    if module.params["state"] == "absent":
-        gone = [name for name in names if module.check_mode or certificates.remove(name)]
-        module.exit_json(changed=bool(gone), told=[f"{name}: removed" for name in gone])
-    noted = {one.name: one for one in certificates.read_all()}
-    result: dict[str, Any] = {"changed": False, "told": [], "problem": ""}
-    for name in names:
-        if name not in noted and not module.check_mode:
-            module.fail_json(msg=f"names: got {name!r}, which is not noted on this host; write its note with flaskops.hosting.config_files first")
-        changed, told, problem = get(noted.get(name, Wanted(name=name)), module.check_mode)
-        result["changed"] = result["changed"] or changed
-        result["told"] += [f"{name}: {told}"] if told else []
-        result["problem"] = "\n".join(filter(None, [result["problem"], problem]))
-    module.exit_json(**result)
-
-
-if __name__ == "__main__":
-    main()

@@ -9,11 +9,18 @@ from typing import Any
 
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.flaskops.hosting.plugins.plugin_utils.printable import printable_output
+from ansible_collections.flaskops.hosting.plugins.plugin_utils.printable import printable, printable_output
 
 
 class HostAction(ActionBase):
     """An action that lets no host control a terminal, also by warnings, which newer versions of ansible-core take from its answer at once."""
+
+    def ask_host(self, module: str, options: dict[str, Any], task_vars: dict[str, Any] | None) -> dict[str, Any]:
+        """What the host's part of a module answers. Of its options, the ``payload`` is shown to nobody."""
+        payload = {"payload": options["payload"]} if options.get("payload") else {}
+        arguments = {"module": module, "options": {name: value for name, value in options.items() if name != "payload"}, **payload}
+        result: dict[str, Any] = printable(self._execute_module("flaskops.hosting.host_part", module_args=arguments, task_vars=task_vars or {}))
+        return result
 
     def _parse_returned_data(self, res: dict[str, Any], *profile: Any) -> Any:
         return super()._parse_returned_data({**res, "stdout": printable_output(res.get("stdout", ""))}, *profile)

@@ -17,15 +17,16 @@ import yaml
 from ansible_collections.flaskops.hosting.tests.unit.hosts import a_host
 
 ROOT = Path(__file__).resolve().parents[2]
-MODULES = ["config_files", "mysql_database", "release", "survey"]
-# Answers as the file beside it says, by the state that was asked for.
+MODULES = ["host_part", "mysql_database"]
+# Answers as the file beside it says, by the module whose part it is, and by the state that was asked for.
 FAKE = """#!/usr/bin/python
 import json, pathlib, sys
 from ansible.module_utils.basic import _load_params
 if __name__ == "__main__":
     given = _load_params()
-    answer = json.loads(pathlib.Path({answers!r}).read_text())[given.get("state") or ""]
-    missing = set(answer.get("packages_missing", [])) & set(given.get("packages", []))
+    options = given.get("options", given)
+    answer = json.loads(pathlib.Path({answers!r}).read_text())[given.get("module") or "mysql_database"][options.get("state") or ""]
+    missing = set(answer.get("packages_missing", [])) & set(options.get("packages", []))
     print(json.dumps({{**answer, "packages_missing": sorted(missing)}}))
     sys.exit()
 """
@@ -43,7 +44,7 @@ class Hostile:
             shutil.copytree(ROOT / name, self.collection / name, ignore=shutil.ignore_patterns("__pycache__"))
         shutil.copy(ROOT / "galaxy.yml", self.collection)
         for module in MODULES:
-            (self.collection / f"plugins/modules/{module}.py").write_text(FAKE.format(answers=str(work / f"{module}.json")))
+            (self.collection / f"plugins/modules/{module}.py").write_text(FAKE.format(answers=str(work / "answers.json")))
         (work / "shop").mkdir()
         (work / "shop/main.py").write_text("app = None\n")
         (work / "inventory.yml").write_text(yaml.safe_dump(self.inventory()))
@@ -97,11 +98,12 @@ class Hostile:
         answers = {
             "survey": {"": self.filled("survey", **host)},
             "config_files": {"": self.filled("config_files")},
+            "firewall": {"": self.filled("firewall")},
+            "certificate": dict.fromkeys(("", "absent"), self.filled("certificate")),
             "mysql_database": dict.fromkeys(("", "absent"), self.filled("mysql_database", environment_files={"a": self.payload}, kept=True)),
             "release": {state: release.get(state, self.filled("release")) for state in states},
         }
-        for module, answer in answers.items():
-            (self.work / f"{module}.json").write_text(json.dumps(answer))
+        (self.work / "answers.json").write_text(json.dumps(answers))
 
     def play(self, how: str, *playbooks: str) -> tuple[int, str]:
         """Run playbooks; returns the exit code and what was printed."""

@@ -14,7 +14,8 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 MODULES = sorted(path.stem for path in ROOT.glob("plugins/modules/*.py"))
-ON_HOSTS = [name for name in MODULES if name != "check_apps"]  # which is an action alone
+PARTS = sorted(path.stem.removeprefix("host_") for path in ROOT.glob("plugins/module_utils/host_*.py"))
+OF_THEIR_OWN = ["host_part", "mysql_database"]  # all others are actions, and check_apps is nothing else
 FILTERS = sorted(path.stem for path in ROOT.glob("plugins/filter/*.py"))
 LOOKUPS = sorted(path.stem for path in ROOT.glob("plugins/lookup/*.py"))
 ROLES = sorted(path.name for path in ROOT.glob("roles/*"))
@@ -42,9 +43,23 @@ def declared(options: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize("name", ON_HOSTS)
+def module(name: str) -> Any:
+    """A module, or what has its documentation."""
+    return importlib.import_module(f"ansible_collections.flaskops.hosting.plugins.modules.{name}")
+
+
+def test_each_module_has_its_arguments_somewhere() -> None:
+    assert sorted([*PARTS, *OF_THEIR_OWN, "check_apps"]) == MODULES
+    assert module("host_part").PARTS == PARTS == yaml.safe_load(module("host_part").DOCUMENTATION)["options"]["module"]["choices"]
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_arguments_of_a_part_are_documented_as_they_are(name: str) -> None:
+    assert declared(module("host_part").part_of(name).ARGUMENTS) == documented(yaml.safe_load(module(name).DOCUMENTATION)["options"])
+
+
+@pytest.mark.parametrize("name", OF_THEIR_OWN)
 def test_arguments_are_documented_as_they_are(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    module = importlib.import_module(f"ansible_collections.flaskops.hosting.plugins.modules.{name}")
     seen: dict[str, Any] = {}
 
     class Stop(Exception):
@@ -54,10 +69,10 @@ def test_arguments_are_documented_as_they_are(name: str, monkeypatch: pytest.Mon
         seen.update(arguments["argument_spec"])
         raise Stop
 
-    monkeypatch.setattr(module, "AnsibleModule", catch)
+    monkeypatch.setattr(module(name), "AnsibleModule", catch)
     with pytest.raises(Stop):
-        module.main()
-    assert declared(seen) == documented(yaml.safe_load(module.DOCUMENTATION)["options"])
+        module(name).main()
+    assert declared(seen) == documented(yaml.safe_load(module(name).DOCUMENTATION)["options"])
 
 
 def pages(kind: str, names: list[str]) -> dict[str, dict[str, Any]]:

@@ -9,17 +9,12 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.flaskops.hosting.plugins.module_utils import ownership, transaction
+from ansible_collections.flaskops.hosting.plugins.module_utils import host_config_files, ownership, transaction
 from ansible_collections.flaskops.hosting.plugins.module_utils.ownership import Owned, Service, read_owners
 from ansible_collections.flaskops.hosting.plugins.module_utils.transaction import Change, Transaction
-from ansible_collections.flaskops.hosting.plugins.modules import config_files
 
 SAMPLES = Path(__file__).parent / "records" / "0.1.0"
 FRONTS = ("nginx.service", "apache2.service")
-
-
-class Ended(Exception):
-    """Raised where the module would end its process; has its result."""
 
 
 class Systemd:
@@ -78,10 +73,10 @@ class Host:
             (ownership, "NGINX", str(self.nginx)),
             (ownership, "APACHE", str(self.apache)),
             (ownership, "UNITS", str(self.units)),
-            (config_files, "UNITS", self.units),
-            (config_files, "JOURNAL", self.journal),
-            (config_files, "run", self.systemd.run),
-            (config_files, "unit_properties", self.systemd.properties),
+            (host_config_files, "UNITS", self.units),
+            (host_config_files, "JOURNAL", self.journal),
+            (host_config_files, "run", self.systemd.run),
+            (host_config_files, "unit_properties", self.systemd.properties),
             (transaction, "_owner_names", lambda _found: ("root", "root")),
         ):
             monkeypatch.setattr(module, name, value)
@@ -99,42 +94,19 @@ class Host:
     ) -> Any:
         """Run config_files with a text for each path, and with more files as they are given; returns its result, with what it warned of."""
         defaults = {"test": "", "needs": "", "on_change": "reloaded", "reads": []}
-        warnings: list[str] = []
-
-        class Module:
-            """What AnsibleModule is for the module."""
-
-            check_mode = check
-            params = {
-                "owner": owner,
-                "files": [
-                    *({"dest": str(path), "content": f"{path.name}\n"} for path in paths),
-                    *({"dest": str(path), "state": "absent"} for path in absent or []),
-                    *({"dest": str(path), "replace": old, "by": new} for path, old, new in edits or []),
-                    *(files or []),
-                ],
-                "services": [{**defaults, **service} for service in services or []],
-            }
-
-            def __init__(self, **_options: Any) -> None:
-                self.warn = warnings.append
-
-            @staticmethod
-            def exit_json(**result: Any) -> None:
-                """End well."""
-                raise Ended({**result, "warned": warnings})
-
-            @staticmethod
-            def fail_json(**result: Any) -> None:
-                """End with a failure."""
-                raise Ended({**result, "failed": True})
-
+        options = {
+            "owner": owner,
+            "files": [
+                *({"dest": str(path), "content": f"{path.name}\n"} for path in paths),
+                *({"dest": str(path), "state": "absent"} for path in absent or []),
+                *({"dest": str(path), "replace": old, "by": new} for path, old, new in edits or []),
+                *(files or []),
+            ],
+            "services": [{**defaults, **service} for service in services or []],
+            "payload": "",
+        }
         self.systemd.said.clear()
-        self._monkeypatch.setattr(config_files, "AnsibleModule", Module)
-        self._monkeypatch.setattr(config_files, "settle", lambda: None)  # which would change the tests' own process
-        with pytest.raises(Ended) as ended:
-            config_files.main()
-        return ended.value.args[0]
+        return host_config_files.answer(options, check)
 
     def note(self, owner: str) -> dict[str, Any]:
         """What is noted of an owner."""
@@ -382,13 +354,13 @@ def test_a_site_that_nginx_ignores_or_does_not_read_is_rejected(
 ) -> None:
     site, link = host.nginx / "sites-available/80.conf", host.nginx / "sites-enabled/80.conf"
     host.systemd.up.add("nginx.service")
-    monkeypatch.setattr(config_files, "run", Says(host.systemd, t=WARNING, T=str(link) if listed else "").run)
+    monkeypatch.setattr(host_config_files, "run", Says(host.systemd, t=WARNING, T=str(link) if listed else "").run)
     service = {**host.nginx_service(), "lists": "nginx -T"}
     files = [{"dest": str(site), "content": content}, {"link": str(link), "to": "../sites-available/80.conf"}]
     result = host.write("shop", files=files, services=[service])
     assert bool(result.get("failed")) == bool(reason) and reason in result.get("msg", "")
     assert site.exists() == link.is_symlink() == (not reason)
-    assert reason or result["warned"] == [WARNING]
+    assert reason or result["warnings"] == [WARNING]
 
 
 def test_a_service_that_somebody_stopped_is_started(host: Host) -> None:
@@ -463,9 +435,9 @@ def test_a_run_that_was_killed_is_put_back_by_that_of_another_owner(host: Host) 
     """It was moving the shop to Apache, and had come as far as it could."""
     host.behind_nginx("shop")
     before = host.snapshot()
-    work = config_files.Work("shop", [Change(host.apache / "sites-enabled/80.conf", "file", b"80.conf\n")], [Service("apache2.service")])
+    work = host_config_files.Work("shop", [Change(host.apache / "sites-enabled/80.conf", "file", b"80.conf\n")], [Service("apache2.service")])
     killed = Transaction(work.changes, host.journal)
-    killed._remember(killed.pending(), config_files.Services(FRONTS).before)
+    killed._remember(killed.pending(), host_config_files.Services(FRONTS).before)
     for change in killed.pending():
         change.apply()
     host.systemd.up = host.systemd.enabled = {"apache2.service"}

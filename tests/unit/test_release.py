@@ -9,12 +9,11 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.flaskops.hosting.plugins.module_utils import activation, release_tree, staging
+from ansible_collections.flaskops.hosting.plugins.module_utils import activation, host_release, release_tree, staging
 from ansible_collections.flaskops.hosting.plugins.module_utils.instance import Instance
 from ansible_collections.flaskops.hosting.plugins.module_utils.instance_systemd import SystemdInstance
 from ansible_collections.flaskops.hosting.plugins.module_utils.record import NotedInstance, Record
 from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree import ReleaseError, Tree
-from ansible_collections.flaskops.hosting.plugins.modules import release
 from ansible_collections.flaskops.hosting.tests.unit.releases import noted
 
 SAMPLES = Path(__file__).parent / "records" / "0.1.0"
@@ -61,7 +60,7 @@ def make(tree: Tree, data: bool = False) -> None:
 
 def remove(tree: Tree, check: bool = False, data: bool = False) -> dict[str, Any]:
     """Remove the app."""
-    return release.remove({"remove_data": data}, tree, check)
+    return host_release.remove({"remove_data": data}, tree, check)
 
 
 def record_of(tree: Tree) -> Record:
@@ -178,7 +177,7 @@ def live(tree: Tree, monkeypatch: pytest.MonkeyPatch, **record: Any) -> dict[str
     monkeypatch.setattr(activation, "is_live", lambda *_given: False)
     monkeypatch.setattr(activation, "activate", lambda *_more: [])
     options = {"state": "live", "release": "one", "front": None, "keep": 5, "by": "ada@laptop", "record": record or None}
-    return release.make_live(options, tree, False)
+    return host_release.make_live(options, tree, False)
 
 
 def test_going_live_completes_the_record(tree: Tree, monkeypatch: pytest.MonkeyPatch, stopped: list[str]) -> None:
@@ -207,13 +206,13 @@ def test_a_release_that_fails_or_is_gone_back_from_is_not_on_record(tree: Tree, 
     monkeypatch.setattr(activation, "activate", fail)
     options = {"state": "live", "release": "two", "front": None, "keep": 5, "by": "ada@laptop", "record": serving.to_json()}
     with pytest.raises(ReleaseError, match="502"):
-        release.make_live(options, tree, False)
+        host_release.make_live(options, tree, False)
     assert record_of(tree) == serving
     monkeypatch.setattr(activation, "activate", lambda *_more: [])
     tree.point_current_to(tree.release("two"))
     tree.release("one").mark_live("bob@desk")
     monkeypatch.setattr(activation, "prune", lambda *_given: pytest.fail("who goes back may want to go further back"))
-    release.make_live({**options, "state": "rolled_back", "release": "one", "record": None}, tree, False)
+    host_release.make_live({**options, "state": "rolled_back", "release": "one", "record": None}, tree, False)
     assert record_of(tree).instances[0].unit == "shop@one.service"
 
 
@@ -233,12 +232,12 @@ def test_who_made_a_release_live_is_noted(tree: Tree, monkeypatch: pytest.Monkey
 def test_nothing_is_restarted_if_nothing_is_live(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
     options = {"state": "restarted", "front": None}
     with pytest.raises(ReleaseError, match="nothing can be restarted"):
-        release.restart(options, tree, False)
+        host_release.restart(options, tree, False)
     make(tree)
     tree.point_current_to(tree.release("one"))
     monkeypatch.setattr(activation, "restart", lambda one, _front: [one.name])
-    assert release.restart(options, tree, True) == {"release": "one", "changed": True}
-    assert release.restart(options, tree, False)["steps"] == ["one"]
+    assert host_release.restart(options, tree, True) == {"release": "one", "changed": True}
+    assert host_release.restart(options, tree, False)["steps"] == ["one"]
 
 
 def test_nobody_goes_back_to_what_failed_or_is_not_there(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -249,7 +248,7 @@ def test_nobody_goes_back_to_what_failed_or_is_not_there(tree: Tree, monkeypatch
     for name, words in (("two", "which failed before; stage it again"), ("three", "which is not staged on this host")):
         options = {"state": "rolled_back", "release": name, "front": None, "keep": 5, "by": "ada@laptop", "record": None}
         with pytest.raises(ReleaseError, match=f"^release: got '{name}', {words}$"):
-            release.make_live(options, tree, False)
+            host_release.make_live(options, tree, False)
 
 
 def test_mod_wsgis_processes_have_no_unit(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,11 +13,10 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.flaskops.hosting.plugins.module_utils import preflight, probe, staging
+from ansible_collections.flaskops.hosting.plugins.module_utils import host_release, preflight, probe, staging
 from ansible_collections.flaskops.hosting.plugins.module_utils.mysql_plan import environment_of
 from ansible_collections.flaskops.hosting.plugins.module_utils.record import ReleaseFacts
 from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree import Release, ReleaseError, Tree
-from ansible_collections.flaskops.hosting.plugins.modules import release
 
 KEY = b"the host's key"
 
@@ -165,7 +164,7 @@ def secrets_of(paths: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     a_plan = plan(tmp_path, secrets={"KEY": "hunter2", "PASSWORD": "given"})
     payload = base64.b64encode(json.dumps(a_plan.payload).encode()).decode()
     with pytest.raises(ReleaseError, match="enough"):
-        release.stage({**a_plan.options, "payload": payload, "environment_files": paths}, a_plan.tree, check_mode)
+        host_release.stage({**a_plan.options, "payload": payload, "environment_files": paths}, a_plan.tree, check_mode)
     assert made[0].environment == {**made[0].payload["environment"], **made[0].payload["secrets"]}
     return dict(made[0].payload["secrets"])
 

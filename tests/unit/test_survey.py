@@ -12,11 +12,10 @@ from typing import Any
 import pytest
 
 from ansible_collections.flaskops.hosting.plugins.filter.status_table import status_table
-from ansible_collections.flaskops.hosting.plugins.module_utils import activation, app_status
+from ansible_collections.flaskops.hosting.plugins.module_utils import activation, app_status, host_survey
 from ansible_collections.flaskops.hosting.plugins.module_utils.instance_systemd import SystemdInstance
 from ansible_collections.flaskops.hosting.plugins.module_utils.record import Listen, NotedInstance, Record, Site
 from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree import Tree
-from ansible_collections.flaskops.hosting.plugins.modules import survey
 from ansible_collections.flaskops.hosting.tests.unit.releases import noted
 
 
@@ -24,9 +23,9 @@ def test_a_directory_that_is_on_no_record_holds_somebody_elses_files(tmp_path: P
     for name in [f"{number:02}" for number in range(12)]:
         (tmp_path / name).touch()
     root = str(tmp_path)
-    assert survey.look_at_root(root, {}) == {"exists": True, "foreign": [f"{number:02}" for number in range(10)]}
-    assert survey.look_at_root(root, {"shop": Record("shop", root)}) == {"exists": True, "foreign": []}
-    assert survey.look_at_root(f"{root}/none", {}) == survey.look_at_root("", {}) == {"exists": False, "foreign": []}
+    assert host_survey.look_at_root(root, {}) == {"exists": True, "foreign": [f"{number:02}" for number in range(10)]}
+    assert host_survey.look_at_root(root, {"shop": Record("shop", root)}) == {"exists": True, "foreign": []}
+    assert host_survey.look_at_root(f"{root}/none", {}) == host_survey.look_at_root("", {}) == {"exists": False, "foreign": []}
 
 
 def test_a_port_is_its_address_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -34,8 +33,8 @@ def test_a_port_is_its_address_too(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     for name, listen in listens.items():
         (tmp_path / f"{name}.socket").write_text(f"[Socket]\nListenStream={listen}\nNoDelay=yes\n")
     (tmp_path / "dangling.socket").symlink_to(tmp_path / "none")
-    monkeypatch.setattr(survey, "UNITS", tmp_path)
-    assert survey.socket_units() == {
+    monkeypatch.setattr(host_survey, "UNITS", tmp_path)
+    assert host_survey.socket_units() == {
         ("127.0.0.1", 8080): "a-port-8080.socket",
         ("127.0.0.2", 8080): "b-port-8080.socket",
         ("::1", 8080): "c.socket",
@@ -56,7 +55,7 @@ def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tree:
 
 def test_an_app_is_shown_as_it_is_on_record(tree: Tree) -> None:
     record = Record("shop", str(tree.root), topology="nginx_uwsgi", sites=[Site("nginx", "80", ["shop.example"], [Listen()])])
-    shown = survey.apps({"shop": record}, False)["shop"]
+    shown = host_survey.apps({"shop": record}, False)["shop"]
     front = {"address": "127.0.0.1:80", "host": "shop.example", "proof": str(tree.root)}
     assert shown == {**record.to_json(), "front": front, "live": "one", "databases": []}
     assert Record.from_json(json.loads(json.dumps(shown)), "shop") == record, "the controller reads it again"
@@ -66,7 +65,7 @@ def test_an_app_is_shown_as_it_is_on_record(tree: Tree) -> None:
 def test_an_app_of_which_little_is_known_stops_nobody(tmp_path: Path, status: bool) -> None:
     (tmp_path / "file").touch()
     records = {"shop": Record("shop"), "blog": Record("blog", str(tmp_path / "none")), "wiki": Record("wiki", str(tmp_path / "file"))}
-    found = survey.apps(records, status)
+    found = host_survey.apps(records, status)
     assert {name: shown["live"] for name, shown in found.items()} == {"shop": "", "blog": "", "wiki": ""}
     if status:
         hostvars = {"web": {"__host": {"apps": found}}}
@@ -91,7 +90,7 @@ def test_health_is_asked_for_where_visitors_ask_if_there_are_any(
         return "200 OK"
 
     monkeypatch.setattr(app_status, "ask", ask)
-    shown = survey.tell_app(Record("shop", str(tree.root), **record), True)
+    shown = host_survey.tell_app(Record("shop", str(tree.root), **record), True)
     address, host, path, protocol, proof = asked
     assert questions == [(address.format(root=tree.root), host, path, app_status.HEALTH_TIMEOUT, protocol, proof.format(root=tree.root))]
     assert (shown["health"], shown["processes"], shown["log"]) == ("200 OK", {"web": "active"}, ["one 5 True", "b"])
@@ -116,14 +115,14 @@ def listening(process: str, port: int) -> dict[str, Any]:
 def test_every_port_that_ssh_may_come_by_is_found(
     monkeypatch: pytest.MonkeyPatch, sockets: list[dict[str, Any]], units: str, came_by: set[int], ports: list[int]
 ) -> None:
-    monkeypatch.setattr(survey, "run", lambda *words: subprocess.CompletedProcess(words, 0, stdout=units))
-    monkeypatch.setattr(survey, "came_by", lambda pid: came_by)
-    assert survey.ssh_ports(sockets) == ports
+    monkeypatch.setattr(host_survey, "run", lambda *words: subprocess.CompletedProcess(words, 0, stdout=units))
+    monkeypatch.setattr(host_survey, "came_by", lambda pid: came_by)
+    assert host_survey.ssh_ports(sockets) == ports
 
 
 def test_the_port_that_a_connection_came_by_is_in_a_process_above() -> None:
     """Where sudo has cleared the environment."""
-    script = f"from {survey.__name__} import came_by; import os; print(came_by(os.getpid()))"
+    script = f"from {host_survey.__name__} import came_by; import os; print(came_by(os.getpid()))"
     words = [
         sys.executable,
         "-c",
@@ -151,4 +150,4 @@ def test_a_host_without_ipv6_is_one_on_which_nothing_can_listen_there(monkeypatc
             assert address == ("::", 0)
 
     monkeypatch.setattr("socket.socket", Socket)
-    assert survey.ipv6() is (wrong is None)
+    assert host_survey.ipv6() is (wrong is None)

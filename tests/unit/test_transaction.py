@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.flaskops.hosting.plugins.module_utils.host_config_files import is_empty_after
 from ansible_collections.flaskops.hosting.plugins.module_utils.transaction import Change, Transaction, TransactionError
-from ansible_collections.flaskops.hosting.plugins.modules.config_files import is_empty_after
 
 ME = pwd.getpwuid(os.getuid()).pw_name
 MY_GROUP = grp.getgrgid(os.getgid()).gr_name
