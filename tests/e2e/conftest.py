@@ -10,8 +10,11 @@ from testinfra.host import Host
 
 from ansible_collections.flaskops.hosting.tests.e2e.browser import Browser, start_chromium
 
-# A hook: pytest must find it here too.
-from ansible_collections.flaskops.hosting.tests.infra.conftest import pytest_configure  # noqa: F401  # pylint: disable=unused-import
+# Hooks: pytest must find them here too.
+from ansible_collections.flaskops.hosting.tests.infra.conftest import (  # noqa: F401  # pylint: disable=unused-import
+    pytest_collection_modifyitems,
+    pytest_configure,
+)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -21,13 +24,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture
 def base_url(request: pytest.FixtureRequest, host: Host) -> str:
-    """The host's address, without a slash at its end; hosts of another group than the module's GROUP are skipped."""
-    if given := request.config.getoption("--base-url"):
-        return str(given).rstrip("/")
-    variables = host.ansible.get_variables()
-    if request.module.GROUP not in variables["group_names"]:
-        pytest.skip("a host of another topology")
-    return f"http://{variables['ansible_host']}"
+    """The host's address, without a slash at its end."""
+    given = request.config.getoption("--base-url")
+    return str(given or f"http://{host.ansible.get_variables()['ansible_host']}").rstrip("/")
 
 
 @pytest.fixture(scope="session")

@@ -32,14 +32,15 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Check each host only for the facts of its own topology, which is one of its groups."""
+    """Check each host only for its own topology, which is one of its groups: that of a fact, or the GROUP of a module of browser tests."""
 
     def belongs(item: pytest.Item) -> bool:
         parameters = item.callspec.params if hasattr(item, "callspec") else {}
-        if "fact" not in parameters:
-            return True
-        return parameters["fact"].topology in parameters["_testinfra_host"].ansible.get_variables()["group_names"]
+        topology = parameters["fact"].topology if "fact" in parameters else getattr(getattr(item, "module", None), "GROUP", None)
+        return topology is None or topology in parameters["_testinfra_host"].ansible.get_variables()["group_names"]
 
+    if not config.getoption("ansible_inventory", None):
+        return
     others = [item for item in items if not belongs(item)]
     if others:
         config.hook.pytest_deselected(items=others)

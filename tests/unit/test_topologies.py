@@ -45,6 +45,7 @@ PLACES: dict[str, tuple[str, Callable[[Topology], bool]]] = {
             and row.name in load(f"molecule/{row.name}/inventory.yml")
         ),
     ),
+    "molecule/site/inventory.yml": ("a host among those that are converged together", lambda row: row.name in load("molecule/site/inventory.yml")),
     "inventories/docker/hosts.yml": ("a host of the local fleet", lambda row: row.name in load("inventories/docker/hosts.yml")),
     "inventories/docker/apps.yml": (
         "the apps of that host, and the group among the fleet's",
