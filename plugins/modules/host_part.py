@@ -77,7 +77,7 @@ class Part(Protocol):
     ARGUMENTS: dict[str, Any]
 
     def answer(self, options: dict[str, Any], check_mode: bool) -> dict[str, Any]:
-        """Do the work, and return the module's result, with ``failed`` and ``msg`` if it failed."""
+        """Do the work, and return the module's result, with ``warnings`` if there are any, and with ``failed`` and ``msg`` if it failed."""
 
 
 def part_of(module: str) -> Part:
@@ -105,6 +105,8 @@ def main() -> None:
     if checked.error_messages:
         module.fail_json(msg=f"{name}: {'; '.join(checked.error_messages)}")
     result = part.answer(checked.validated_parameters, module.check_mode)
+    for warning in result.pop("warnings", []):
+        module.warn(warning)
     if result.get("failed"):
         module.fail_json(**result)
     module.exit_json(**result)
