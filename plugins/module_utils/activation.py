@@ -381,10 +381,10 @@ def prune(tree: Tree, keep: int, before: Release | None = None) -> list[str]:
     failed = sorted(tree.releases.glob(f"*/{FAILED_MARK}"), key=lambda mark: mark.stat().st_mtime)
     live = tree.live()
     held = {one.name for one in releases[-keep:]} | {mark.parent.name for mark in failed[-keep:]}
-    held |= {one.release.name for one in active_instances(tree)} | {one.release.name for one in _workers_left(tree)}
     held |= {one.name for one in (live, before) if one}
     if all(path.name in held for path in tree.releases.iterdir()):
         return []
+    held |= {one.release.name for one in active_instances(tree)} | {one.release.name for one in _workers_left(tree)}
     releases_in_use, venvs_in_use = in_use(tree)
     removed = sorted(path.name for path in tree.releases.iterdir() if path.name not in held | releases_in_use)
     for name in removed:

@@ -19,6 +19,7 @@ import shutil
 import stat
 import tarfile
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -67,8 +68,9 @@ class Plan:
         """The processes that the release runs."""
         return [InstanceFacts(**given) for given in self.options["instances"]]
 
+    @cached_property
     def venv_name(self) -> str:
-        """The hash of what the venv holds: the requirements, the server's, and the Python it is made with."""
+        """The hash of what the venv holds: the requirements, the server's, and the Python it is made with. Raises ``ReleaseError``."""
         python = self.options["python"]
         asked = run(python, "-c", "import sys; print(sys.implementation.cache_tag)")
         if asked.returncode:
@@ -118,7 +120,7 @@ def host_key(create: bool) -> bytes:
 
 def dry_run(plan: Plan) -> tuple[Release, dict[str, str]]:
     """The release that staging would give, and the diff to the live one."""
-    venv = plan.venv_name()
+    venv = plan.venv_name
     # a dry run on a bare host cannot know the second half of the name, because the host has no key yet
     name = plan.release_name(venv, host_key(create=False)) if HOST_KEY.exists() else f"{plan.payload['build'][:12]}-new"
     release = plan.tree.release(name)
@@ -138,7 +140,7 @@ def stage(plan: Plan) -> tuple[Release, list[str]]:
 
     Raises ``ReleaseError`` if the venv, the code or the pre-flight fails. The live release is not changed.
     """
-    venv = plan.venv_name()
+    venv = plan.venv_name
     release = plan.tree.release(plan.release_name(venv, host_key(create=True)))
     if release.is_complete() and not release.has_failed():
         return release, []

@@ -26,7 +26,7 @@ INVENTORIES = {
 def test_each_verb_checks_it(verb: str) -> None:
     """Before it does anything: what deploy does before site finds no host then."""
     imported = {play["ansible.builtin.import_playbook"] for play in yaml.safe_load((PLAYBOOKS / f"{verb}.yml").read_text()) if "hosts" not in play}
-    assert imported & {"check_inventory.yml", "site.yml"}
+    assert any(one in name for name in imported for one in ("check_inventory", "site"))
 
 
 @pytest.mark.parametrize(

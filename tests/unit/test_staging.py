@@ -60,7 +60,7 @@ def plan(tmp_path: Path, **changes: Any) -> staging.Plan:
 
 def name(a_plan: staging.Plan, key: bytes = KEY) -> str:
     """The release's name."""
-    return a_plan.release_name(a_plan.venv_name(), key)
+    return a_plan.release_name(a_plan.venv_name, key)
 
 
 def test_the_same_input_has_the_same_name(tmp_path: Path) -> None:
@@ -99,14 +99,14 @@ def test_a_name_reveals_no_secret_without_the_hosts_key(tmp_path: Path) -> None:
 
 def test_a_venv_is_named_by_requirements_and_python_alone(tmp_path: Path) -> None:
     same = plan(tmp_path, secrets={}, settings=[], build="c" * 64)
-    assert same.venv_name() == plan(tmp_path).venv_name()
-    assert plan(tmp_path, requirements={"key": "django", "text": "django"}).venv_name() != same.venv_name()
-    assert plan(tmp_path, server_requirements=["gunicorn==23.0.0"]).venv_name() != same.venv_name()
+    assert same.venv_name == plan(tmp_path).venv_name()
+    assert plan(tmp_path, requirements={"key": "django", "text": "django"}).venv_name != same.venv_name()
+    assert plan(tmp_path, server_requirements=["gunicorn==23.0.0"]).venv_name != same.venv_name()
 
 
 def test_a_python_that_does_not_run_is_rejected(tmp_path: Path) -> None:
     with pytest.raises(ReleaseError, match="python: got '/usr/bin/python2', which does not run"):
-        plan(tmp_path, python="/usr/bin/python2").venv_name()
+        _ = plan(tmp_path, python="/usr/bin/python2").venv_name
 
 
 def test_what_is_noted_and_shown_of_a_release_holds_no_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
