@@ -99,9 +99,9 @@ def test_a_name_reveals_no_secret_without_the_hosts_key(tmp_path: Path) -> None:
 
 def test_a_venv_is_named_by_requirements_and_python_alone(tmp_path: Path) -> None:
     same = plan(tmp_path, secrets={}, settings=[], build="c" * 64)
-    assert same.venv_name == plan(tmp_path).venv_name()
-    assert plan(tmp_path, requirements={"key": "django", "text": "django"}).venv_name != same.venv_name()
-    assert plan(tmp_path, server_requirements=["gunicorn==23.0.0"]).venv_name != same.venv_name()
+    assert same.venv_name == plan(tmp_path).venv_name
+    assert plan(tmp_path, requirements={"key": "django", "text": "django"}).venv_name != same.venv_name
+    assert plan(tmp_path, server_requirements=["gunicorn==23.0.0"]).venv_name != same.venv_name
 
 
 def test_a_python_that_does_not_run_is_rejected(tmp_path: Path) -> None:
