@@ -18,6 +18,7 @@ from typing import Any
 
 from ansible_collections.flaskops.hosting.plugins.module_utils import activation, app_status, jobs, process_status
 from ansible_collections.flaskops.hosting.plugins.module_utils.command import run, settle, unit_properties, without_controls
+from ansible_collections.flaskops.hosting.plugins.module_utils.console_words import COMPLETE, NAME
 from ansible_collections.flaskops.hosting.plugins.module_utils.record import RECORDS, Record
 from ansible_collections.flaskops.hosting.plugins.module_utils.release_commands import attach
 from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree import (
@@ -29,8 +30,6 @@ from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree impo
 )
 from ansible_collections.flaskops.hosting.plugins.module_utils.told import WEB
 
-NAME = "flaskops"
-COMPLETE = "--complete"  # before the words of a line that is being typed
 ENTRY = "flaskops_entry.py"  # the file of a release whose callable is no plain name or call
 LINES = 100
 FAILED = 1

@@ -12,7 +12,7 @@ from typing import Any
 
 from ansible.errors import AnsibleError
 
-from ansible_collections.flaskops.hosting.plugins.plugin_utils import certificate_files, tls
+from ansible_collections.flaskops.hosting.plugins.plugin_utils import tls
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.app import ACME, FILES
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.host_action import HostAction, controller_file
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.host_names import ascii_name
@@ -51,8 +51,11 @@ class AppAction(HostAction):
             return
         problems = list(tls.problems_of_tls(values, topology.front is not None))
         yield from problems
-        if problems:
+        if problems or not any(values[f"flask_app_{name}"] for name in ("tls", "acme_ca_file", "acme_eab")):
             return
+        # here, because cryptography costs each run as much as ten modules of ours, and not each has a certificate
+        from ansible_collections.flaskops.hosting.plugins.plugin_utils import certificate_files  # noqa: PLC0415
+
         names = [ascii_name(str(name)) for name in values["flask_app_server_names"]]
         try:
             if values["flask_app_tls"] == FILES:

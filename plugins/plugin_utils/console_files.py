@@ -8,7 +8,7 @@ import re
 from functools import cache
 from pathlib import Path
 
-from ansible_collections.flaskops.hosting.plugins.module_utils.console import COMPLETE, NAME
+from ansible_collections.flaskops.hosting.plugins.module_utils.console_words import COMPLETE, NAME
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.app import Copy, OnHost, Text
 
 PACKAGE = "ansible_collections.flaskops.hosting.plugins.module_utils"

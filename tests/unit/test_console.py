@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.flaskops.hosting.plugins.module_utils import activation, app_status, console, process_status, release_tree
+from ansible_collections.flaskops.hosting.plugins.module_utils.console_words import COMPLETE
 from ansible_collections.flaskops.hosting.plugins.module_utils.record import Record
 from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree import Release, Tree, environment_file
 from ansible_collections.flaskops.hosting.plugins.plugin_utils import console_files
@@ -181,5 +182,5 @@ def test_what_may_come_next_is_known(release: Release, capsys: pytest.CaptureFix
         ("shop", "status"): "",
     }  # fmt: skip
     for words, shown in expected.items():
-        assert console.main([console.COMPLETE, *words]) == 0
+        assert console.main([COMPLETE, *words]) == 0
         assert capsys.readouterr().out.split() == shown.split(), words

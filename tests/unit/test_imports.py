@@ -20,6 +20,11 @@ def test_the_lookup_of_all_playbooks_imports_what_the_tasks_need() -> None:
     assert {f"{PLUGINS}.{name}" for name in tasks} <= imported_with("lookup.topologies")
 
 
+def test_no_run_imports_what_only_hosts_or_few_apps_need() -> None:
+    """The command of hosts, with all that activates a release there, and what reads certificates."""
+    assert not {f"{PLUGINS}.module_utils.activation", "cryptography.x509"} & imported_with("lookup.topologies")
+
+
 def test_what_stages_a_release_on_its_host_imports_nothing_of_http() -> None:
     """It asks an app for its health only if there is a new release."""
     assert not {"http.client", "ssl"} & imported_with("module_utils.staging") | {"http.client", "ssl"} & imported_with("module_utils.activation")

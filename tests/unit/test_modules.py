@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import json
 import os
@@ -51,6 +52,13 @@ def module(name: str) -> Any:
 def test_each_module_has_its_arguments_somewhere() -> None:
     assert sorted([*PARTS, *OF_THEIR_OWN, "check_apps"]) == MODULES
     assert module("host_part").PARTS == PARTS == yaml.safe_load(module("host_part").DOCUMENTATION)["options"]["module"]["choices"]
+
+
+def test_ansible_packs_each_part() -> None:
+    """It looks for import statements, wherever they are, and knows nothing of `import_module`."""
+    statements = ast.walk(ast.parse((ROOT / "plugins/modules/host_part.py").read_text()))
+    packed = {alias.name for one in statements if isinstance(one, ast.ImportFrom) for alias in one.names}
+    assert {f"host_{name}" for name in PARTS} <= packed
 
 
 @pytest.mark.parametrize("name", PARTS)
