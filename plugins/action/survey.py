@@ -76,9 +76,14 @@ class ActionModule(AppAction):
         host = self._look(options, variables)
         if host.get("failed"):
             return host
+        before = host["apps"].get(app.name, {})
+        deploys = "deploy_chosen" in variables
+        if deploys and before.get("topology") != topology.name:
+            advice = "deploy ships a release of an app that flaskops.hosting.site has put there. Run that first."
+            return rejection([f"{app.name} is not on this host as {topology.name}: {advice}"])
         host["check_mode"] = self._task.check_mode
         app = tls.with_certificate(app, host)
-        if app.tls == FILES and "deploy_chosen" not in variables:  # a deploy leaves what the host has
+        if app.tls == FILES and not deploys:  # a deploy leaves what the host has
             host["certificate_files"] = tls.brought(app, host, controller_file(self, app.tls_certificate))
         problems = list(conflicts(app, host))
         if problems:
@@ -89,7 +94,6 @@ class ActionModule(AppAction):
             problems = problems_of_source(app.values, shipped=True)
             if problems:
                 return rejection(problems)
-        before = host["apps"].get(app.name, {})
         shown = {**app.values, "flask_app_source": hide_credentials(app.values["flask_app_source"])}  # with -v, Ansible prints all of this
         return {**host, "settings": shown, "topology": topology.name, "before": before, **planned}
 
