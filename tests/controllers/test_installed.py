@@ -151,7 +151,6 @@ def test_no_playbook_is_left_out(installed: Controller, kind: str) -> None:
         "site",
         "hosting",
         "check_inventory",
-        "deploy_in_batches",
         *TOPOLOGIES,
         *DAY_TWO,
         "provision_ec2",

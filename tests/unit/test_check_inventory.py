@@ -26,7 +26,7 @@ INVENTORIES = {
 def test_each_verb_checks_it(verb: str) -> None:
     """Before it does anything: what deploy does before site finds no host then."""
     imported = {play["ansible.builtin.import_playbook"] for play in yaml.safe_load((PLAYBOOKS / f"{verb}.yml").read_text()) if "hosts" not in play}
-    assert any(one in name for name in imported for one in ("check_inventory", "site"))
+    assert imported & {"check_inventory.yml", "site.yml"}
 
 
 @pytest.mark.parametrize(
@@ -52,3 +52,14 @@ def test_a_run_that_would_do_nothing_fails(tmp_path: Path, verb: str, inventory:
     done = subprocess.run(words, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 2, done.stdout
     assert message in done.stdout
+
+
+def test_a_playbook_that_imports_deploy_may_have_batches_too(tmp_path: Path) -> None:
+    """All hosts stage first, also if `deploy_serial` is a variable of the import, which no name of a file can depend on."""
+    (tmp_path / "hosts.yml").write_text(INVENTORIES["right"])
+    own = [{"import_playbook": str(PLAYBOOKS / "deploy.yml"), "vars": {"flask_app_name": "shop", "deploy_serial": 1}}]
+    (tmp_path / "own.yml").write_text(yaml.safe_dump(own))
+    words = [sys.executable, "-m", "ansible", "playbook", "-i", str(tmp_path / "hosts.yml"), "--list-tasks", str(tmp_path / "own.yml")]
+    environment = {**os.environ, "ANSIBLE_CONFIG": str(tmp_path / "none.cfg"), "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".venv/collections")}
+    shown = subprocess.run(words, env=environment, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    assert shown.count(": Host apps") == 2, shown
