@@ -16,6 +16,7 @@ from typing import Any
 from ansible.errors import AnsibleActionFail
 
 from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree import hide_credentials
+from ansible_collections.flaskops.hosting.plugins.plugin_utils.config_texts import with_texts
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.host_action import HostAction
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.printable import printable
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.rendering import render_entries
@@ -27,7 +28,7 @@ from ansible_collections.flaskops.hosting.plugins.plugin_utils.source_limits imp
 TRAVELS_WITH_TASK = 512 * 1024  # bytes; larger code goes over as a file, and only to hosts that have it not yet
 NOTES_SHOWN = 10  # of those on what is not shipped
 LONGEST_BY = 100  # characters
-PRIVATE_OPTIONS = ("environment", "secrets", "settings")
+PRIVATE_OPTIONS = ("environment", "secrets", "settings", "configuration")
 UNDER_WAY = {
     "staged": "staging the release (code, virtual environment, pre-flight)",
     "workers_ending": "telling the workers to end",
@@ -91,7 +92,11 @@ class ActionModule(HostAction):
             "settings": render_entries(self, given.get("settings") or [], task_vars, **RELEASE_TOKENS),
             "environment": environment if requirements.builds else _with_src(source, str(options.get("module")), environment),
             "secrets": dict(given.get("secrets") or {}),
+            "configuration": self._configuration(given.get("configuration") or {}, task_vars),
         }
+
+    def _configuration(self, given: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
+        return {**given, "files": with_texts(self, given["files"], task_vars)} if given else {}
 
     def _call(self, options: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         host, state = task_vars.get("inventory_hostname"), str(options.get("state"))

@@ -16,6 +16,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+
 from ansible_collections.flaskops.hosting.plugins.module_utils import ownership
 from ansible_collections.flaskops.hosting.plugins.module_utils.command import run, unit_properties
 from ansible_collections.flaskops.hosting.plugins.module_utils.ownership import Edit, Owned, Service
@@ -164,6 +166,15 @@ def start_again(before: dict[str, dict[str, str]]) -> None:
             run("systemctl", "--quiet", "reload-or-restart", name)
 
 
+def would_change(options: dict[str, Any]) -> bool:
+    """Tell whether config_files, given these options, would change something on the host, or fail."""
+    checked = ArgumentSpecValidator(ARGUMENTS).validate(options)
+    if checked.error_messages:
+        return True
+    result = answer(checked.validated_parameters, check_mode=True)
+    return bool(result["changed"] or result.get("failed"))
+
+
 def recover(transaction: Transaction) -> bool:
     """Put back what an earlier run changed that was killed half-way, files and services; tells whether there was one."""
     before = transaction.unfinished()
@@ -300,7 +311,7 @@ def put_on_the_host(work: Work, transaction: Transaction, pending: list[Change],
 
 def converge(options: dict[str, Any], transaction: Transaction, check_mode: bool, result: dict[str, Any]) -> None:
     """Make files and services what they must be, and fill the module's result. Raises ``TransactionError``."""
-    result["recovered"] = not check_mode and recover(transaction)
+    result["recovered"] = transaction.unfinished() is not None if check_mode else recover(transaction)
     # only now: what an owner has is noted on the host, and may have just been put back
     work = Work(options["owner"], transaction.changes, [Service(**given) for given in options["services"]])
     transaction.changes = work.changes

@@ -35,6 +35,7 @@ ARGUMENTS: dict[str, Any] = {
     "environment": {"type": "dict", "default": {}},
     "secrets": {"type": "dict", "default": {}, "no_log": False},  # the controller moves them into the payload
     "environment_files": {"type": "list", "elements": "path", "default": []},
+    "configuration": {"type": "dict", "default": {}},  # the controller moves it into the payload
     "settings": {
         "type": "list",
         "elements": "dict",
@@ -106,7 +107,7 @@ def stage(options: dict[str, Any], tree: Tree, check_mode: bool) -> dict[str, An
     ready = release.is_complete() and not release.has_failed()
     result = {"release": release.name, "build": plan.payload["build"], "changed": not ready}
     if ready:
-        return result
+        return {**result, "settled": is_settled(release, options, payload["configuration"])}
     if check_mode:
         return {**result, "diff": diff}
     with tree.lock():
@@ -115,6 +116,16 @@ def stage(options: dict[str, Any], tree: Tree, check_mode: bool) -> dict[str, An
         activation.stop_stray(release)
         release, steps = staging.stage(plan)
     return {**result, "release": release.name, "changed": bool(steps), "diff": diff, "steps": steps}
+
+
+def is_settled(release: Release, options: dict[str, Any], configuration: dict[str, Any]) -> bool:
+    """Tell whether a release that is on the host is live and noted, and what the app has outside of its tree is as it must be too."""
+    if not configuration or make_live({**options, "state": "live", "release": release.name}, release.tree, check_mode=True)["changed"]:
+        return False
+    # a host compiles in each call what it imports
+    from ansible_collections.flaskops.hosting.plugins.module_utils import host_config_files  # noqa: PLC0415
+
+    return not host_config_files.would_change(configuration)
 
 
 def make_live(options: dict[str, Any], tree: Tree, check_mode: bool) -> dict[str, Any]:

@@ -167,7 +167,7 @@ paths:
   elements: str
   sample: [/etc/nginx/sites-available/shop.conf]
 recovered:
-  description: Whether an earlier run had been killed half-way and was put back first.
+  description: Whether an earlier run had been killed half-way and was put back first, or would be in check mode.
   returned: always
   type: bool
   sample: false

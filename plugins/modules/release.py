@@ -130,6 +130,12 @@ options:
       content:
         description: The text, instead of O(settings[].src).
         type: str
+  configuration:
+    description:
+      - The options that M(flaskops.hosting.config_files) will have for what the app has outside of its tree, with O(state=staged). Nothing of it is
+        written. If the release is on the host already, RV(settled) says whether all of this is, too.
+    type: dict
+    default: {}
   user:
     description: The app's account. It exists already.
     type: str
@@ -364,6 +370,13 @@ build:
   returned: when O(state=staged)
   type: str
   sample: 3f786850e387550fdab836ed7e6dc881de23001b
+settled:
+  description:
+    - Whether nothing is to be done. The release was there already, it is live, O(record) is what the host has noted, and what O(configuration) names
+      is as it must be.
+  returned: when O(state=staged), and the release was there already
+  type: bool
+  sample: true
 previous:
   description: The release that was live before. Empty for none.
   returned: when O(state) is V(live) or V(rolled_back)

@@ -113,7 +113,8 @@ def test_controller_is_killed(host: Target, tmp_path: Path, points: tuple[tuple[
     apps = shop(release(tmp_path, version, requirements))
     with served_throughout(host, {before, version}):
         for phase, delay in points:
-            assert kill_at(host.start(apps), TASKS[phase], delay), phase
+            came_so_far = kill_at(host.start(apps), TASKS[phase], delay)
+            assert came_so_far or served(host) == version, f"{phase}: the host had not made it live by itself"
         host.converge(apps)
     assert served(host) == version
     assert points != POINTS[-1] or host.converge(apps).recap["changed"] == 0

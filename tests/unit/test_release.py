@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.flaskops.hosting.plugins.module_utils import activation, host_release, release_tree, staging
+from ansible_collections.flaskops.hosting.plugins.module_utils import activation, host_config_files, host_release, release_tree, staging, transaction
 from ansible_collections.flaskops.hosting.plugins.module_utils.instance import Instance
 from ansible_collections.flaskops.hosting.plugins.module_utils.instance_systemd import SystemdInstance
 from ansible_collections.flaskops.hosting.plugins.module_utils.record import NotedInstance, Record
@@ -189,6 +189,34 @@ def test_going_live_completes_the_record(tree: Tree, monkeypatch: pytest.MonkeyP
     assert [one.unit for one in found.instances] == ["shop@one.service", ""]
     live(tree, monkeypatch)
     assert record_of(tree) == found, "without a record, what was noted stays"
+
+
+@pytest.mark.parametrize(
+    ("differs", "settled"),
+    [("nothing", True)] + [(one, False) for one in ("live", "record", "file", "mode", "service", "options", "killed", "not asked")],
+)
+def test_a_release_is_settled_if_no_later_task_would_change_anything(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch, stopped: list[str], tmp_path: Path, differs: str, settled: bool
+) -> None:
+    """Whatever differs, a run goes on to the tasks that put it right."""
+    make(tree)
+    record = Record(topology="nginx_gunicorn", instances=[NotedInstance()]).to_json()
+    live(tree, monkeypatch, **record)
+    site, journal = tmp_path / "site.conf", tmp_path / "transaction"
+    site.write_text("listen 81;\n" if differs == "file" else "listen 80;\n")
+    site.chmod(0o600 if differs == "mode" else 0o644)
+    monkeypatch.setattr(host_config_files, "JOURNAL", journal)
+    monkeypatch.setattr(transaction, "_owner_names", lambda _found: ("root", "root"))
+    states = {"ActiveState": "inactive" if differs == "service" else "active", "UnitFileState": "enabled"}
+    monkeypatch.setattr(host_config_files, "unit_properties", lambda *_names: states)
+    monkeypatch.setattr(activation, "is_live", lambda *_given: differs != "live")
+    if differs == "killed":
+        journal.mkdir()
+        (journal / "index.json").write_text('{"note": {}, "paths": []}')
+    files = [{"dest": str(site), "content": "listen 80;\n", **({"state": "gone"} if differs == "options" else {})}]
+    configuration = {"files": files, "services": [{"name": "nginx.service"}]}
+    options = {"record": {**record, "topology": "nginx_uwsgi"} if differs == "record" else record, "release": None}
+    assert host_release.is_settled(tree.release("one"), options, {} if differs == "not asked" else configuration) is settled
 
 
 def test_a_release_that_fails_or_is_gone_back_from_is_not_on_record(tree: Tree, monkeypatch: pytest.MonkeyPatch, stopped: list[str]) -> None:
