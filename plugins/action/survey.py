@@ -52,6 +52,9 @@ class ActionModule(AppAction):
         values, topology, problems = self.check(own, role_topology, variables)
         if problems:
             return rejection(problems)
+        if topology is None and "deploy_chosen" in variables:
+            advice = "deploy ships a release of an app whose state is present; to remove one, run flaskops.hosting.site"
+            return rejection([f"flask_app_state: got absent for {values['flask_app_name']}. {advice}"])
         if topology is None:
             return self._survey_absent(values, options, variables)
         return self._survey_present(App(values, topology), topology, options, variables)

@@ -72,6 +72,8 @@ def test_deploy_rejects_an_app_that_is_not_installed(host: Target) -> None:
     play = host.play([app("news", listen="82")], playbook="deploy", variables={"flask_app_name": "news"})
     assert play.returncode and not missing(play.output, ["news is not on this host as nginx_gunicorn", "Run that first"])
     assert host.live("news") == "" and play.recap["changed"] == 0
+    play = host.play([app("news", state="absent")], playbook="deploy", variables={"flask_app_name": "news"})
+    assert play.returncode and not missing(play.output, ["flask_app_state: got absent for news", "whose state is present"])
 
 
 def test_rollback_goes_back_step_by_step(host: Target, apps: list[dict[str, object]], source: Path) -> None:
