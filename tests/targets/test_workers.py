@@ -145,8 +145,8 @@ def test_a_job_ends_as_its_release_and_the_next_run_is_the_new_ones(host: Target
 
 
 BAD: dict[str, tuple[dict[str, Any], list[str]]] = {
-    "ends after a while": (
-        {"command": "sh -c 'echo my last words; sleep 1; exit 3'", "settle": 3},
+    "ends after a while": (  # the first alone: one that ends by itself while it is told to end is a failed unit
+        {"command": "sh -c 'echo my last words; sleep 1; test $FLASKOPS_PROCESS = busy.loop-1 || exec sleep 60; exit 3'", "settle": 3},
         ["the worker loop-1 ended with code 3, and must run for 3 s without that", "my last words"],
     ),
     "lacks a package": ({"command": "python -m rq_scheduler"}, ["the worker loop-1 ended", "No module named rq_scheduler", "status=1/FAILURE"]),
