@@ -212,7 +212,7 @@ def test_a_second_run_changes_nothing_and_asks_nobody(target: Target, ca: Pebble
     """It takes no round trip more than without HTTPS, and its health check goes by HTTPS."""
     serial = shown(target)
     play = target.converge([secured(ca, server_names=[NAME, SECOND], **EMAIL)], "-vvv", playbook=PLAYBOOK)
-    assert (play.recap["changed"], play.output.count("SSH: EXEC")) == (0, 4), play.changed
+    assert (play.recap["changed"], play.output.count("SSH: EXEC")) == (0, 2), play.changed
     assert shown(target) == serial
     found = visit(target, NAME).answer
     assert (found.status, found.headers["Strict-Transport-Security"]) == (200, "max-age=31536000")
