@@ -415,6 +415,7 @@ def _go_back(release: Release, before: Release | None, jobs_there: set[str]) -> 
     jobs.change_to(before, release.tree, {*jobs_there, *jobs.on_host(release.tree, None, release)})
     for instance in instances_of(release):
         instance.stop()
+    clean(workers_of(release))  # one that has ended by itself would stay on systemd's list of what has failed
     for manager in managers_of(release) - (managers_of(before) if before else set()):
         manager.forget(release.tree)
     if before is not None and not all(one.is_up() for one in instances_of(before)):

@@ -86,6 +86,8 @@ def test_if_it_must_not_go_live_the_old_workers_are_started_first_of_all(
     def fail(*_given: Any) -> None:
         raise ReleaseError("the worker rq-1 ended", "its last words")
 
+    cleaned: list[str] = []
+    monkeypatch.setattr(activation, "clean", lambda workers: cleaned.extend(one.release.name for one in workers))
     monkeypatch.setattr(activation, fails, fail)
     with pytest.raises(ReleaseError, match="the worker rq-1 ended") as caught:
         activation.activate(tree.release("new"), FRONT)
@@ -93,7 +95,7 @@ def test_if_it_must_not_go_live_the_old_workers_are_started_first_of_all(
     back = steps[steps.index("stop worker new") :]
     assert back[:3] == ["stop worker new", "start worker old", "jobs old"]
     assert back[-2:] == ["need not run new", "stay ended"]
-    assert tree.live() == tree.release("old") and tree.release("new").has_failed()
+    assert tree.live() == tree.release("old") and tree.release("new").has_failed() and cleaned == ["new"]
 
 
 class Systemd:
