@@ -6,6 +6,7 @@ import gzip
 import json
 import shutil
 import ssl
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -135,6 +136,21 @@ def test_a_request_has_its_result_in_each_topology(places: list[Place], state: N
     with ThreadPoolExecutor(len(asked)) as pool:
         found = pool.map(lambda place: list(broken(place, row)), asked)
     assert {f"{one.scheme} {one.host}": sentences for one, sentences in zip(asked, found, strict=True) if sentences} == {}
+
+
+@pytest.mark.parametrize("name", ["apache-uwsgi", "apache-uwsgi-http"])
+def test_an_upload_goes_on_while_other_requests_end(host: Target, name: str) -> None:
+    """In another thread of its process: uWSGI's limit for a request, `harakiri`, is one for all threads of a process, and ended it at once."""
+    place, piece = place_of(name), b"x" * 100_000
+    with place.connect() as upload:
+        head = f"POST {place.mount}/unread HTTP/1.1\r\nHost: {place.host}\r\nContent-Length: {4 * len(piece)}\r\n\r\n"
+        upload.sendall(head.encode())
+        for _piece in range(4):
+            for _request in range(8):  # some of them in its process
+                assert send(place, {"send": "GET /echo"}).status == 200
+            upload.sendall(piece)
+            time.sleep(1.2)  # uWSGI looks at its limits once in a second
+        assert upload.recv(12) == b"HTTP/1.1 200"
 
 
 @pytest.mark.parametrize("name", [name for name in SETTINGS if "mount" in SETTINGS[name]])

@@ -184,7 +184,8 @@ def test_recommended_options_are_on(host: Target, name: str) -> None:
         "a thread that is started at import"
     )
     assert ("http-socket" in options) == (SERVERS[name].get("uwsgi_app_protocol") == "http")
-    assert ("gevent" in options) == (SERVERS[name].get("uwsgi_app_worker_class") == "gevent") == ("harakiri" not in options)
+    assert ("gevent" in options) == (SERVERS[name].get("uwsgi_app_worker_class") == "gevent")
+    assert "harakiri" not in options, "it is one limit for all threads of a process"
     assert reported(host, name)["patched"] == ("gevent.hub" if "gevent" in options else "time")
 
 
@@ -373,7 +374,16 @@ def second_run(host: Target, source: Path, lives_before: dict[str, str]) -> Play
     """The run that lets one app give up sooner, gives two another environment, and has the rest as it was in the beginning."""
     plain, tcp, http, green, other = apps(source)
     changes = {"flask_app_environment": {"GREETING": "hello"}}
-    return host.converge([{**plain, "flask_app_timeout": 2, "uwsgi_app_processes": 1}, {**tcp, **changes}, {**http, **changes}, green, other, SHOP])
+    return host.converge(
+        [
+            {**plain, "flask_app_timeout": 2, "uwsgi_app_processes": 1, "uwsgi_app_threads": 1},
+            {**tcp, **changes},
+            {**http, **changes},
+            green,
+            other,
+            SHOP,
+        ]
+    )
 
 
 def test_second_run_changes_only_what_differs(host: Target, second_run: Play) -> None:
@@ -393,7 +403,7 @@ def test_releases_on_a_shared_port_follow_one_another(host: Target, lives_before
 
 
 def test_a_request_without_end_is_given_up(host: Target, second_run: Play) -> None:
-    """harakiri: the process is replaced, the front says 504, and the log says why."""
+    """harakiri, with one thread: the process is replaced, the front says 504, and the log says why."""
     before = reported(host, "plain")["pid"]
     assert host.get("/sleep/60").status in (502, 504)
     assert eventually(lambda: not host.succeeds(f"kill -0 {before}"))
