@@ -151,6 +151,7 @@ def test_no_playbook_is_left_out(installed: Controller, kind: str) -> None:
         "site",
         "hosting",
         "check_inventory",
+        "show_live",
         *TOPOLOGIES,
         *DAY_TWO,
         "provision_ec2",
