@@ -25,7 +25,7 @@ INVENTORIES = {
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_each_verb_checks_it(verb: str) -> None:
-    """Before it does anything: what deploy does before site finds no host then."""
+    """Before it does anything."""
     imported = {play["ansible.builtin.import_playbook"] for play in yaml.safe_load((PLAYBOOKS / f"{verb}.yml").read_text()) if "hosts" not in play}
     assert "check_inventory.yml" in imported
 
