@@ -21,7 +21,7 @@ a row says so, and the end of this page says why.
 A URL is one below the app's mount. `${7500}` stands for so many letters, `${host}` for the app's name, `${mount}` for its mount, `${scheme}` for
 `http` or `https`, `${client}` for the visitor's address, `${etag}` for what the server has said before. In a name, `(HTTP)` is uWSGI with
 `uwsgi_app_protocol: http`. Several statuses mean that fronts call the same error by different numbers; with 444, a connection is closed without an
-answer. The nginx of Debian 12 and Ubuntu 22.04 tells uWSGI only the last of several headers of one name, other than `Cookie`."""
+answer. The nginx of Debian 12 and Ubuntu 22.04 passes to uWSGI only the last of several headers of one name, other than `Cookie`."""
 
 
 def code(text: Any) -> str:
@@ -60,11 +60,11 @@ def result(promise: dict[str, Any]) -> str:
     """What comes of it."""
     status = promise["status"]
     parts = [" or ".join(map(str, status if isinstance(status, list) else [status]))]
-    told = []
-    for name, value in promise.get("told", {}).items():
+    gets = []
+    for name, value in promise.get("app", {}).items():
         what = {"body": "the body", "size": "the length of the body"}.get(name, code(name))
-        told.append(f"no {what}" if value is None else f"{what} {value_of(value)}")
-    parts += [f"the app is told {', '.join(told)}"] if told else []
+        gets.append(f"no {what}" if value is None else f"{what} {value_of(value)}")
+    parts += [f"the app gets {', '.join(gets)}"] if gets else []
     for name, value in promise.get("answer", {}).items():
         parts.append(f"no header {code(name)}" if value is None else f"header {code(name)} {value_of(value)}")
     if "text" in promise:
@@ -89,7 +89,7 @@ def line(row: dict[str, Any]) -> str:
 
 def page(table: dict[str, Any]) -> Iterator[str]:
     """The whole page."""
-    yield f"{MADE}\n# What visitors get, and what an app is told\n\n{READING}"
+    yield f"{MADE}\n# What visitors get, and what an app gets\n\n{READING}"
     for section in table["sections"]:
         yield f"\n## {section['title']}\n\n| request | result | but |\n| --- | --- | --- |"
         yield from map(line, section["rows"])

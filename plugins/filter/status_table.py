@@ -101,12 +101,12 @@ def _row(host: str, app: str, facts: Mapping[str, Any]) -> list[str]:
     return [host, app, facts["url"], *map(short, shown)]
 
 
-def _certificate(told: Mapping[str, Any], of: str = "") -> str:
-    if not told:
+def _certificate(certificate: Mapping[str, Any], of: str = "") -> str:
+    if not certificate:
         return ""
-    if "days" not in told:
+    if "days" not in certificate:
         return f"{of}missing"
-    return f"{of}{told['days']} days{', error' if told.get('error') else ''}"
+    return f"{of}{certificate['days']} days{', error' if certificate.get('error') else ''}"
 
 
 class FilterModule:

@@ -182,10 +182,10 @@ class Switch:
             start_instances(self.release)
 
     def change_workers(self) -> None:
-        """Tell the old workers to end, so that none of them gets a message of the new release; then start the new ones, and see that they run."""
+        """Ask the old workers to end, so that none of them gets a message of the new release; then start the new ones, and see that they run."""
         old, new = workers_among(other_instances(self.release)), workers_of(self.release)
         if old:
-            with self.steps.take("told the old workers to end"):
+            with self.steps.take("asked the old workers to end"):
                 tell_to_end_for_now(self.release.tree, old)
         if new:
             with self.steps.take("started the new workers, which run"):
@@ -220,7 +220,7 @@ class Switch:
                 jobs.change_to(self.release, self.release.tree, self.jobs_there)
 
     def stop_old(self) -> None:
-        """Stop the instances that served before, once they have answered what they were asked; their workers are told to end."""
+        """Stop the instances that served before, once they have answered what they were asked; their workers are asked to end."""
         if self.before is not None:
             with self.steps.take(f"had {self.before.name} end what it was asked, and stop"):
                 for instance in instances_of(self.before):

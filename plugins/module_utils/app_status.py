@@ -13,19 +13,19 @@ from ansible_collections.flaskops.hosting.plugins.module_utils.database_use impo
 from ansible_collections.flaskops.hosting.plugins.module_utils.health import ask
 from ansible_collections.flaskops.hosting.plugins.module_utils.record import Record
 from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree import Release, ReleaseError, Tree
-from ansible_collections.flaskops.hosting.plugins.module_utils.told import WEB
+from ansible_collections.flaskops.hosting.plugins.module_utils.release_variables import WEB
 
 HEALTH_TIMEOUT = 5  # seconds
 LOG_LINES = 5
 
 
 def certificate_of(record: Record) -> dict[str, Any]:
-    """What is told of the certificate of an app's site; empty if it has none to have."""
+    """What people read of the certificate of an app's site; empty if it has none to have."""
     directory = next((Path(site.certificate) for site in record.sites if site.certificate), None)
     if directory is None:
         return {}
     noted = next((one for one in certificates.read_all() if one.file.parent == directory), None)
-    return certificates.told(noted) if noted else certificates.told_of_file(directory / "fullchain.pem")
+    return certificates.summary(noted) if noted else certificates.summary_of_file(directory / "fullchain.pem")
 
 
 def question_of(record: Record) -> dict[str, str]:

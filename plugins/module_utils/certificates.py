@@ -228,17 +228,17 @@ def is_on(directory: Path, names: list[str]) -> bool:
     return bool(found and found.is_valid() and (LIVE not in directory.parents or set(names) & set(found.names)))
 
 
-def told(wanted: Wanted) -> dict[str, Any]:
-    """What people are told of a certificate: ``days`` left, ``expires``, ``issuer``, ``next`` renewal or try, and the last ``error``."""
+def summary(wanted: Wanted) -> dict[str, Any]:
+    """What people read of a certificate: ``days`` left, ``expires``, ``issuer``, ``next`` renewal or try, and the last ``error``."""
     found, state = read_certificate(wanted.file), State.read(wanted.name)
     due = state.earliest(patient=True)
     if found and wanted.is_complete():
         due = max(due, found.ends - (found.ends - found.begins) * RENEWED_AT)
-    return {**told_of_file(wanted.file), "error": state.error, "next": as_time(due) if due > time.time() else "within the hour"}
+    return {**summary_of_file(wanted.file), "error": state.error, "next": as_time(due) if due > time.time() else "within the hour"}
 
 
-def told_of_file(path: Path) -> dict[str, Any]:
-    """What people are told of a certificate that somebody else renews."""
+def summary_of_file(path: Path) -> dict[str, Any]:
+    """What people read of a certificate that somebody else renews."""
     found = read_certificate(path)
     if found is None:
         return {"error": f"{path} is no certificate", "next": ""}

@@ -28,7 +28,7 @@ from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree impo
     hide_secrets,
     read_environment_file,
 )
-from ansible_collections.flaskops.hosting.plugins.module_utils.told import WEB
+from ansible_collections.flaskops.hosting.plugins.module_utils.release_variables import WEB
 
 ENTRY = "flaskops_entry.py"  # the file of a release whose callable is no plain name or call
 LINES = 100

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.flaskops.hosting.plugins.module_utils.certificates import told_of_file
+from ansible_collections.flaskops.hosting.plugins.module_utils.certificates import summary_of_file
 from ansible_collections.flaskops.hosting.plugins.module_utils.ownership import read_owners
 from ansible_collections.flaskops.hosting.plugins.module_utils.record import Record
 from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree import Tree, read_environment_file
@@ -56,9 +56,9 @@ def certificate_file() -> Path | None:
 
 
 def certificate_for(record: Record) -> dict[str, Any]:
-    """What is told of that certificate to an app that uses a database of this host; empty for another app, or without a certificate."""
+    """What people read of that certificate, for an app that uses a database of this host; empty for another app, or without a certificate."""
     path = certificate_file()
-    return told_of_file(path) if path and set(databases_of(record)) & set(noted_databases()) else {}
+    return summary_of_file(path) if path and set(databases_of(record)) & set(noted_databases()) else {}
 
 
 def _environment_of(record: Record) -> dict[str, str]:

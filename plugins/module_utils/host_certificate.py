@@ -24,8 +24,8 @@ def get(wanted: Wanted, check_mode: bool) -> tuple[bool, str, str]:
         changed = certificates.obtain(wanted)
     except (CertificateError, OSError) as error:
         return True, "", f"no HTTPS for {', '.join(wanted.names)}: {error}"
-    told = certificates.told(wanted)
-    return changed, f"{told['issuer']}, {told['days']} days left, will be renewed after {told['next']}", ""
+    found = certificates.summary(wanted)
+    return changed, f"{found['issuer']}, {found['days']} days left, will be renewed after {found['next']}", ""
 
 
 def answer(options: dict[str, Any], check_mode: bool) -> dict[str, Any]:
@@ -33,15 +33,15 @@ def answer(options: dict[str, Any], check_mode: bool) -> dict[str, Any]:
     names: list[str] = options["names"]
     if options["state"] == "absent":
         gone = [name for name in names if check_mode or certificates.remove(name)]
-        return {"changed": bool(gone), "told": [f"{name}: removed" for name in gone]}
+        return {"changed": bool(gone), "summary": [f"{name}: removed" for name in gone]}
     noted = {one.name: one for one in certificates.read_all()}
-    result: dict[str, Any] = {"changed": False, "told": [], "problem": ""}
+    result: dict[str, Any] = {"changed": False, "summary": [], "problem": ""}
     for name in names:
         if name not in noted and not check_mode:
             advice = "write its note with flaskops.hosting.config_files first"
             return {**result, "failed": True, "msg": f"names: got {name!r}, which is not noted on this host; {advice}"}
-        changed, told, problem = get(noted.get(name, Wanted(name=name)), check_mode)
+        changed, summary, problem = get(noted.get(name, Wanted(name=name)), check_mode)
         result["changed"] = result["changed"] or changed
-        result["told"] += [f"{name}: {told}"] if told else []
+        result["summary"] += [f"{name}: {summary}"] if summary else []
         result["problem"] = "\n".join(filter(None, [result["problem"], problem]))
     return result

@@ -116,13 +116,13 @@ def unit_goes(service: Service, pending: list[Change]) -> bool:
 
 
 class Services:
-    """The services that a run has told something. ``before`` is what systemd said of them at its start."""
+    """The services that a run changes. ``before`` is what systemd said of them at its start."""
 
     def __init__(self, names: Iterable[str]) -> None:
         self.before = {name: unit_properties(name, "ActiveState", "UnitFileState") for name in names}
-        self.told: dict[str, str] = {}
+        self.changed: dict[str, str] = {}
 
-    def tell(self, name: str, wanted: str) -> None:
+    def bring(self, name: str, wanted: str) -> None:
         """Have a service ``reloaded``, ``restarted``, ``running`` or ``stopped``, and enabled or not.
 
         Raises ``TransactionError`` if systemd refuses.
@@ -130,22 +130,22 @@ class Services:
         before = self.before[name]
         if wanted == "stopped":
             if is_up_or_enabled(before):
-                self.told[name] = wanted
+                self.changed[name] = wanted
                 _systemctl("disable", "--now", name)
             return
         if before.get("UnitFileState") != "enabled":
-            self.told[name] = "enabled"
+            self.changed[name] = "enabled"
             _systemctl("enable", name)
         if before.get("ActiveState") != "active":
-            self.told[name] = "started"
+            self.changed[name] = "started"
             _systemctl("start", name)
         elif wanted != "running":
-            self.told[name] = wanted
+            self.changed[name] = wanted
             _systemctl("reload-or-restart" if wanted == "reloaded" else "restart", name)
 
-    def told_before(self) -> dict[str, dict[str, str]]:
-        """What was said at the start of the services that were told something since."""
-        return {name: self.before[name] for name in self.told}
+    def before_changes(self) -> dict[str, dict[str, str]]:
+        """What systemd said at the start of the services that were changed since."""
+        return {name: self.before[name] for name in self.changed}
 
 
 def stop_again(before: dict[str, dict[str, str]]) -> None:
@@ -281,7 +281,7 @@ def put_on_the_host(work: Work, transaction: Transaction, pending: list[Change],
 
     def prepare() -> None:
         for name in without_unit:
-            services.tell(name, "stopped")
+            services.bring(name, "stopped")
 
     def accept() -> None:
         reload_units(pending)
@@ -293,20 +293,20 @@ def put_on_the_host(work: Work, transaction: Transaction, pending: list[Change],
                 find_unread(service, work.changes if service.name in work.given else [])
         try:
             for name in others:
-                services.tell(name, wanted[name])
-                if name in last_left and services.told:
+                services.bring(name, wanted[name])
+                if name in last_left and services.changed:
                     time.sleep(LET_GO_SECONDS)
         except TransactionError:
-            stop_again(services.told_before())
+            stop_again(services.before_changes())
             raise
 
     try:
         transaction.commit(pending, accept, prepare, services.before)
     except (TransactionError, OSError):
         reload_units(pending)
-        start_again(services.told_before())
+        start_again(services.before_changes())
         raise
-    return services.told
+    return services.changed
 
 
 def converge(options: dict[str, Any], transaction: Transaction, check_mode: bool, result: dict[str, Any]) -> None:

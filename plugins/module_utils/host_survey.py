@@ -23,7 +23,7 @@ from ansible_collections.flaskops.hosting.plugins.module_utils.instance_systemd 
 from ansible_collections.flaskops.hosting.plugins.module_utils.ownership import Owned, all_paths, read_owners
 from ansible_collections.flaskops.hosting.plugins.module_utils.record import Record
 from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree import Tree
-from ansible_collections.flaskops.hosting.plugins.module_utils.told import WEB
+from ansible_collections.flaskops.hosting.plugins.module_utils.release_variables import WEB
 
 LISTENING = "0A"  # the state column of /proc/net/tcp
 DISTRIBUTION_PYTHON = "/usr/bin/python3"
@@ -216,15 +216,15 @@ def certificates_of(owners: dict[str, Owned]) -> dict[str, dict[str, Any]]:
             "covered": wanted.covered(),
             "given_by": wanted.given_by(),
             "owners": sorted(owner for owner, owned in owners.items() if str(wanted.note) in owned.paths),
-            **certificates.told(wanted),
+            **certificates.summary(wanted),
         }
         for wanted in certificates.read_all()
     }
 
 
 def certificate_files() -> dict[str, dict[str, Any]]:
-    """What is told of the certificates of users' own, by their directories."""
-    return {str(path.parent): certificates.told_of_file(path) for path in sorted(certificates.NOTES.glob("*/fullchain.pem"))}
+    """What people read of the certificates of users' own, by their directories."""
+    return {str(path.parent): certificates.summary_of_file(path) for path in sorted(certificates.NOTES.glob("*/fullchain.pem"))}
 
 
 def nginx() -> dict[str, bool]:

@@ -14,7 +14,7 @@ LINKS = ("cwd", "exe", "root")
 
 
 def in_use(tree: Tree) -> tuple[set[str], set[str]]:
-    """The names of the releases and of the venvs that a process works in, maps a file of, or was told of when it started, as a job is."""
+    """The names of the releases and of the venvs that a process works in, maps a file of, or has in its environment, as a job has."""
     pattern = re.compile(rf"{re.escape(str(tree.root.resolve()))}/(releases|venvs)/([^/\s]+)")
     found: dict[str, set[str]] = {"releases": set(), "venvs": set()}
     for process in Path("/proc").glob("[0-9]*"):
@@ -25,7 +25,7 @@ def in_use(tree: Tree) -> tuple[set[str], set[str]]:
 
 def _files_of(process: Path) -> str:
     try:
-        told = (process / "environ").read_text(errors="replace").replace("\0", "\n")
-        return "\n".join([*(os.readlink(process / link) for link in LINKS), (process / "maps").read_text(errors="replace"), told])
+        environment = (process / "environ").read_text(errors="replace").replace("\0", "\n")
+        return "\n".join([*(os.readlink(process / link) for link in LINKS), (process / "maps").read_text(errors="replace"), environment])
     except OSError:
         return ""  # it has ended in between, or is the kernel's own

@@ -24,7 +24,7 @@ class WorkerInstance(SystemdInstance):
     Its file stays until it has ended: without it, its limits go with systemd's next reload.
     """
 
-    # one that is told to end runs no more, however long it takes to end; nor does one that took too long for that
+    # one that is asked to end runs no more, however long it takes to end; nor does one that took too long for that
     ALIVE = frozenset({"active", "activating", "reloading"})
 
     @property
@@ -33,7 +33,7 @@ class WorkerInstance(SystemdInstance):
         return f"{self.release.tree.app}.{self.facts.name}@{self.release.name}.service"
 
     def start(self) -> None:
-        """Install and enable the unit, and have systemd start it: one that is told to end starts again when it has."""
+        """Install and enable the unit, and have systemd start it: one that is asked to end starts again when it has."""
         self._install()
         run("systemctl", "start", "--no-block", self.name)
 
@@ -76,7 +76,7 @@ def let_run(release: Release, may: bool) -> None:
 def start_and_settle(workers: list[WorkerInstance]) -> None:
     """Start workers, and see that each runs for its ``settle`` seconds without ending.
 
-    One that is still completing what it was told to end with has proved itself, and is only told to start again. Raises ``ReleaseError``.
+    One that is still completing what it was asked to end with has proved itself, and is only asked to start again. Raises ``ReleaseError``.
     """
     states = {one.name: unit_properties(one.name, "ActiveState", "NRestarts") for one in workers}
     for one in workers:

@@ -13,7 +13,7 @@ from ansible_collections.flaskops.hosting.plugins.module_utils import probe
 from ansible_collections.flaskops.hosting.plugins.module_utils.command import MEBIBYTE, PLAIN_PATH, tail
 from ansible_collections.flaskops.hosting.plugins.module_utils.record import ReleaseFacts
 from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree import Release, ReleaseError, read_environment_file
-from ansible_collections.flaskops.hosting.plugins.module_utils.told import PREFLIGHT
+from ansible_collections.flaskops.hosting.plugins.module_utils.release_variables import PREFLIGHT
 from ansible_collections.flaskops.hosting.plugins.module_utils.transient_unit import as_app, ended, run_in_unit
 
 

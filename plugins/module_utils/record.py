@@ -214,9 +214,9 @@ class InstanceFacts:
     """A process that a release runs, as it was staged.
 
     ``manager`` is what runs it, by the release's ``file``; ``socket`` is its unix socket below the release, empty for none; ``protocol`` is what
-    it speaks there; ``log`` is the file that its errors go to, if its manager keeps none. A server that would cut short what it is sending is told to
-    stop only when nobody is connected any more, or after ``drain_timeout`` seconds. A worker must run for ``settle`` seconds before its release goes
-    live, and the command ``check`` must end well.
+    it speaks there; ``log`` is the file that its errors go to, if its manager keeps none. A server that would cut short what it is sending is
+    stopped only when nobody is connected any more, or after ``drain_timeout`` seconds. A worker must run for ``settle`` seconds before its release
+    goes live, and the command ``check`` must end well.
     """
 
     name: str = "web"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ansible_collections.flaskops.hosting.plugins.module_utils.command import tail
 from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree import Release, ReleaseError, environment_file
-from ansible_collections.flaskops.hosting.plugins.module_utils.told import BUILD, told
+from ansible_collections.flaskops.hosting.plugins.module_utils.release_variables import BUILD, release_variables
 from ansible_collections.flaskops.hosting.plugins.module_utils.transient_unit import VENV_FIRST, as_build, ended, give_to_root, run_in_unit
 
 COMMAND_TIMEOUT = 900  # seconds for each command
@@ -32,7 +32,9 @@ def _run(release: Release, command: str, environment: dict[str, str]) -> tuple[i
     unit, code, venv = f"flaskops-{release.tree.app}-build", release.path / "code", (release.path / ".venv").resolve()
     with tempfile.TemporaryDirectory(prefix="flaskops-build-") as directory:
         variables = Path(directory) / "environment"
-        variables.write_text(environment_file({**environment, **told(release.tree.app, release.name, str(release.path), BUILD)}), encoding="utf-8")
+        variables.write_text(
+            environment_file({**environment, **release_variables(release.tree.app, release.name, str(release.path), BUILD)}), encoding="utf-8"
+        )
         lines = [
             *as_build(unit, release.tree.root, reads=venv, writes=code),
             f"ExecStartPre=+/bin/chown --recursive --no-dereference --reference=/run/{unit} {code}",

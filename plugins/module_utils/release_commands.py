@@ -9,7 +9,7 @@ import shlex
 
 from ansible_collections.flaskops.hosting.plugins.module_utils.command import LOG_LINES, tail
 from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree import Release, ReleaseError, hide_secrets
-from ansible_collections.flaskops.hosting.plugins.module_utils.told import COMMAND
+from ansible_collections.flaskops.hosting.plugins.module_utils.release_variables import COMMAND
 from ansible_collections.flaskops.hosting.plugins.module_utils.transient_unit import VENV_FIRST, as_app, attach_unit, ended, run_in_unit
 
 CHECK_TIMEOUT = 60  # seconds

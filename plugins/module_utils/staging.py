@@ -38,9 +38,9 @@ from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree impo
     read_environment_file,
     write_private,
 )
+from ansible_collections.flaskops.hosting.plugins.module_utils.release_variables import PREFIX
 from ansible_collections.flaskops.hosting.plugins.module_utils.sandbox import sandbox
 from ansible_collections.flaskops.hosting.plugins.module_utils.steps import Steps
-from ansible_collections.flaskops.hosting.plugins.module_utils.told import PREFIX
 from ansible_collections.flaskops.hosting.plugins.module_utils.transient_unit import run_in_unit
 
 HOST_KEY = Path("/etc/flaskops/key")

@@ -16,8 +16,8 @@ from typing import Any
 
 from ansible_collections.flaskops.hosting.plugins.module_utils.command import PLAIN_PATH, run, run_bounded
 from ansible_collections.flaskops.hosting.plugins.module_utils.release_tree import Release
+from ansible_collections.flaskops.hosting.plugins.module_utils.release_variables import release_variables
 from ansible_collections.flaskops.hosting.plugins.module_utils.sandbox import sandbox, sandbox_of_app
-from ansible_collections.flaskops.hosting.plugins.module_utils.told import told
 
 # systemd-run gives a signal no number, and a shell does
 KEEP_CODE = '"$@"; exit $?'
@@ -54,7 +54,7 @@ def run_in_unit(
 def attach_unit(unit: str, words: list[str], lines: list[str], script: str) -> int:
     """Run a command in a unit with this process's own input and outputs, or with its terminal if it has one; return the exit code.
 
-    It may take as long as it likes. It ends if this process is interrupted or told to end, or loses its terminal.
+    It may take as long as it likes. It ends if this process is interrupted or asked to end, or loses its terminal.
     """
     terminal = [f"Environment=TERM={os.environ['TERM']}"] if "TERM" in os.environ else []
     properties = [*PLAIN_ENVIRONMENT, *terminal, *ENDS_WITH_ITS_COMMAND, *lines]
@@ -99,7 +99,7 @@ def as_app(release: Release, user: str, phase: str) -> list[str]:
         f"Group={release.path.group()}",
         f"WorkingDirectory={release.path}/code",
         f"EnvironmentFile={release.path}/environment",
-        *(f"Environment={name}={value}" for name, value in told(release.tree.app, release.name, str(release.path), phase).items()),
+        *(f"Environment={name}={value}" for name, value in release_variables(release.tree.app, release.name, str(release.path), phase).items()),
     ]
 
 

@@ -1,6 +1,6 @@
 # Copyright: flaskops contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Workers that were told to end for a release that never came, because whoever ran the switch is gone: systemd starts them again."""
+"""Workers that were asked to end for a release that never came, because whoever ran the switch is gone: systemd starts them again."""
 
 from __future__ import annotations
 

@@ -56,8 +56,8 @@ problem:
   returned: with O(state=present)
   type: str
   sample: ""
-told:
-  description: What was done.
+summary:
+  description: What is there now, or was removed.
   returned: always
   type: list
   elements: str

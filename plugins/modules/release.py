@@ -194,8 +194,8 @@ options:
         default: ""
       drain_timeout:
         description:
-          - For a server that cuts short what it is sending when it is told to stop, how many seconds it may have connections before it is told. With
-            C(0), it is told at once.
+          - For a server that cuts short what it is sending when it stops, how many seconds it may have connections before it is stopped. With
+            C(0), it is stopped at once.
         type: float
         default: 0.0
       settle:

@@ -218,7 +218,7 @@ class App:
 
     @property
     def static_cache_control(self) -> str:
-        """What browsers are told of static files, in the same words as by Flask."""
+        """What browsers learn of static files, in the same words as by Flask."""
         return f"public, max-age={self.static_max_age}" if self.static_max_age else "no-cache"
 
     @property
@@ -243,7 +243,7 @@ class App:
 
     @property
     def sends_hsts(self) -> bool:
-        """Whether browsers are told to come by HTTPS only."""
+        """Whether browsers must come by HTTPS only."""
         return bool(self.tls and self.tls_hsts)
 
     @cached_property

@@ -85,7 +85,7 @@ class AppAction(HostAction):
 
 
 def problems_of_source(values: dict[str, Any], shipped: bool = False) -> list[str]:
-    """What an app's source lacks, as far as that can be told without its host; also what is there and not ``shipped``, if that is asked for."""
+    """What an app's source lacks, as far as that shows without its host; also what is there and not ``shipped``, if that is asked for."""
     try:
         with open_source(values["flask_app_source"], values["flask_app_version"], values["flask_app_exclude"]) as source:
             required = read_requirements(source.directory, values["flask_app_requirements"], build="")

@@ -1,6 +1,6 @@
 # Copyright: flaskops contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The apps that an inventory has for one host, looked at together: what would be wrong is told before any of them is touched."""
+"""The apps that an inventory has for one host, looked at together: what would be wrong is reported before any of them is touched."""
 
 from __future__ import annotations
 

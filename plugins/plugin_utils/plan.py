@@ -127,7 +127,7 @@ def plan_present(app: App, host: dict[str, Any], reached_at: str, login: str) ->
     front = noted.question(secure=bool(app.certificate and app.certificate.is_there))
     return {
         "url": url(replace(app, values={**app.values, "flask_app_tls": ""}), reached_at) if certificates["wanted"] else noted.url,
-        "hint": tunnel(app, login, reached_at) or tls.told(app, host),
+        "hint": tunnel(app, login, reached_at) or tls.hint(app, host),
         "front": front,
         "certificates": certificates,
         "record": noted.to_json(),

@@ -12,8 +12,8 @@ from typing import Any
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
+from ansible_collections.flaskops.hosting.plugins.module_utils.release_variables import JOB, PREFIX, WORKER, release_variables
 from ansible_collections.flaskops.hosting.plugins.module_utils.sandbox import sandbox_of_app
-from ansible_collections.flaskops.hosting.plugins.module_utils.told import JOB, PREFIX, WORKER, told
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.app import App, Text
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.rules import AT_LEAST_1, COMMANDS, MEMORY, Rule
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.templates import RELEASE_NAME, RELEASE_PATH, fill
@@ -162,7 +162,7 @@ def _worker_unit(app: App, name: str, worker: dict[str, Any]) -> Text:
         "Type=exec",
         f"ExecCondition=+{exec_words(['/bin/sh', '-c', condition])}",
         f"Environment={PREFIX}PROCESS=%p",
-        "# Once it is told to end, it may complete what it does.",
+        "# Once it is asked to end, it may complete what it does.",
         "KillMode=mixed",
         f"TimeoutStopSec={worker['stop_timeout']}",
         "Restart=always",
@@ -180,7 +180,8 @@ def _unit(app: App, file: str, title: str, phase: str, entry: dict[str, Any], li
     command = exec_words(["/bin/sh", "-c", IN_VENV, "sh", f"{RELEASE_PATH}/.venv/bin", *shlex.split(entry["command"])])
     content = fill(
         "flask_app", "process.service.j2", app=app, title=title, lines=lines, command=command, memory_max=entry["memory_max"] or app.memory_max,
-        told=told(app.name, RELEASE_NAME, RELEASE_PATH, phase), sandbox=sandbox_of_app(RELEASE_PATH, app.root), install=install,
+        release_variables=release_variables(app.name, RELEASE_NAME, RELEASE_PATH, phase), sandbox=sandbox_of_app(RELEASE_PATH, app.root),
+        install=install,
     )  # fmt: skip
     return Text(file, content)
 

@@ -7,14 +7,14 @@ from __future__ import annotations
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.app import App, Served, Text
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.entry import first_name
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.templates import fill
-from ansible_collections.flaskops.hosting.plugins.plugin_utils.units import told_to
+from ansible_collections.flaskops.hosting.plugins.plugin_utils.units import web_variables
 
 
 def served(app: App) -> Served:
     """What mod_wsgi needs of a release: a WSGI script. It has no socket of the release's own."""
     module, _colon, name = app.module.partition(":")
     names = {"first": first_name(name), "expression": name, "callable": wsgi_callable(app.module)}
-    script = fill("apache_wsgi", "app.wsgi.j2", app=app, module=module, told=told_to(app), **names)
+    script = fill("apache_wsgi", "app.wsgi.j2", app=app, module=module, release_variables=web_variables(app), **names)
     log = f"/var/log/apache2/{app.front_site.name}-error.log"
     return Served(
         settings=[Text(f"{app.name}.wsgi", script)],

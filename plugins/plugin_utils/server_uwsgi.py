@@ -10,7 +10,7 @@ from ansible_collections.flaskops.hosting.plugins.module_utils.sandbox import CA
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.app import SOCKET, App, OnHost, Served, Service, Text
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.entry import entry, entry_file, needs_entry
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.templates import RELEASE_PATH, fill
-from ansible_collections.flaskops.hosting.plugins.plugin_utils.units import drop_in, own_port, systemd_instance, told_to, web_unit
+from ansible_collections.flaskops.hosting.plugins.plugin_utils.units import drop_in, own_port, systemd_instance, web_unit, web_variables
 
 # uwsgi-core, without the package uwsgi: that one brings a service of its own
 PACKAGES = ["uwsgi-core", "uwsgi-plugin-python3", "uwsgi-plugin-gevent-python3"]
@@ -78,7 +78,10 @@ def _options(given: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _program(app: App, command: str, stop_timeout: int) -> Text:
-    return Text("supervisor.conf", fill("uwsgi_app", "supervisor.conf.j2", app=app, command=command, stop_timeout=stop_timeout, told=told_to(app)))
+    return Text(
+        "supervisor.conf",
+        fill("uwsgi_app", "supervisor.conf.j2", app=app, command=command, stop_timeout=stop_timeout, release_variables=web_variables(app)),
+    )
 
 
 def _supervisord_instance(protocol: str) -> dict[str, Any]:

@@ -15,7 +15,7 @@ import yaml
 from ansible.errors import AnsibleError
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
-from ansible_collections.flaskops.hosting.plugins.module_utils.told import PREFIX
+from ansible_collections.flaskops.hosting.plugins.module_utils.release_variables import PREFIX
 from ansible_collections.flaskops.hosting.plugins.plugin_utils import processes
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.entry import first_name
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.rules import RULES

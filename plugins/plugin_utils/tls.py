@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.flaskops.hosting.plugins.module_utils.certificates import told_of_file
+from ansible_collections.flaskops.hosting.plugins.module_utils.certificates import summary_of_file
 from ansible_collections.flaskops.hosting.plugins.module_utils.record import Listen, Record, Site
 from ansible_collections.flaskops.hosting.plugins.module_utils.sandbox import CAPABILITIES, sandbox
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.app import (
@@ -145,7 +145,7 @@ def lineage(names: list[str], noted: dict[str, Any]) -> str:
     return best if best and shared[best] else f"flaskops-{min(names)}"
 
 
-def told(app: App, host: dict[str, Any]) -> str:
+def hint(app: App, host: dict[str, Any]) -> str:
     """What a run says at its end of a certificate that its host has; empty for none."""
     certificate = app.certificate
     if certificate is None or not certificate.is_complete:
@@ -162,7 +162,7 @@ def told(app: App, host: dict[str, Any]) -> str:
 def brought(app: App, host: dict[str, Any], file: Path) -> dict[str, Any]:
     """The certificates of users' own that a host has after a run which brings it that of the app from this file on the controller."""
     there: dict[str, Any] = host.get("certificate_files", {})
-    return {**there, app.certificate.directory: told_of_file(file)} if app.certificate else there
+    return {**there, app.certificate.directory: summary_of_file(file)} if app.certificate else there
 
 
 def leaving(app: str, wanted: str, noted: dict[str, Any]) -> list[str]:

@@ -9,8 +9,8 @@ from typing import Any
 
 from ansible_collections.flaskops.hosting.plugins.module_utils.account import FRONT_ACCOUNT
 from ansible_collections.flaskops.hosting.plugins.module_utils.record import Listen
+from ansible_collections.flaskops.hosting.plugins.module_utils.release_variables import WEB, release_variables
 from ansible_collections.flaskops.hosting.plugins.module_utils.sandbox import sandbox, sandbox_of_app, sandbox_of_the_distribution
-from ansible_collections.flaskops.hosting.plugins.module_utils.told import WEB, told
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.app import SOCKET, App, OnHost, Service, Text
 from ansible_collections.flaskops.hosting.plugins.plugin_utils.templates import RELEASE_NAME, RELEASE_PATH, fill
 
@@ -24,14 +24,14 @@ def web_unit(app: App, command: str, stop_timeout: int, lines: list[str] | None 
     """The unit that runs a release's web server. ``stop_timeout`` is in seconds; ``lines`` are more lines of its section ``[Service]``."""
     content = fill(
         "flask_app", "app.service.j2", app=app, command=command, stop_timeout=stop_timeout, lines=lines or [], service_type=service_type,
-        server=app.topology.server.title, told=told_to(app), sandbox=sandbox_of_app(RELEASE_PATH, app.root),
+        server=app.topology.server.title, release_variables=web_variables(app), sandbox=sandbox_of_app(RELEASE_PATH, app.root),
     )  # fmt: skip
     return Text("app.service", content)
 
 
-def told_to(app: App) -> dict[str, str]:
+def web_variables(app: App) -> dict[str, str]:
     """What the web server of a release has in its environment beside the app's own variables."""
-    return told(app.name, RELEASE_NAME, RELEASE_PATH, WEB)
+    return release_variables(app.name, RELEASE_NAME, RELEASE_PATH, WEB)
 
 
 def drop_in(service: str, **changes: str | list[str]) -> Text:

@@ -149,7 +149,7 @@ def test_the_page_of_day_two(reader: Controller, host: Target) -> None:
     assert host.run("cat /srv/shop/shared/uploads/file; mariadb shop --batch --skip-column-names -e 'SELECT * FROM orders'").split() == ["kept", "1"]
     assert host.run("stat -c %U /srv/shop/shared/uploads/file") == "shop" and host.get("/").text == "shop as shop_app"
 
-    for example in ("Where things are on the host", "What an app is told of itself", "Migrate a database"):
+    for example in ("Where things are on the host", "What an app knows of itself", "Migrate a database"):
         del sections[example]
     remove = sections.pop("Remove it")
     commands = {"Run a command", "On the host", "Restart it", "Close it for a while"}

@@ -82,6 +82,11 @@ class Play:
         """The headers of all diffs, such as a file's path."""
         return set(re.findall(r"^\+\+\+ after(?:: (.*?))?\r?$", self.output, re.MULTILINE)) - {""}
 
+    @property
+    def round_trips(self) -> int:
+        """How many commands were sent over SSH, which a run with `-vvv` shows."""
+        return self.output.count("SSH: EXEC")
+
     def shown_by(self, task: str) -> str:
         """What the run printed for the tasks of this name."""
         return "".join(lines for name, lines in self._tasks() if name == task)

@@ -137,12 +137,12 @@ def broken(place: Place, row: dict[str, Any]) -> Iterator[str]:
     if found.status not in (status if isinstance(status, list) else [status]):
         yield f"status {found.status}, not {status}; body {found.body[:200]!r}"
         return
-    if "told" in expected:
-        told = json.loads(found.body)
-        for name, value in expected["told"].items():
-            seen = told.get(name)
+    if "app" in expected:
+        got = json.loads(found.body)
+        for name, value in expected["app"].items():
+            seen = got.get(name)
             if not _fits(place, value, _as_text(seen) if isinstance(seen, str) else seen):
-                yield f"the app was told {name} {seen!r}, not {value!r}"
+                yield f"the app got {name} {seen!r}, not {value!r}"
     for name, value in expected.get("answer", {}).items():
         if not _fits(place, value, found.headers.get(name.lower())):
             yield f"the header {name} is {found.headers.get(name.lower())!r}, not {value!r}"

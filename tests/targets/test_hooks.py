@@ -174,6 +174,8 @@ def test_site_runs_the_commands_too(host: Target, source: Path) -> None:
     write_source(source, {"main.py": probe("three")})
     host.converge(shop(source))
     assert [one["words"] for one in notes(host)] == [["before"], ["after"]]
+    second = host.converge(shop(source), "-vvv")
+    assert (notes(host), second.round_trips, second.recap["changed"]) == ([], 2, 0), "a host that has the release asks nothing more"
 
 
 def test_a_failing_command_before_stops_the_release(host: Target, source: Path) -> None:

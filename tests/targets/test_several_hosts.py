@@ -113,6 +113,19 @@ def test_all_hosts_stage_before_any_switches(hosts: Hosts) -> None:
     assert not missing(play.output, [f"(release {name})" for name in hosts.live()])
 
 
+def test_a_host_without_the_release_gets_it_beside_those_that_have_it(hosts: Hosts) -> None:
+    """The commands before have run once with this release; of the hosts that have it, only the first one says so to others."""
+    shop = [app("shop", hosts.source, environment={"WHERE": "{{ inventory_hostname }}"}, **HOOKS)]
+    hosts.all.converge(shop)
+    live, last = hosts.live(), hosts.targets[2]
+    hosts.all.converge(None, "--limit", last.name, playbook="rollback", variables={"flask_app_name": "shop"})
+    assert hosts.live() == [*live[:2], hosts.earlier[2]]
+    hosts.notes()
+    play = hosts.all.converge(shop, "-vvv")
+    assert hosts.live() == live and hosts.notes() == [[], [], ["after", live[2], live[2]]]
+    assert play.output.count(f"<{hosts.targets[1].address}> SSH: EXEC") == 2, "it has nothing to do"
+
+
 @thorough
 def test_commands_run_once_for_all_batches(hosts: Hosts) -> None:
     """As if all hosts switched at once."""
@@ -281,7 +294,7 @@ def processes(hosts: Hosts) -> list[list[str]]:
 
 
 def test_the_first_host_of_the_inventory_runs_what_one_is_to_run(hosts: Hosts) -> None:
-    """All old workers are told to end before any host switches. If the first host goes from the inventory, the next one takes over."""
+    """All old workers are asked to end before any host switches. If the first host goes from the inventory, the next one takes over."""
     hosts.change()
     assert hosts.deploy(**PROCESSES).returncode == 0
     assert processes(hosts) == [["each-1", "one-1", "tidy"], ["each-1"], ["each-1"]]
@@ -289,9 +302,9 @@ def test_the_first_host_of_the_inventory_runs_what_one_is_to_run(hosts: Hosts) -
     play = hosts.deploy("--limit", ",".join(one.name for one in hosts.targets[1:]), **PROCESSES)
     assert play.returncode == 0, play.output
     assert processes(hosts) == [["each-1", "one-1", "tidy"], ["each-1"], ["each-1"]], "the first host is still there"
-    told, switched = "Tell the old workers to end, before any host switches", "Make the release live, and ask for it through the front"
-    assert play.shown_by(told).count("changed: ") == 2
-    assert play.output.index(f"{told}]") < play.output.index(f"{switched}]")
+    ask, switched = "Ask the old workers to end, before any host switches", "Make the release live, and ask for it through the front"
+    assert play.shown_by(ask).count("changed: ") == 2
+    assert play.output.index(f"{ask}]") < play.output.index(f"{switched}]")
     rest = Hosts(hosts.targets[1:], hosts.all, hosts.source, hosts.version)
     rest.change()
     assert rest.deploy(**PROCESSES).returncode == 0

@@ -92,7 +92,7 @@ def body_of(answer: bytes) -> bytes:
 
 
 def seen_by(name: str, headers: list[str] | None = None, line: str = "") -> dict[str, str]:
-    """What an app is told of a request with these headers."""
+    """What an app gets of a request with these headers."""
     path = f"{SETTINGS[name].get('mount', '')}/path"
     answer = ask(PORTS[name], line or f"GET {path} HTTP/1.1", [f"Host: {host_of(name)}:{PORTS[name]}"] if headers is None else headers)
     assert answer.startswith(b"HTTP/1.1 200 "), answer

@@ -121,7 +121,7 @@ def test_a_release_waits_for_no_worker_and_no_job(host: Target, source: Path) ->
     notes(host)
     play = host.converge(busy(release(source, "two")), "-vvv")
     new = host.live("busy")
-    took = dict(re.findall(r"(told the old workers to end|started the new workers, which run): ([\d.]+) s", play.output))
+    took = dict(re.findall(r"(asked the old workers to end|started the new workers, which run): ([\d.]+) s", play.output))
     assert len(took) == 2 and sum(map(float, took.values())) < WORKER["settle"] + 3, "a release takes hardly longer than they settle"
     send(host, "short")
     assert until(host, noted("worker two did short"))
@@ -145,7 +145,7 @@ def test_a_job_ends_as_its_release_and_the_next_run_is_the_new_ones(host: Target
 
 
 BAD: dict[str, tuple[dict[str, Any], list[str]]] = {
-    "ends after a while": (  # the first alone: one that ends by itself while it is told to end is a failed unit
+    "ends after a while": (  # the first alone: one that ends by itself while it is asked to end is a failed unit
         {"command": "sh -c 'echo my last words; sleep 1; test $FLASKOPS_PROCESS = busy.loop-1 || exec sleep 60; exit 3'", "settle": 3},
         ["the worker loop-1 ended with code 3, and must run for 3 s without that", "my last words"],
     ),
@@ -185,7 +185,7 @@ def test_status_and_logs_show_workers_and_jobs(host: Target) -> None:
 
 
 def test_a_rollback_changes_the_workers_too_and_a_restart_replaces_them(host: Target) -> None:
-    """A worker that still completes what it was told to end with starts again when it has."""
+    """A worker that still completes what it was asked to end with starts again when it has."""
     new = host.live("busy")
     (old,) = {one.partition("@")[2].partition(".")[0] for one in units(host)} - {new}
     notes(host)
@@ -216,7 +216,7 @@ exec /usr/bin/systemctl "$@"
 SETTLE = 'case "$1" in show*ExecMainCode*) true;; *) false;; esac'
 KILL, WAIT = "kill -9", "tail -f /dev/null --pid"
 KILLS = {
-    "the old workers are told to end": 'case "$1" in "start --no-block busy.loop"*) true;; *) false;; esac',
+    "the old workers are asked to end": 'case "$1" in "start --no-block busy.loop"*) true;; *) false;; esac',
     "the new workers settle": SETTLE,
     "the jobs are being changed": '[ "$1" = daemon-reload ] && ! cmp -s /run/job /etc/systemd/system/busy.tidy.service',
 }

@@ -123,7 +123,7 @@ WAITS = {"ActiveState": "activating", "NRestarts": "0", "ExecMainCode": "2", "Ex
         ({"ActiveState": "active", "NRestarts": "1"}, [AGAIN], ""),
         ({"ActiveState": "deactivating"}, [WAITS], ""),
     ],
-    ids=["runs", "ends at once", "ends later", "ended a day ago", "completes what it was told to end with"],
+    ids=["runs", "ends at once", "ends later", "ended a day ago", "completes what it was asked to end with"],
 )
 def test_a_worker_settles(tree: Tree, monkeypatch: pytest.MonkeyPatch, before: dict[str, str], looks: list[dict[str, str]], reason: str) -> None:
     monkeypatch.setattr(instance_worker, "unit_properties", lambda *_given: before)

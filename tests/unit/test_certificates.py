@@ -229,7 +229,7 @@ def test_what_is_good_and_served_needs_nothing(wanted: Wanted, tmp_path: Path, m
     assert Path(wanted.link).readlink() == Path("https.conf")
     assert not certificates.obtain(wanted)
     assert (Says.asked, State.read("one").error) == (0, "")
-    shown = certificates.told(wanted)
+    shown = certificates.summary(wanted)
     assert (shown["days"], shown["error"], shown["issuer"]) == (89, "", "A CA for tests")
 
 

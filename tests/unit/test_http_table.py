@@ -14,7 +14,7 @@ from ansible_collections.flaskops.hosting.plugins.plugin_utils.topologies import
 ROOT = Path(__file__).resolve().parents[2]
 TABLE: dict[str, Any] = yaml.safe_load((ROOT / "docs/http.yml").read_text(encoding="utf-8"))
 ROWS = [row for section in TABLE["sections"] for row in section["rows"]]
-PROMISE = {"status", "told", "answer", "text", "pieces", "then"}
+PROMISE = {"status", "app", "answer", "text", "pieces", "then"}
 
 
 def test_the_page_is_what_the_table_is(tmp_path: Path) -> None:

@@ -149,12 +149,12 @@ def test_the_end_of_a_run_tells_of_files(authority: Authority) -> None:
     app = hosts_app(host=host, tls="files", tls_certificate="/c", tls_key="/k")
     assert app.certificate is not None
     assert app.certificate.directory == directory
-    assert tls.told(app, host) == ". Its certificate from A CA has 9 days left; to renew it, run with new files"
+    assert tls.hint(app, host) == ". Its certificate from A CA has 9 days left; to renew it, run with new files"
     brought = {**host, "certificate_files": tls.brought(app, host, authority.give(*NAMES)[0])}
-    assert tls.told(app, brought) == ". Its certificate from A CA for tests has 89 days left; to renew it, run with new files"
-    assert tls.told(app, a_host()) == ""
+    assert tls.hint(app, brought) == ". Its certificate from A CA for tests has 89 days left; to renew it, run with new files"
+    assert tls.hint(app, a_host()) == ""
     host["certificate_files"][directory] = {**there, "days": -1, "error": "it is not valid now"}
-    assert tls.told(app, host).endswith("has -1 days left; to renew it, run with new files, but: it is not valid now")
+    assert tls.hint(app, host).endswith("has -1 days left; to renew it, run with new files, but: it is not valid now")
 
 
 def test_a_certificate_keeps_its_name_when_names_come_and_go() -> None:

@@ -9,7 +9,7 @@ CLOCK = Path(__file__).parent / "data" / "clock"
 
 
 def run():
-    """Write the time each second until told to end."""
+    """Write the time each second until asked to end."""
     ending = []
     signal.signal(signal.SIGTERM, lambda *_: ending.append(True))
     while not ending:

@@ -31,7 +31,7 @@ def wait_while_there(name):
 
 
 def work():
-    """Take messages until told to end; each takes as long as there is a file `hold-` and its name."""
+    """Take messages until asked to end; each takes as long as there is a file `hold-` and its name."""
     if (SHARED / "away").exists():
         sys.exit("the queue is away")
     ends = []

@@ -1,6 +1,6 @@
 # Copyright: flaskops contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What an app is told of itself in its environment, whatever runs it."""
+"""The variables that an app has in its environment about its release, whatever runs it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,6 @@ PREFIX = "FLASKOPS_"  # of these variables; no other variable of an app begins w
 WEB, WORKER, JOB, BUILD, PREFLIGHT, COMMAND = "web", "worker", "job", "build", "preflight", "command"
 
 
-def told(app: str, release: str, path: str, phase: str) -> dict[str, str]:
+def release_variables(app: str, release: str, path: str, phase: str) -> dict[str, str]:
     """The variables. ``path`` is the release's own: one through ``current`` would be another release's during a switch."""
     return {f"{PREFIX}APP": app, f"{PREFIX}RELEASE": release, f"{PREFIX}RELEASE_PATH": path, f"{PREFIX}PHASE": phase}
