@@ -344,6 +344,7 @@ def test_removed_app_takes_its_page_along(apache: Target) -> None:
     assert apache.run("ls /srv/tcp") == "shared" and reaches(apache.get("/tcp/x"), "", "/tcp/x")
 
 
+@thorough
 def test_app_that_moves_to_apache_stays_closed(nginx: Target, source: Path) -> None:
     """The page is the app's, whatever serves it; its neighbours, which would keep nginx on the port, leave in the same run."""
     with closed(nginx, "shop"):

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.flaskops.hosting.tests.suite import thorough
 from ansible_collections.flaskops.hosting.tests.targets.harness import Target, app, eventually
 
 ADDRESS = "198.18.2.40"
@@ -197,6 +198,7 @@ def test_release_that_fails_under_its_server_goes_back(host: Target, tmp_path: P
     assert [line.split()[0] for line in units] == [f"tcp@{live}.service"]
 
 
+@thorough
 def test_debian_12(new_target: Callable[..., Target], source: str) -> None:
     """The oldest systemd that is supported serves in the same sandbox; so does its Python."""
     old = new_target("198.18.2.41", "debian12")

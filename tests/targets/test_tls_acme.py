@@ -36,10 +36,11 @@ LEFT = (
     f"/etc/systemd/system/{UNIT}* /var/lib/letsencrypt/flaskops"
 )
 SOURCE = """
-import json
+import json, time
 
 
 def app(environ, start_response):
+    time.sleep(0.01)  # who asks all the time is to need few processors
     told = {"mount": environ.get("SCRIPT_NAME", ""), "scheme": environ["wsgi.url_scheme"], "cookie": environ.get("HTTP_COOKIE", "")}
     start_response("200 OK", [("Content-Type", "application/json"), ("Set-Cookie", "seen=yes; Secure; HttpOnly; Path=/")])
     return [json.dumps(told).encode()]

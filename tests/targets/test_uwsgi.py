@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.flaskops.hosting.tests.suite import each
 from ansible_collections.flaskops.hosting.tests.targets.harness import APPS, Answer, Play, Target, app, eventually, write_source
 
 ADDRESS = "198.18.2.150"
@@ -345,7 +346,7 @@ def test_new_code_takes_over_without_a_lost_request(host: Target, source: Path, 
     assert host.run("stat -c '%n %i %Y' /srv/plain/venvs/* /srv/other/venvs/*") == venvs
 
 
-@pytest.mark.parametrize("where", WHERE)
+@pytest.mark.parametrize("where", each(WHERE, "port"))
 def test_a_slow_visitor_gets_all_of_it(host: Target, source: Path, where: str) -> None:
     """A signal would interrupt a process that waits for him; so the old release is told to stop when it has sent everything."""
     host.run("rm -f /run/hurry")
