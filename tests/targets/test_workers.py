@@ -316,7 +316,7 @@ def test_a_job_that_is_removed_while_it_runs_comes_to_its_end(host: Target, sour
     assert units(host, "busy.tidy*") == [] and "not-found" in host.run("systemctl show --property=LoadState busy.tidy.service")
 
 
-@pytest.mark.parametrize("topology", each(MOVES, "apache_mod_wsgi"))
+@pytest.mark.parametrize("topology", each(MOVES, "apache_mod_wsgi", "nginx_uwsgi"))
 def test_workers_and_jobs_are_systemds_in_each_topology(host: Target, source: Path, topology: str) -> None:
     """They move with their app. Of fewer and renamed workers, and of jobs that are named no more, nothing is left. `flaskops` is the same, too."""
     port, settings, processes = MOVES[topology]
