@@ -77,7 +77,7 @@ def absent_apps(host: Target) -> list[dict[str, Any]]:
     return [{"flask_app_name": name, "flask_app_state": "absent"} for name in host.run("ls /srv").split()]
 
 
-@pytest.mark.parametrize("way", each(WAYS, "sudo with a password", "su", "doas"))
+@pytest.mark.parametrize("way", each(WAYS, "sudo with a password", "su"))
 def test_an_app_is_removed_and_another_one_is_put_there(host: Target, way: str) -> None:
     """The web server reaches it. Nothing is left of the one before, which another way has put there, so that nginx has all of its files anew."""
     command, variables = WAYS[way]

@@ -465,6 +465,7 @@ def test_removing_some_leaves_the_others(host: Target) -> None:
     assert host.get("/", host="named.example").json()["version"] == "one"
 
 
+@thorough
 def test_absent_leaves_nothing(host: Target) -> None:
     """Apache serves nothing and is stopped; it is configured as its package left it, but for its default site."""
     host.converge([{"flask_app_name": NAMED, "flask_app_state": "absent"}])
