@@ -109,8 +109,8 @@ class Bad:
     words: list[str]
 
 
-# The pre-flight is the same for each server: each fault meets one of them, of which none has many others. Behind Apache runs the same gunicorn,
-# which no front sees before it is healthy.
+# The pre-flight is the same for each server: each fault meets one of those that have few others. Behind Apache runs the same gunicorn, which no
+# front sees before it is healthy.
 ALL_BAD = [
     *(Bad(server, PRE_FLIGHT, *fault) for fault, server in zip(FAULTS.values(), itertools.cycle(["modwsgi", "uwsgiapache", "behindapache"]))),
     *(Bad(server, SERVER, *fault) for server in ("gunicorn", "uwsgi") for fault in UNDER_THE_SERVER.values()),
