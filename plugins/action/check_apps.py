@@ -18,20 +18,19 @@ class ActionModule(AppAction):
     TRANSFERS_FILES = False
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Return whether there was anything to check; or a failure that lists every problem."""
+        """Return the names of the apps; or a failure that lists every problem."""
         super().run(tmp, task_vars)
         apps, variables = self._task.args.get("apps") or [], task_vars or {}
-        if len(apps) < 2 and "mysql_webapp_database" not in variables:
-            return {"changed": False, "checked": False}  # there is nothing that is touched before the app's own check
-        present, problems = [], []
+        present, problems, names = [], [], []
         for own in apps:
             try:
                 values, topology, found = self.check(own, "", variables)
             except TopologyError as error:
                 topology, found = None, [str(error)]
             name = self.value("flask_app_name", own, variables)
+            names.append(name)
             problems += [f"{name}: {problem}" if len(apps) > 1 else problem for problem in found]
             if topology and not found:
                 present.append(App(values, topology))
         problems = problems or list(clashes(present))
-        return rejection(problems) if problems else {"changed": False, "checked": True}
+        return rejection(problems) if problems else {"changed": False, "checked": names}

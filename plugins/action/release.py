@@ -51,8 +51,9 @@ class ActionModule(HostAction):
         super().run(tmp, task_vars)
         task_vars = task_vars or {}
         options = {name: value for name, value in self._task.args.items() if name not in PRIVATE_OPTIONS}
-        if options.get("state") != "staged" or "source" not in options:
-            return self._call({**options, "by": user_at_machine()}, task_vars)
+        options["by"] = user_at_machine()
+        if options.get("state") not in ("staged", "live") or "source" not in options or options.get("release"):
+            return self._call(options, task_vars)
         try:
             with open_source(str(options["source"]), str(options.get("version") or "HEAD"), options.pop("exclude", None) or []) as source:
                 return self._stage(source, options, task_vars)
@@ -100,7 +101,9 @@ class ActionModule(HostAction):
 
     def _call(self, options: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         host, state = task_vars.get("inventory_hostname"), str(options.get("state"))
-        with sign_of_life(self._display.display, f"{host}: {options.get('app')}: {UNDER_WAY.get(state, state)}"):
+        states = ["staged", "live"] if state == "live" and not options.get("release") else [state]
+        under_way = ", then ".join(UNDER_WAY.get(one, one) for one in states)
+        with sign_of_life(self._display.display, f"{host}: {options.get('app')}: {under_way}"):
             return self.ask_host("release", options, task_vars)
 
     def _send(self, source: Source) -> str:

@@ -89,9 +89,10 @@ ARGUMENTS: dict[str, Any] = {
 }
 REQUIRED_IF = [
     ("state", "staged", ("source", "module", "payload")),
-    ("state", "live", ("release",)),
+    ("state", "live", ("release", "source"), True),
     ("state", "run", ("release", "commands")),
 ]
+REQUIRED_BY = {"source": ("module",)}
 
 
 def stage(options: dict[str, Any], tree: Tree, check_mode: bool) -> dict[str, Any]:
@@ -126,6 +127,23 @@ def is_settled(release: Release, options: dict[str, Any], configuration: dict[st
     from ansible_collections.flaskops.hosting.plugins.module_utils import host_config_files  # noqa: PLC0415
 
     return not host_config_files.would_change(configuration)
+
+
+def go_live(options: dict[str, Any], tree: Tree, check_mode: bool) -> dict[str, Any]:
+    """Make a release live, and stage it first if it is given by its source; return the module's result. Raises ``ReleaseError``."""
+    if options["release"]:
+        return make_live(options, tree, check_mode)
+    staged = stage(options, tree, check_mode)
+    if staged.get("archive_needed"):
+        return staged
+    live = make_live({**options, "release": staged["release"]}, tree, check_mode)
+    return {
+        **staged,
+        **live,
+        "changed": staged["changed"] or live["changed"],
+        "steps": [*staged.get("steps", []), *live.get("steps", [])],
+        "diff": [result["diff"] for result in (staged, live) if "diff" in result],
+    }
 
 
 def make_live(options: dict[str, Any], tree: Tree, check_mode: bool) -> dict[str, Any]:
@@ -264,7 +282,7 @@ def end_workers(options: dict[str, Any], tree: Tree, check_mode: bool) -> dict[s
 ACTS = {
     "staged": stage,
     "workers_ending": end_workers,
-    "live": make_live,
+    "live": go_live,
     "rolled_back": make_live,
     "restarted": restart,
     "run": run_in_release,

@@ -37,8 +37,9 @@ EXAMPLES = r"""
 
 RETURN = r"""
 checked:
-  description: Whether there was anything to check. A single app without a database is left to M(flaskops.hosting.survey).
+  description: Names of the apps that were checked.
   returned: success
-  type: bool
-  sample: true
+  type: list
+  elements: str
+  sample: [shop, blog]
 """

@@ -72,7 +72,7 @@ PARTS = ["certificate", "config_files", "firewall", "release", "survey"]
 
 
 class Part(Protocol):
-    """What ``host_*.py`` of ``module_utils`` have in common; one also has ``REQUIRED_IF``, as Ansible knows it."""
+    """What ``host_*.py`` of ``module_utils`` have in common; one also has ``REQUIRED_IF`` and ``REQUIRED_BY``, as Ansible knows them."""
 
     ARGUMENTS: dict[str, Any]
 
@@ -99,9 +99,8 @@ def main() -> None:
     settle()
     name, options, payload = (module.params[key] for key in ("module", "options", "payload"))
     part = part_of(name)
-    checked = ArgumentSpecValidator(part.ARGUMENTS, required_if=getattr(part, "REQUIRED_IF", None)).validate(
-        {**options, **({"payload": payload} if payload else {})}
-    )
+    required = {name: getattr(part, name.upper(), None) for name in ("required_if", "required_by")}
+    checked = ArgumentSpecValidator(part.ARGUMENTS, **required).validate({**options, **({"payload": payload} if payload else {})})
     if checked.error_messages:
         module.fail_json(msg=f"{name}: {'; '.join(checked.error_messages)}")
     result = part.answer(checked.validated_parameters, module.check_mode)

@@ -19,7 +19,8 @@ description:
   - O(state=workers_ending) tells the workers of the live release to end, so that with several hosts none of them gets a message of a release that
     is live on another one. If no release goes live in 15 minutes, they are started again.
   - O(state=live) starts the release's instance, waits until it is healthy, flips the symlink C(current), and stops the
-    instance that served before. If anything fails, the release that was live keeps serving.
+    instance that served before. If anything fails, the release that was live keeps serving. With O(source) instead of O(release),
+    it stages the release first.
   - O(state=rolled_back) does the same for a release that was live before and is still on the host.
   - O(state=restarted) has the live release's processes replaced, once the app has passed its pre-flight check again. Gunicorn, uWSGI and mod_wsgi
     lose no request then. The development server is stopped and started.
@@ -44,7 +45,8 @@ options:
   source:
     description:
       - The code, on the controller. A directory, an archive (C(.tar), C(.tar.gz), C(.zip), …) or the URL of a git repository,
-        which the controller fetches, so that hosts need neither git nor keys. Needed with O(state=staged).
+        which the controller fetches, so that hosts need neither git nor keys. Needed with O(state=staged), and with O(state=live) if there is
+        no O(release).
       - The submodules of a repository come along, and its files in Git LFS if C(git-lfs) is installed on the controller. A pointer of Git LFS
         that is not replaced by its file is rejected.
       - Not shipped is what is neither a file nor a link; a warning names it. A link that leads out of the source is rejected. The files of an
@@ -64,7 +66,7 @@ options:
     elements: str
     default: []
   module:
-    description: The WSGI callable, as V(module:name). V(module:create_app(\)) calls a factory. Needed with O(state=staged).
+    description: The WSGI callable, as V(module:name). V(module:create_app(\)) calls a factory. Needed with O(source).
     type: str
   python:
     description: The Python that virtual environments are made with.
@@ -229,7 +231,8 @@ options:
     default: 30
   release:
     description:
-      - Name of the release to make live or to run O(commands) in, as returned in RV(release). Needed with O(state=live) and O(state=run).
+      - Name of the release to make live or to run O(commands) in, as returned in RV(release). Needed with O(state=run), and with O(state=live) if
+        there is no O(source).
       - Without one, O(state=rolled_back) takes the one that was live before the one that is, and has not failed.
     type: str
   commands:
@@ -367,14 +370,14 @@ release:
   sample: 3f786850e387-89e6c98d
 build:
   description: Hash of the code.
-  returned: when O(state=staged)
+  returned: when O(source) was staged
   type: str
   sample: 3f786850e387550fdab836ed7e6dc881de23001b
 settled:
   description:
     - Whether nothing is to be done. The release was there already, it is live, O(record) is what the host has noted, and what O(configuration) names
       is as it must be.
-  returned: when O(state=staged), and the release was there already
+  returned: when O(source) was staged, and the release was there already
   type: bool
   sample: true
 previous:

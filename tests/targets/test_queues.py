@@ -206,7 +206,7 @@ def deploy(host: Target, apps: list[dict[str, Any]], **variables: Any) -> None:
 def switch_by(host: Target, name: str, apps: list[dict[str, Any]]) -> None:
     """Stage the app's release as ever, and switch to it in the order of another tool, which waits for no worker here either."""
     before = set(host.releases(name))
-    deploy(host, apps, deploy_only_stages=True)
+    deploy(host, apps, deploy_only_stages=True, deploy_serial=1)  # else its play that only stages has no hosts
     (new,) = set(host.releases(name)) - before
     steps = "\n".join(ORDERS[name].split())
     host.run(f"ASK={shlex.quote(ASK)}\nset -- {name} {host.live(name)} {new}\n{SWITCH}{steps}")

@@ -191,6 +191,31 @@ def test_going_live_completes_the_record(tree: Tree, monkeypatch: pytest.MonkeyP
     assert record_of(tree) == found, "without a record, what was noted stays"
 
 
+@pytest.mark.parametrize("named", [True, False])
+def test_a_release_that_is_given_by_its_source_is_staged_first(tree: Tree, monkeypatch: pytest.MonkeyPatch, stopped: list[str], named: bool) -> None:
+    """One result has what both have done."""
+    make(tree)
+    staged: dict[str, Any] = {"archive_needed": True, "changed": False}
+    monkeypatch.setattr(host_release, "stage", lambda *_given: pytest.fail("it is on the host") if named else staged)
+    monkeypatch.setattr(activation, "is_live", lambda *_given: False)
+    monkeypatch.setattr(activation, "activate", lambda *_more: ["switched current: 0.0 s"])
+    options = {"state": "live", "release": "one" if named else None, "front": None, "keep": 5, "by": "ada@laptop", "record": None}
+    if not named:
+        assert host_release.go_live(options, tree, False) == staged and not tree.release("one").went_live(), "the code is asked for first"
+        staged = {
+            "release": "one",
+            "build": "0fcd",
+            "changed": True,
+            "diff": {"before": "", "after": "file: main.py\n"},
+            "steps": ["laid down the code: 0.1 s"],
+        }
+    result = host_release.go_live(options, tree, False)
+    assert tree.release("one").went_live() and (result["release"], result["changed"], result["previous"]) == ("one", True, "one")
+    assert result["steps"] == [*staged.get("steps", []), "switched current: 0.0 s"]
+    switched = {"before": f"{tree.current} -> one\n", "after": f"{tree.current} -> one\n"}
+    assert result["diff"] == (switched if named else [staged["diff"], switched])
+
+
 @pytest.mark.parametrize(
     ("differs", "settled"),
     [("nothing", True)] + [(one, False) for one in ("live", "record", "file", "mode", "service", "options", "killed", "not asked")],
