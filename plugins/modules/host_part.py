@@ -99,7 +99,7 @@ def main() -> None:
     settle()
     name, options, payload = (module.params[key] for key in ("module", "options", "payload"))
     part = part_of(name)
-    required = {name: getattr(part, name.upper(), None) for name in ("required_if", "required_by")}
+    required = {rule: getattr(part, rule.upper(), None) for rule in ("required_if", "required_by")}
     checked = ArgumentSpecValidator(part.ARGUMENTS, **required).validate({**options, **({"payload": payload} if payload else {})})
     if checked.error_messages:
         module.fail_json(msg=f"{name}: {'; '.join(checked.error_messages)}")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 from ansible_collections.flaskops.hosting.plugins.module_utils import activation, host_config_files, host_release, release_tree, staging, transaction
 from ansible_collections.flaskops.hosting.plugins.module_utils.instance import Instance
@@ -189,6 +191,22 @@ def test_going_live_completes_the_record(tree: Tree, monkeypatch: pytest.MonkeyP
     assert [one.unit for one in found.instances] == ["shop@one.service", ""]
     live(tree, monkeypatch)
     assert record_of(tree) == found, "without a record, what was noted stays"
+
+
+@pytest.mark.parametrize(
+    ("given", "error"),
+    [
+        ({"state": "live"}, "state is live but any of the following are missing: release, source"),
+        ({"state": "live", "source": "/app", "payload": "e30="}, "missing parameter(s) required by 'source': module"),
+        ({"state": "live", "source": "/app", "payload": "e30=", "module": "main:app"}, ""),
+        ({"state": "live", "release": "one"}, ""),
+    ],
+)
+def test_what_is_to_go_live_must_be_named(given: dict[str, Any], error: str) -> None:
+    """By the options that a user knows."""
+    required = {"required_if": host_release.REQUIRED_IF, "required_by": host_release.REQUIRED_BY}
+    checked = ArgumentSpecValidator(deepcopy(host_release.ARGUMENTS), **required).validate({"app": "shop", "root": "/srv/shop", **given})
+    assert "; ".join(checked.error_messages) == error
 
 
 @pytest.mark.parametrize("named", [True, False])
