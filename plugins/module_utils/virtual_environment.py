@@ -151,7 +151,7 @@ class _Build:
 
 
 def _as_the_app_has_it(wanted: list[str], minimum: dict[str, str], installed: dict[str, str]) -> list[str]:
-    """What is to be installed for the server: where the app requires one of these itself, its version is taken.
+    """What is to be installed for the server: if the app requires one of these itself, its version is taken.
 
     Raises ``ReleaseError`` for one that is older than the ``minimum``, which says how old it may be.
     """

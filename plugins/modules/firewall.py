@@ -11,7 +11,7 @@ short_description: Allow ports through the host's firewall, and reject all other
 version_added: 0.2.0
 description:
   - Sets up C(ufw) so that it allows the given TCP ports from everywhere, for IPv4 and IPv6, and rejects all others that come in.
-  - Where this turns the firewall on, a new connection to the host must come through afterwards. If that does not succeed within 60
+  - If this turns the firewall on, a new connection to the host must come through afterwards. If that does not succeed within 60
     seconds, the host itself takes back all that was changed, also if nobody reaches it any more.
 author: flaskops contributors (@flaskops)
 options:

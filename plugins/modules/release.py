@@ -80,7 +80,7 @@ options:
     default: auto
   server_requirements:
     description:
-      - What the application server needs in the virtual environment, as pip takes it. Where the app requires one of these itself, its version
+      - What the application server needs in the virtual environment, as pip takes it. If the app requires one of these itself, its version
         is taken.
     type: list
     elements: str

@@ -125,7 +125,7 @@ class Served:
     ``settings`` are files in the release; ``instance`` is the release's `web`, as the module ``release`` takes it; ``protocol`` is what it
     speaks, ``http`` or ``uwsgi``; ``port`` is the app's own TCP address, if it has one beside its socket; ``beside`` is what the host gets.
     ``websocket`` is whether visitors may open WebSockets, ``chunked_bodies`` whether it takes bodies without their length.
-    Where an app requires one of the ``requirements`` itself, its version is taken, unless that is older than the ``minimum`` says.
+    If an app requires one of the ``requirements`` itself, its version is taken, unless that is older than the ``minimum`` says.
     """
 
     settings: list[Text]

@@ -100,13 +100,13 @@ def of_a_stream(path: str, body: str) -> str:
 class Clients:
     """Keep-alive and one-shot clients, which pause between two requests, some whose requests take 8 s, and one that keeps a WebSocket open.
 
-    ``messages`` are the answers on the WebSocket; ``told_to_go`` is how often it was closed because the server goes away.
+    ``messages`` are the answers on the WebSocket; ``asked_to_go`` is how often it was closed because the server goes away.
     """
 
     def __init__(self, address: str, log: Path, port: int = 80, websocket: bool = False) -> None:
         self.address, self.port = address, port
         self.log = log
-        self.short, self.long, self.messages, self.told_to_go = Outcome(), Outcome(), Outcome(), 0
+        self.short, self.long, self.messages, self.asked_to_go = Outcome(), Outcome(), Outcome(), 0
         self._over = threading.Event()
         self._threads = [threading.Thread(target=self._ask_for_long, args=[path]) for path in LASTING]
         self._threads += [threading.Thread(target=self._keep_open)] if websocket else []
@@ -190,7 +190,7 @@ class Clients:
             with self.log.open("a") as log:
                 log.write(f"WebSocket: {time.strftime('%X')} {closed or 'closed by us'}\n")
             if closed == GOING_AWAY:
-                self.told_to_go += 1
+                self.asked_to_go += 1
             elif closed:
                 self.messages.errors[f"closed with {closed}"] += 1
 

@@ -144,7 +144,7 @@ def report(name: str, clients: Clients, releases: list[Deployed], seconds: list[
         f"load {name}: {len(seconds)} releases in {sum(seconds):.0f} s (slowest {max(seconds):.1f} s); "
         f"{clients.short.total} short requests, slowest {clients.short.slowest:.2f} s; "
         f"{clients.long.total} of 8 s, slowest {clients.long.slowest:.2f} s; "
-        f"{clients.messages.total} messages on WebSockets, which were closed {clients.told_to_go} times; failed: {failed or 'none'}"
+        f"{clients.messages.total} messages on WebSockets, which were closed {clients.asked_to_go} times; failed: {failed or 'none'}"
     )
     with log.open("a") as out:
         out.write(f"{text}\n")
@@ -166,7 +166,7 @@ def test_no_request_fails(topology: Topology, host: Target, tmp_path: Path, log:
     assert {kind: found.failures(releases) for kind, found in clients.outcomes().items()} == NO_FAILURES, f"see {log}"
     assert clients.short.numbers() == set(range(len(RELEASES))), "a release never got a request"
     assert clients.long.slowest < LONG_AT_MOST
-    assert clients.told_to_go == (len(RELEASES) - 1 if topology.websocket else 0)
+    assert clients.asked_to_go == (len(RELEASES) - 1 if topology.websocket else 0)
     assert clients.messages.numbers() == (set(range(len(RELEASES))) if topology.websocket else set())
 
 

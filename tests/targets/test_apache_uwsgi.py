@@ -247,7 +247,7 @@ def test_page_is_shut_in(host: Target, client: str) -> None:
 
 
 @pytest.mark.parametrize(("name", "path"), [(UNIX, "/"), (HTTP, "/pages/")])
-def test_a_page_is_told_nothing_that_its_visitor_makes_up(host: Target, name: str, path: str) -> None:
+def test_a_page_gets_nothing_that_its_visitor_makes_up(host: Target, name: str, path: str) -> None:
     """Neither behind uWSGI nor beside an app that is asked by HTTP, in any spelling."""
     connection = http.client.HTTPConnection(ADDRESS, PORTS[name], timeout=10)
     names = ["X_Forwarded_For", "X-Forwarded_Proto", "x_real-ip", "X-Forwarded-Host", "X-Forwarded-Prefix", "X_Script_Name", "Proxy"]

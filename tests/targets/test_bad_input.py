@@ -88,7 +88,7 @@ TOGETHER: dict[str, tuple[Any, dict[str, Any], list[str]]] = {
     "an app with a database": ([app("new", mount="new")], {"mysql_webapp_database": "shop"}, ["flask_app_mount: got 'new'"]),
     "no list of apps": ({"shop": OTHER}, {}, ["flask_apps: got a dictionary, needs a list of apps, each a dictionary."]),
 }
-# What can only be told after a repository was fetched.
+# What only shows once a repository was fetched.
 IN_REPOSITORY: dict[str, tuple[dict[str, Any], list[str]]] = {
     "no such version": ({"version": "v9"}, ["flask_app_source: cannot fetch 'v9' of"]),
     "no such module there": ({"module": "mian:app", "requirements": ""}, ["flask_app_module: got 'mian:app'", "its modules: main"]),

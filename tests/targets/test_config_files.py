@@ -14,7 +14,7 @@ from ansible_collections.flaskops.hosting.tests.targets.harness import Play, Tar
 ADDRESS = "198.18.2.100"
 PLAYBOOK = Path(__file__).resolve().parent / "playbooks/config_files.yml"
 PLACE = "/etc/tried"
-# A server of no importance that tells how often it was started and told to reload.
+# A server of no importance that counts how often it was started and reloaded.
 UNIT = """[Service]
 Type=exec
 ExecStartPre=/bin/sh -c 'test ! -e /etc/tried/refuse'

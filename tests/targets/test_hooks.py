@@ -129,7 +129,7 @@ def test_commands_run_around_the_switch_as_the_app(host: Target, source: Path) -
 def test_a_health_path_may_need_what_a_command_does(host: Target, tmp_path: Path) -> None:
     """The app of Flask's own tutorial, whose pages need `init-db`: it is deployed at the first try. Without the command it is rejected.
 
-    So is a release that needs a migration, while the one before serves. Each time that the app's code runs, it is told for what.
+    So is a release that needs a migration, while the one before serves. Each time that the app's code runs, it learns for what.
     One app is switched beside its old processes, the other one in its place in Apache; a run that has both ends with the first that is rejected.
     """
     ports = {"beside": 8081, "inside": 8082}

@@ -203,7 +203,7 @@ def test_documented_process_tree(host: Target) -> None:
 
 
 def test_process_is_as_under_the_other_servers(host: Target) -> None:
-    """Its umask, its PATH, its Python and what it is told of its release; and a further option of its daemon process."""
+    """Its umask, its PATH, its Python and what it knows of its release; and a further option of its daemon process."""
     shown, release = host.get("/app/process").json(), f"/srv/{SHOP}/releases/{host.live(SHOP)}"
     assert (shown["umask"], shown["nice"], shown["executable"]) == ("0027", 5, f"{release}/.venv/bin/python")
     seen = {name: bytes.fromhex(value).decode() for name, value in host.get("/app/environment").json().items()}

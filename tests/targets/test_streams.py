@@ -94,7 +94,7 @@ def test_a_websocket_passes(host: Target, name: str, site: str) -> None:
 
 @pytest.mark.parametrize("name", [name for name in WITH_WEBSOCKETS if "green" in name])
 def test_socketio_passes(host: Target, name: str) -> None:
-    """It compares the page's origin with the host that the app is told."""
+    """It compares the page's origin with the host that the app gets."""
     with entered(name) as rooms:
         rooms.send('42["say","hello"]')
         assert rooms.receive() == '42["said","one hello"]'
@@ -102,7 +102,7 @@ def test_socketio_passes(host: Target, name: str) -> None:
 
 @pytest.mark.parametrize("name", [name for name in SETTINGS if name not in WITH_WEBSOCKETS])
 def test_where_none_can_be_held_open_none_is(host: Target, name: str) -> None:
-    """The browser is told so at once."""
+    """The browser gets this answer at once."""
     with pytest.raises(ConnectionError):
         opened(name, "/websocket")
 
@@ -164,7 +164,7 @@ def test_flask_sees_the_visitor_of_a_trusted_balancer(host: Target, name: str) -
 
 
 def until_closed(chat: WebSocket) -> str | int:
-    """What a browser is told that closes its side as soon as it is told to; the server would wait for it."""
+    """What a browser gets that closes its side as soon as it is asked to; the server would wait for it."""
     chat.connection.settimeout(PLAY_SECONDS)
     with chat:
         return chat.receive()

@@ -148,7 +148,7 @@ def test_a_ca_that_does_not_answer_leaves_its_app_on_http(target: Target, ca: Pe
 
 
 def test_a_browser_that_trusts_the_ca(browser: Browser) -> None:
-    """It keeps the connection as secure, follows the redirect, is told to keep to HTTPS, and sends back what is for HTTPS alone."""
+    """It keeps the connection as secure, follows the redirect, learns to keep to HTTPS, and sends back what is for HTTPS alone."""
     browser.open(f"http://{NAME}/first?x=1")
     assert browser.url == f"https://{NAME}/first?x=1"
     assert browser.evaluate("isSecureContext") is True

@@ -154,7 +154,7 @@ def is_logged(host: Target, port: int, log: str) -> bool:
 
 
 def test_logs_are_for_root_and_adm(host: Target) -> None:
-    """Also those that a server makes anew, when its logs were moved away: it is told so as by logrotate; supervisord itself moves a full one."""
+    """Also those that a server makes anew, when its logs were moved away: it gets a signal as from logrotate; supervisord itself moves a full one."""
     log = supervisor_log(host)
     assert_closed(host, *SITE_LOGS, log)
     nginx_logs = ["/var/log/nginx/access.log", "/var/log/nginx/error.log"]

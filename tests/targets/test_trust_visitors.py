@@ -66,7 +66,7 @@ def settings_of(name: str, source: Path, **changed: Any) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An app that answers what it is told of a request."""
+    """An app that answers with what it gets of a request."""
     return write_source(tmp_path_factory.mktemp("source"), {"main.py": MAIN, **{f"static/{name}": "served" for name in STATIC}})
 
 
@@ -249,7 +249,7 @@ def over_ipv6(host: Target) -> Target:
 
 
 @pytest.mark.parametrize("name", PORTS)
-def test_over_ipv6_an_app_is_told_the_same(over_ipv6: Target, name: str) -> None:
+def test_over_ipv6_an_app_gets_the_same(over_ipv6: Target, name: str) -> None:
     """A site listens on both families, and its host may be an address in brackets."""
     asked = f"[::1]:{PORTS[name]}" if name in NAMELESS else f"{host_of(name)}:{PORTS[name]}"
     shown = seen_from_inside(over_ipv6, name, "[::1]", Host=asked, X_Forwarded_For=EVIL, X_Forwarded_Host="evil.example")

@@ -348,7 +348,7 @@ def test_new_code_takes_over_without_a_lost_request(host: Target, source: Path, 
 
 @pytest.mark.parametrize("where", each(WHERE, "port"))
 def test_a_slow_visitor_gets_all_of_it(host: Target, source: Path, where: str) -> None:
-    """A signal would interrupt a process that waits for him; so the old release is told to stop when it has sent everything."""
+    """A signal would interrupt a process that waits for him; so the old release is asked to stop when it has sent everything."""
     host.run("rm -f /run/hurry")
     live, releases = host.live("http"), host.releases("http")
     with ThreadPoolExecutor(1) as pool, host.start([{**apps(source, "http")[0], "flask_app_environment": {"VISITOR": where}}]) as run:

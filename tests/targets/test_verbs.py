@@ -122,7 +122,7 @@ def test_logs_show_the_last_lines_and_how_to_follow_them(host: Target, apps: lis
     assert shown.count("Starting gunicorn") > 1 and "'20" in lines[0]
 
 
-def test_a_command_runs_as_the_app_and_its_code_is_told(host: Target, apps: list[dict[str, object]]) -> None:
+def test_a_command_runs_as_the_app_and_its_code_knows_of_it(host: Target, apps: list[dict[str, object]]) -> None:
     """In a shell, in the code of the live release, with its environment; a secret in its output is hidden."""
     command = "echo $PASSWORD; id -un; pwd; grep -c VERSION <main.py; echo it''s fine >../../../shared/note; exit 3"
     play = host.play(apps, playbook="run", variables={"flask_app_name": "shop", "command": command})

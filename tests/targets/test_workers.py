@@ -158,7 +158,7 @@ BAD: dict[str, tuple[dict[str, Any], list[str]]] = {
 
 @pytest.mark.parametrize("fault", BAD)
 def test_a_worker_that_cannot_run_fails_the_release(host: Target, source: Path, fault: str) -> None:
-    """Before the switch: the old web server, the old workers and the jobs go on, and the reason is told and kept."""
+    """Before the switch: the old web server, the old workers and the jobs go on, and the reason is shown and kept."""
     changes, words = BAD[fault]
     live, before, job = host.live("busy"), units(host), host.run("cat /etc/systemd/system/busy.tidy.*")
     notes(host)
@@ -279,7 +279,7 @@ def test_the_run_after_it_converges(host: Target, source: Path) -> None:
     ]
 
 
-def test_what_is_wrong_with_a_job_is_told_before_anything_is_touched(host: Target, source: Path) -> None:
+def test_what_is_wrong_with_a_job_is_reported_before_anything_is_touched(host: Target, source: Path) -> None:
     host.run("touch /run/before")
     jobs = {"cron": {**JOB, "schedule": "0 3 * * *"}, "never": {**JOB, "schedule": "*-02-30"}}
     play = host.play(busy(source, jobs=jobs))

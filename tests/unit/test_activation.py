@@ -226,7 +226,7 @@ def test_health_is_asked_for_where_and_as_the_instance_listens(tmp_path: Path, m
 
 
 @pytest.mark.parametrize(("state", "reason"), [("failed", "died after its start"), ("active", "did not get healthy in 0.1 s: 500 Oh")])
-def test_an_instance_that_is_not_healthy_is_told_from_one_that_is_dead(
+def test_an_instance_that_is_not_healthy_is_not_taken_for_one_that_is_dead(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state: str, reason: str
 ) -> None:
     tree = app(tmp_path, "run/app.sock", live=None)
@@ -273,7 +273,7 @@ def test_pruning_leaves_what_was_live_before(tmp_path: Path) -> None:
 
 
 def test_pruning_leaves_what_a_process_of_any_kind_uses(tmp_path: Path) -> None:
-    """One works in an old release, another has loaded a library of an old venv, and a job was told of its release and has gone elsewhere."""
+    """One works in an old release, another has loaded a library of an old venv, and a job knows its release and has gone elsewhere."""
     tree = Tree("shop", tmp_path)
     for name in ("gone", "worked-in", "loaded-from", "told-of", "live"):
         release = tree.release(name)

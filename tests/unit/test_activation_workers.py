@@ -71,7 +71,7 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 FRONT = {"address": "127.0.0.1:80", "host": "localhost", "proof": ""}
 
 
-def test_old_workers_are_told_to_end_before_new_ones_start_and_before_the_switch(tree: Tree, steps: list[str]) -> None:
+def test_old_workers_are_asked_to_end_before_new_ones_start_and_before_the_switch(tree: Tree, steps: list[str]) -> None:
     activation.activate(tree.release("new"), FRONT)
     assert steps == [
         "web new", "end shop.rq-1@old.service", "may run new", "settle new", "check new rq info", "flip new", "verify new", "jobs new",

@@ -74,7 +74,7 @@ def test_apps_that_share_nothing_do_not_clash() -> None:
         ({}, {"nginx_gunicorn_listen": "127.0.0.1:80"}, "nginx_gunicorn_listen: port 80 is the app shop's"),
     ],
 )
-def test_what_two_apps_cannot_both_have_is_told_once(shop: dict[str, Any], blog: dict[str, Any], problem: str) -> None:
+def test_what_two_apps_cannot_both_have_is_reported_once(shop: dict[str, Any], blog: dict[str, Any], problem: str) -> None:
     both = [
         app_of("nginx_gunicorn", **{"name": "shop", "listen": "80", **shop}),
         app_of("nginx_gunicorn", **{"name": "blog", "listen": "81", **blog}),

@@ -174,7 +174,7 @@ def run_certbot(directory: Path) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.parametrize(("code", "asked"), [("badNonce", 12), ("rateLimited", 1)])
 def test_a_nonce_that_the_ca_does_not_take_is_replaced(tmp_path: Path, code: str, asked: int) -> None:
-    """More often than certbot does it; any other refusal is told at once."""
+    """More often than certbot does it; any other refusal is reported at once."""
     refuse = f"said.append(1)\n    if len(said) < 12:\n        raise messages.Error({code!r})"
     pretend_certbot(tmp_path, f"def post(self, *words, **named):\n    print('asked')\n    {refuse}\n    return words, named\n")
     done = run_certbot(tmp_path)

@@ -1,4 +1,4 @@
-"""A mistake in any app of a host is told before the first of them is touched."""
+"""A mistake in any app of a host is reported before the first of them is touched."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_right_apps_are_taken_without_asking_the_host(found: dict[str, str]) -> 
 
 
 @pytest.mark.parametrize("wrong", WRONG)
-def test_what_is_wrong_with_the_second_app_is_told_with_its_name(found: dict[str, str], wrong: str) -> None:
+def test_what_is_wrong_with_the_second_app_is_reported_with_its_name(found: dict[str, str], wrong: str) -> None:
     assert found[wrong].startswith(WRONG[wrong][1]) and found[wrong].endswith("\nNothing was changed.")
 
 

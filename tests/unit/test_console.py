@@ -71,7 +71,7 @@ def test_wrong_words_end_with_2(words: list[str], capsys: pytest.CaptureFixture[
     assert ended.value.code == 2 and "usage: flaskops" in capsys.readouterr().err
 
 
-def test_who_is_not_root_is_told_what_to_type(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_who_is_not_root_learns_what_to_type(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     assert console.main(["shop", "run", "--", "echo", "a b"]) == 1
     assert capsys.readouterr().err == "flaskops: this needs root. Type: sudo flaskops shop run -- echo 'a b'\n"
@@ -95,7 +95,7 @@ def release(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Release:
     return made
 
 
-def test_what_is_not_there_is_told_with_what_is(release: Release, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_is_not_there_is_reported_with_what_is(release: Release, capsys: pytest.CaptureFixture[str]) -> None:
     for words, said in {
         ("shpo", "status"): "got the app 'shpo', needs one of this host: shop",
         ("shop", "logs", "rq"): "got the process 'rq', needs one of: web, tidy",

@@ -35,7 +35,7 @@ def configure(host: Path, flavor: str, remote: bool, **certificate: str) -> None
 
 
 @pytest.mark.parametrize("flavor", SERVERS)
-def test_its_days_are_told_to_apps_that_use_its_databases(host: Path, flavor: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_its_days_are_reported_to_apps_that_use_its_databases(host: Path, flavor: str, monkeypatch: pytest.MonkeyPatch) -> None:
     certificate, _key = Authority(host).give("web1", ends=100)
     monkeypatch.setattr(database_use, "MYSQLS_OWN", certificate)
     own = {"ssl-cert": str(certificate)} if SERVERS[flavor]["certificate"] else {}

@@ -165,7 +165,7 @@ def test_the_firewall_is_touched_only_if_it_must_be(needed: set[int], state: dic
     assert {name: found[name] for name in expected} == expected
 
 
-def test_what_listens_and_will_be_closed_is_told_when_the_firewall_is_turned_on() -> None:
+def test_what_listens_and_will_be_closed_is_reported_when_the_firewall_is_turned_on() -> None:
     sockets = [
         {"address": address, "port": port, "process": "java"} for address, port in (("0.0.0.0", 9200), ("::", 80), ("127.0.0.1", 9300), ("::", 22))
     ]
