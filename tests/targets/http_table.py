@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import itertools
 import json
 import re
 import socket
@@ -148,8 +149,10 @@ def broken(place: Place, row: dict[str, Any]) -> Iterator[str]:
             yield f"the header {name} is {found.headers.get(name.lower())!r}, not {value!r}"
     if "text" in expected and expected["text"] not in (found.body.decode("latin-1"), len(found.body)):
         yield f"the body is {found.body[:200]!r} of {len(found.body)} bytes, not {expected['text']!r}"
-    if "pieces" in expected and found.pieces != expected["pieces"]:
-        yield f"the body came in {found.pieces} pieces, not {expected['pieces']}"
+    if "pieces" in expected:
+        again = (send(place, row).pieces for _ in range(2))  # if this machine is busy, it may read two pieces at once
+        if expected["pieces"] not in itertools.chain([found.pieces], again):
+            yield f"the body came in {found.pieces} pieces, not {expected['pieces']}"
     if "then" in expected and found.then != expected["then"]:
         yield f"the second request on the connection got {found.then}, not {expected['then']}"
 

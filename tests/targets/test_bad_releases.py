@@ -7,6 +7,7 @@ import itertools
 import json
 import re
 import threading
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
@@ -306,6 +307,13 @@ def daemons(host: Target) -> set[str]:
     return set(host.run("pgrep -u modwsgi || true").split())
 
 
+def are_replaced(host: Target, old: set[str]) -> bool:
+    """Whether Apache has replaced these processes, and goes on replacing none of the new ones."""
+    found = daemons(host)
+    time.sleep(1)
+    return len(found) == len(old) and not found & old and daemons(host) == found
+
+
 def test_an_older_release_does_not_answer_for_a_new_one(host: Target, good: Path) -> None:
     """What still has the old release behind the same site answers 200: the new one, which nobody would see, fails."""
     live = {server: host.live(server) for server in SERVERS}
@@ -319,7 +327,7 @@ def test_an_older_release_does_not_answer_for_a_new_one(host: Target, good: Path
         host.run(f"sed -i 's#/srv/{server}/current/run/#/srv/{server}/releases/{live[server]}/run/#' {files}")
     try:
         host.run(RELOAD)
-        assert eventually(lambda: len(daemons(host)) == len(old) and not daemons(host) & old)
+        assert eventually(lambda: are_replaced(host, old))
         # the old daemon processes are taken for the new release's
         loaded = [f"sh -c 'echo loaded >$FLASKOPS_RELEASE_PATH/run/daemon-{process}'" for process in daemons(host)]
         apps["modwsgi"] = shop("modwsgi", good, **settings, before_activation=loaded)
